@@ -1,0 +1,158 @@
+"""Typed data at the door: frozen dataclasses from and to JSON-like values, with errors that name the attribute.
+
+One codec serves the agent's wire, the answers file (TOML), the status board, settings and journals. What it understands:
+``str int float bool``, ``None`` unions, ``tuple[T, ...]``, ``Mapping[str, T]``, ``Literal``, string ``Enum``, ``Path``, nested
+dataclasses, and ``object`` (passed through). Unknown keys are refused: a typo must not be silently ignored.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar, Union, get_args, get_origin
+
+from appliance.errors import Refused
+
+T = TypeVar("T")
+
+
+def decode(kind: type[T], value: object, *, subject: str, code: str = "data.invalid", ignore_unknown: bool = False) -> T:
+    """``value`` as a ``kind``.
+
+    ``subject`` names the thing being read (a file, a request) in errors, ``code`` is their code. ``ignore_unknown`` lets
+    keys pass that this version does not know: for data written by another, perhaps newer, version of ourselves.
+    Raises ``Refused``; the message names the attribute as a path (``nodes[1].address``).
+    """
+    return typing.cast(T, _Decoder(subject, code, ignore_unknown).value(kind, value, ""))
+
+
+def encode(value: object) -> Any:
+    """``value`` (dataclasses, tuples, enums, paths …) as plain JSON data. ``None`` attributes are kept."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: encode(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): encode(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [encode(item) for item in value]
+    return value
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
+
+
+class _Decoder:
+    def __init__(self, subject: str, code: str, ignore_unknown: bool) -> None:
+        self.subject = subject
+        self.code = code
+        self.ignore_unknown = ignore_unknown
+
+    def refuse(self, path: str, reason: str) -> Refused:
+        where = f"attribute '{path}'" if path else "the whole of it"
+        return Refused(
+            self.code,
+            subject=self.subject,
+            reason=f"{where} {reason}",
+            remedy="Correct it and try again.",
+            facts={"attribute": path},
+        )
+
+    def value(self, kind: Any, value: object, path: str) -> object:
+        origin = get_origin(kind)
+        if kind is Any or kind is object:
+            return value
+        if origin in (Union, types.UnionType):
+            return self._union(kind, value, path)
+        if origin is typing.Literal:
+            if value not in get_args(kind):
+                raise self.refuse(path, f"must be one of {', '.join(map(repr, get_args(kind)))}, not {value!r}")
+            return value
+        if origin is tuple:
+            return self._tuple(kind, value, path)
+        if origin in (dict, Mapping) or kind in (dict, Mapping):
+            return self._mapping(kind, value, path)
+        if dataclasses.is_dataclass(kind):
+            return self._dataclass(typing.cast(type, kind), value, path)
+        return self._scalar(kind, value, path)
+
+    def _scalar(self, kind: Any, value: object, path: str) -> object:
+        if isinstance(kind, type) and issubclass(kind, enum.Enum):
+            try:
+                return kind(value)
+            except ValueError:
+                allowed = ", ".join(repr(member.value) for member in kind)
+                raise self.refuse(path, f"must be one of {allowed}, not {value!r}") from None
+        if kind is Path and isinstance(value, str):
+            return Path(value)
+        if kind is float and isinstance(value, int) and not isinstance(value, bool):
+            return float(value)
+        if kind is type(None) and value is None:
+            return None
+        if kind in (str, int, float, bool) and type(value) is kind:
+            return value
+        raise self.refuse(path, f"must be {_named(kind)}, not {_named(type(value))}")
+
+    def _union(self, kind: Any, value: object, path: str) -> object:
+        options = get_args(kind)
+        if value is None and type(None) in options:
+            return None
+        concrete = [option for option in options if option is not type(None)]
+        if len(concrete) == 1:
+            return self.value(concrete[0], value, path)
+        for option in concrete:
+            try:
+                return self.value(option, value, path)
+            except Refused:
+                continue
+        raise self.refuse(path, f"must be one of {', '.join(map(_named, concrete))}")
+
+    def _tuple(self, kind: Any, value: object, path: str) -> tuple[object, ...]:
+        if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+            raise self.refuse(path, f"must be a list, not {_named(type(value))}")
+        kinds = get_args(kind)
+        if len(kinds) == 2 and kinds[1] is Ellipsis:
+            return tuple(self.value(kinds[0], item, f"{path}[{index}]") for index, item in enumerate(value))
+        if len(kinds) != len(value):
+            raise self.refuse(path, f"must have {len(kinds)} elements, not {len(value)}")
+        return tuple(self.value(one, item, f"{path}[{i}]") for i, (one, item) in enumerate(zip(kinds, value, strict=True)))
+
+    def _mapping(self, kind: Any, value: object, path: str) -> dict[str, object]:
+        if not isinstance(value, Mapping):
+            raise self.refuse(path, f"must be a table, not {_named(type(value))}")
+        inner = (get_args(kind) or (str, object))[1]
+        return {str(key): self.value(inner, item, f"{path}.{key}" if path else str(key)) for key, item in value.items()}
+
+    def _dataclass(self, kind: type, value: object, path: str) -> object:
+        if not isinstance(value, Mapping):
+            raise self.refuse(path, f"must be a table, not {_named(type(value))}")
+        fields = {field.name: field for field in dataclasses.fields(kind) if field.init}
+        unknown = [str(key) for key in value if key not in fields]
+        if unknown and not self.ignore_unknown:
+            dotted = f"{path}.{unknown[0]}" if path else unknown[0]
+            raise self.refuse(dotted, f"is unknown; known here: {', '.join(sorted(fields))}")
+        hints = _hints(kind)
+        read: dict[str, object] = {}
+        for name, field in fields.items():
+            dotted = f"{path}.{name}" if path else name
+            if name in value:
+                read[name] = self.value(hints[name], value[name], dotted)
+            elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+                raise self.refuse(dotted, "is missing")
+        return kind(**read)
+
+
+def _named(kind: Any) -> str:
+    words = {str: "text", int: "a whole number", float: "a number", bool: "true or false", dict: "a table", list: "a list"}
+    if kind is type(None):
+        return "nothing"
+    return words.get(kind, getattr(kind, "__name__", str(kind)))

@@ -1,0 +1,1 @@
+"""The only contact with the operating system: processes, files, clocks, sockets, libvirt."""

@@ -1,0 +1,72 @@
+"""Where things are and which numbers they have: one place, read by all programs, units and both images.
+
+Paths are those of a node unless the name says *engine* (inside the engine VM).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+APP: Final = Path("/usr/lib/trivet/app")
+"""The six packages, as shipped in both images."""
+VENV: Final = Path("/usr/lib/trivet/venv")
+IMAGES: Final = Path("/usr/lib/trivet/images")
+"""On a node: ``trivet-engine-VERSION.raw`` and its manifest."""
+
+STATE: Final = Path("/var/lib/trivet")
+"""All that a node must remember over a reboot (0700)."""
+CLUSTER_FILE: Final = STATE / "cluster.json"
+"""What this node is a member of (:class:`appliance.model.cluster.Cluster`); absent on a bare node."""
+NODE_FILE: Final = STATE / "node.json"
+"""Which member this node is (:class:`appliance.model.cluster.Membership`)."""
+PKI: Final = STATE / "pki"
+"""``node.key`` ``node.pem`` ``ca.pem``, and on the installing node ``ca.key``."""
+JOIN_TOKEN_FILE: Final = STATE / "join-token"
+EPOCH_FILE: Final = STATE / "epoch.json"
+"""The highest engine epoch that this node's agent has accepted."""
+JOURNALS: Final = STATE / "journal"
+HA_STATE: Final = STATE / "ha"
+ADMIN_PASSWORD_FILE: Final = STATE / "admin-password"
+"""On the installing node only (0600): the generated password of ``admin@internal``."""
+VOLUMES: Final = STATE / "volumes"
+"""Mount points of the Gluster volumes: ``VOLUMES / "engine"``, ``VOLUMES / "vmstore"``."""
+RUN: Final = Path("/run/trivet")
+
+ENGINE_VOLUME: Final = "engine"
+VMSTORE_VOLUME: Final = "vmstore"
+ENGINE_MOUNT: Final = VOLUMES / ENGINE_VOLUME
+VMSTORE_MOUNT: Final = VOLUMES / VMSTORE_VOLUME
+BOARD: Final = ENGINE_MOUNT / "board"
+"""One slot file a host: ``BOARD / f"{host_name}.slot"``, 4096 bytes."""
+ENGINE_VM_FILES: Final = ENGINE_MOUNT / "engine-vm"
+ENGINE_DATA_DISK: Final = ENGINE_VM_FILES / "data.raw"
+ENGINE_SEED_DISK: Final = ENGINE_VM_FILES / "seed.iso"
+ENGINE_EPOCH_RECORD: Final = ENGINE_VM_FILES / "epoch"
+ENGINE_IDENTITY: Final = ENGINE_VM_FILES / "identity.json"
+"""What the engine is given at its first start (:class:`appliance.model.engine_start.EngineIdentity`), 0600."""
+
+ENGINE_VM_NAME: Final = "HostedEngine"
+"""libvirt domain name and API name of the engine VM: oVirt's, because clients look for it."""
+MANAGEMENT_BRIDGE: Final = "ovirtmgmt"
+"""oVirt's name of the management network and its bridge."""
+
+AGENT_PORT: Final = 54321
+"""The agent's HTTPS port: the one on which oVirt's hosts listen, so that firewalls of old hands know it."""
+LIBVIRT_TLS_PORT: Final = 16514
+ENGINE_PORT: Final = 443
+ENGINE_FORWARD_PORT: Final = 8443
+
+QEMU_UID: Final = 64055
+"""uid and gid of Debian's libvirt-qemu: fixed by Debian, hence equal on all nodes."""
+GUEST_CPU_MODEL: Final = "Nehalem"
+"""Named, because migration and saved memory need one; the fastest that boots reliably under emulation (platform facts)."""
+
+ENGINE_STATE: Final = Path("/var/lib/trivet-engine")
+"""In the engine VM: where the data disk is mounted."""
+ENGINE_DISK_SERIAL: Final = "trivet-data"
+"""virtio-scsi serial of the data disk: found as /dev/disk/by-id/scsi-0QEMU_QEMU_HARDDISK_trivet-data."""
+SEED_LABEL: Final = "cidata"
+"""File system label of the NoCloud seed, fixed by cloud-init."""
+ENGINE_START_FILE: Final = "trivet-start.json"
+"""File on the seed with :class:`appliance.model.engine_start.EngineStart`."""

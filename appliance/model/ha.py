@@ -1,0 +1,61 @@
+"""What a broker says of itself and of the others: written by ha_broker, read by the command line, the agent and the engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+EngineState = Literal["up", "starting", "down", "unknown"]
+MaintenanceState = Literal["none", "global"]
+
+
+@dataclass(frozen=True)
+class Penalty:
+    """Why a score is lower than the best: "load 12.4 on 2 CPUs" costs ``points``."""
+
+    points: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class HostHa:
+    """A host as the answering broker knows it. ``decision`` is its last decision in one sentence (L6)."""
+
+    name: str
+    alive: bool
+    score: int
+    reasons: tuple[str, ...]
+    decision: str
+    engine_here: bool
+    silent_s: float
+
+
+@dataclass(frozen=True)
+class EngineHa:
+    """Where the engine is. ``since`` is ISO 8601 UTC or empty; ``host`` empty when nobody holds it; ``epoch`` the highest known."""
+
+    state: EngineState
+    host: str
+    epoch: int
+    since: str
+
+
+@dataclass(frozen=True)
+class HaDecision:
+    """A line of the decision log: wall time for people, the sentence for everybody."""
+
+    wall_s: float
+    host: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class HaStatus:
+    """What ``trivet ha status --json`` prints. ``hosts`` sorted by name; ``decisions`` the answering broker's last ones."""
+
+    engine: EngineHa
+    maintenance: MaintenanceState
+    hosts: tuple[HostHa, ...]
+    decisions: tuple[HaDecision, ...]
+    broker_age_s: float
+    """How long ago the answering node's broker finished a turn; large: it hangs or is not running."""

@@ -1,0 +1,3 @@
+"""The version of Trivet: of both images, all programs and the API's package version."""
+
+VERSION = "0.1.0"

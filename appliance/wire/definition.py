@@ -1,0 +1,199 @@
+"""The agent's interface. A method here is a route; its annotations are the shapes of request and answer.
+
+``@route`` gives verb, path and who may call it. Path placeholders are arguments by name; all other arguments make the JSON
+object of the request. Server routes and client come from these signatures (:mod:`appliance.wire.server`,
+:mod:`appliance.wire.client`); :mod:`gluster.wire` adds its own interface in the same way.
+
+Who may call: ``join`` needs the one-time token (a bare node; TLS pinned by fingerprint), ``node`` a node's or the engine's
+certificate of this cluster, ``command`` the same, and an engine must send its epoch (header ``Trivet-Epoch``); an epoch lower than
+the highest seen is refused with 409 ``engine.stale-epoch`` on every route, whoever sends it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypeVar
+
+from appliance.model.cluster import Cluster, Member, Membership
+from appliance.model.ha import HaStatus
+from appliance.model.node import FolderFacts, NodeFacts, NodeStatistics
+from appliance.model.vm import VmSpec, VmState
+
+Access = Literal["join", "node", "command"]
+F = TypeVar("F", bound=Callable[..., Any])
+
+EPOCH_HEADER = "Trivet-Epoch"
+
+
+@dataclass(frozen=True)
+class Route:
+    """How a method is reached. ``timeout_s`` is the client's default deadline for it."""
+
+    verb: Literal["GET", "POST"]
+    path: str
+    access: Access
+    timeout_s: float
+
+
+def route(verb: Literal["GET", "POST"], path: str, access: Access, timeout_s: float = 10.0) -> Callable[[F], F]:
+    """Mark an interface method as a route."""
+
+    def mark(method: F) -> F:
+        method.__dict__["route"] = Route(verb, path, access, timeout_s)
+        return method
+
+    return mark
+
+
+@dataclass(frozen=True)
+class JoinHello:
+    """What a bare node says of itself to a caller who knows its token."""
+
+    facts: NodeFacts
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Reached:
+    """Whether a name resolves and a TCP port of it answers, seen from the node asked."""
+
+    resolved: str
+    """The address, or empty."""
+    answered: bool
+
+
+@dataclass(frozen=True)
+class VolumeFile:
+    path: str
+    size_bytes: int
+    allocated_bytes: int
+    is_folder: bool
+
+
+class JoinApi(Protocol):
+    """Spoken by a bare node. Every call carries the token; a wrong one is 403 ``join.token-wrong`` and slows the next."""
+
+    @route("POST", "/v1/join/hello", "join")
+    def join_hello(self, token: str) -> JoinHello: ...
+
+    @route("POST", "/v1/join/folder", "join")
+    def join_folder(self, token: str, path: str) -> FolderFacts: ...
+
+    @route("POST", "/v1/join/reach", "join", 15.0)
+    def join_reach(self, token: str, name: str, port: int) -> Reached: ...
+
+    @route("POST", "/v1/join/csr", "join", 20.0)
+    def join_csr(self, token: str, name: str, address: str) -> str:
+        """Make (or keep) the node's key; answer a certificate signing request (PEM) for CN=name, SAN name and address."""
+
+    @route("POST", "/v1/join/accept", "join", 20.0)
+    def join_accept(self, token: str, certificate_pem: str, ca_pem: str, cluster: Cluster, membership: Membership) -> None:
+        """Become that member: store certificate, CA, cluster and membership; the token is used up; the agent goes over to mutual TLS."""
+
+
+class NodeApi(Protocol):
+    """Facts, statistics and the node's own settings."""
+
+    @route("GET", "/v1/facts", "node")
+    def facts(self) -> NodeFacts: ...
+
+    @route("GET", "/v1/statistics", "node")
+    def statistics(self) -> NodeStatistics: ...
+
+    @route("POST", "/v1/folder", "node")
+    def folder(self, path: str) -> FolderFacts: ...
+
+    @route("POST", "/v1/reach", "node", 15.0)
+    def reach(self, name: str, port: int) -> Reached: ...
+
+    @route("GET", "/v1/epoch", "node")
+    def epoch(self) -> int:
+        """The highest engine epoch accepted so far."""
+
+    @route("POST", "/v1/epoch", "node")
+    def raise_epoch(self, epoch: int) -> int:
+        """Accept ``epoch`` if it is higher; answer the highest."""
+
+    @route("GET", "/v1/ha", "node")
+    def ha_status(self) -> HaStatus: ...
+
+    @route("POST", "/v1/cluster", "command")
+    def set_cluster(self, cluster: Cluster) -> None:
+        """Replace the cluster file; the id must be the same."""
+
+    @route("POST", "/v1/names", "command")
+    def set_names(self, members: tuple[Member, ...], engine_fqdn: str, engine_address: str) -> None:
+        """Put the cluster's names into /etc/hosts (a marked block; other lines stay)."""
+
+    @route("POST", "/v1/unit", "command", 60.0)
+    def unit(self, name: str, action: Literal["enable-start", "stop-disable", "restart", "state"]) -> str:
+        """Act on one of Trivet's or Gluster's or libvirt's units (a fixed list); answer its ActiveState."""
+
+    @route("POST", "/v1/bridge", "command", 40.0)
+    def ensure_management_bridge(self, nic: str) -> None:
+        """Make bridge ``ovirtmgmt`` over ``nic``, carrying its addresses and routes; idempotent, lasting over reboots."""
+
+    @route("POST", "/v1/brick-disk", "command", 120.0)
+    def prepare_brick_disk(self, device: str, mount_point: str) -> None:
+        """Format ``device`` with XFS (inode size 512) if it is blank, mount it by UUID, lastingly. Holds data: 409 ``disk.holds-data``."""
+
+    @route("POST", "/v1/libvirt-tls", "command", 60.0)
+    def configure_libvirt(self) -> None:
+        """Settings and certificates for libvirt's TLS listener and QEMU's migration; restarts libvirt when something changed and no VM runs."""
+
+
+class VmApi(Protocol):
+    """VMs of this node. All verbs are idempotent: asked twice, the second call finds it so."""
+
+    @route("GET", "/v1/vms", "node")
+    def vms(self) -> tuple[VmState, ...]: ...
+
+    @route("POST", "/v1/vms/start", "command", 60.0)
+    def vm_start(self, spec: VmSpec, paused: bool) -> VmState:
+        """Start. A disk locked elsewhere: 409 ``vm.disk-locked``."""
+
+    @route("POST", "/v1/vms/{name}/resume", "command")
+    def vm_resume(self, name: str) -> None: ...
+
+    @route("POST", "/v1/vms/{name}/shutdown", "command")
+    def vm_shutdown(self, name: str) -> None:
+        """Ask the guest (ACPI); answers at once."""
+
+    @route("POST", "/v1/vms/{name}/destroy", "command", 30.0)
+    def vm_destroy(self, name: str) -> None: ...
+
+    @route("POST", "/v1/vms/{name}/migrate", "command", 180.0)
+    def vm_migrate(self, name: str, target: str) -> None:
+        """Live-migrate to member ``target`` over TLS; ends when the target runs it."""
+
+
+class FilesApi(Protocol):
+    """Files on the mounted volumes. ``path`` is relative to the volume's root and may not leave it (400 ``file.path``)."""
+
+    @route("POST", "/v1/volumes/mount", "command", 60.0)
+    def mount_volume(self, volume: str, servers: tuple[str, ...]) -> None:
+        """A systemd mount unit for ``volume`` at VOLUMES/volume, enabled and started; ``servers[0]`` first, the others as backups."""
+
+    @route("POST", "/v1/volumes/unmount", "command", 60.0)
+    def unmount_volume(self, volume: str) -> None: ...
+
+    @route("POST", "/v1/volumes/{volume}/list", "node", 30.0)
+    def list_files(self, volume: str, path: str) -> tuple[VolumeFile, ...]: ...
+
+    @route("POST", "/v1/volumes/{volume}/folder", "command", 30.0)
+    def make_folder(self, volume: str, path: str, owner_uid: int, mode: int) -> None: ...
+
+    @route("POST", "/v1/volumes/{volume}/disk", "command", 60.0)
+    def make_disk(self, volume: str, path: str, size_bytes: int) -> None:
+        """A sparse raw file owned by QEMU; already there with that size: nothing; another size: 409 ``file.exists``."""
+
+    @route("POST", "/v1/volumes/{volume}/write", "command", 30.0)
+    def write_file(self, volume: str, path: str, content: str, mode: int) -> None:
+        """Write a small text file (≤ 256 KiB) atomically."""
+
+    @route("POST", "/v1/volumes/{volume}/remove", "command", 30.0)
+    def remove_file(self, volume: str, path: str) -> None: ...
+
+
+AGENT_INTERFACES: tuple[type, ...] = (JoinApi, NodeApi, VmApi, FilesApi)
