@@ -1,14 +1,16 @@
 """Typed data at the door: frozen dataclasses from and to JSON-like values, with errors that name the attribute.
 
-One codec serves the agent's wire, the answers file (TOML), the status board, settings and journals. What it understands:
-``str int float bool``, ``None`` unions, ``tuple[T, ...]``, ``Mapping[str, T]``, ``Literal``, string ``Enum``, ``Path``, nested
-dataclasses, and ``object`` (passed through). Unknown keys are refused: a typo must not be silently ignored.
+One codec serves the agent's wire, the answers file (TOML), the status board, settings and journals. What it
+understands: ``str int float bool``, ``None`` unions, ``tuple[T, ...]``, ``Mapping[str, T]``, ``Literal``, string ``Enum``,
+``Path``, nested dataclasses, and ``object`` (passed through). Unknown keys are refused: a typo must not be silently
+ignored. So are NaN and infinity: JSON has no word for them, and every comparison with them decides wrongly.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import enum
+import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -74,7 +76,7 @@ class _Decoder:
         if origin in (Union, types.UnionType):
             return self._union(kind, value, path)
         if origin is typing.Literal:
-            if value not in get_args(kind):
+            if not any(value == one and type(value) is type(one) for one in get_args(kind)):
                 raise self.refuse(path, f"must be one of {', '.join(map(repr, get_args(kind)))}, not {value!r}")
             return value
         if origin is tuple:
@@ -94,13 +96,22 @@ class _Decoder:
                 raise self.refuse(path, f"must be one of {allowed}, not {value!r}") from None
         if kind is Path and isinstance(value, str):
             return Path(value)
-        if kind is float and isinstance(value, int) and not isinstance(value, bool):
-            return float(value)
+        if kind is float and type(value) in (int, float):
+            return self._number(value, path)
         if kind is type(None) and value is None:
             return None
-        if kind in (str, int, float, bool) and type(value) is kind:
+        if kind in (str, int, bool) and type(value) is kind:
             return value
         raise self.refuse(path, f"must be {_named(kind)}, not {_named(type(value))}")
+
+    def _number(self, value: Any, path: str) -> float:
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if not math.isfinite(number):
+            raise self.refuse(path, "must be a finite number")
+        return number
 
     def _union(self, kind: Any, value: object, path: str) -> object:
         options = get_args(kind)
@@ -148,7 +159,10 @@ class _Decoder:
                 read[name] = self.value(hints[name], value[name], dotted)
             elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
                 raise self.refuse(dotted, "is missing")
-        return kind(**read)
+        try:
+            return kind(**read)
+        except ValueError as error:  # a rule that the dataclass itself checks (__post_init__)
+            raise self.refuse(path, f"does not hold together: {error}") from error
 
 
 def _named(kind: Any) -> str:

@@ -1,7 +1,7 @@
 """The command line: commands are rows of data, errors become sentences in one place.
 
-Each package's ``cli.py`` holds a tuple ``COMMANDS`` of :class:`Command` and nothing else that parses arguments. ``main`` finds the
-package by the first word (the noun), so that ``trivet ha status`` imports nothing of the image builder.
+Each package's ``cli.py`` holds a tuple ``COMMANDS`` of :class:`Command` and nothing else that parses arguments. ``main``
+finds the package by the first word (the noun), so that ``trivet ha status`` imports nothing of the image builder.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NoReturn, TextIO
+from typing import Any, NoReturn, TextIO, TypeVar
 
-from appliance.errors import EXIT_DONE, EXIT_FAILED, EXIT_REFUSED, Refused, TrivetError
+from appliance.errors import EXIT_DONE, EXIT_FAILED, EXIT_REFUSED, Failed, Refused, TrivetError
 from appliance.version import VERSION
 
 NOUNS: Mapping[str, tuple[str, str]] = {
@@ -110,6 +110,11 @@ def require_root() -> None:
 
 
 class _Parser(argparse.ArgumentParser):
+    """argparse, with our errors, and without its guessing of shortened options (a guess of today is an error of tomorrow)."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings, allow_abbrev=False)
+
     def error(self, message: str) -> NoReturn:
         raise Refused(
             "command.usage", subject=self.prog, reason=message, remedy=f"`{self.prog} --help` shows how it is used."
@@ -129,7 +134,10 @@ def _parser(commands: Sequence[Command], noun: str) -> _Parser:
     return parser
 
 
-def _fill(parser: argparse.ArgumentParser, command: Command) -> Any:
+P = TypeVar("P", bound=argparse.ArgumentParser)
+
+
+def _fill(parser: P, command: Command) -> P:
     parser.description = command.summary
     parser.epilog = f"example:\n  {command.example}"
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -153,21 +161,39 @@ def overview() -> str:
 def main(argv: Sequence[str] | None = None, stdout: TextIO | None = None, stderr: TextIO | None = None) -> int:
     """Run a command line and return its exit code. The one place that catches errors."""
     words = list(sys.argv[1:] if argv is None else argv)
-    output = Output("--json" in words, stdout or sys.stdout, stderr or sys.stderr)
+    ours = words[: words.index("--")] if "--" in words else words  # what follows belongs to the command that is passed on
+    output = Output("--json" in ours, stdout or sys.stdout, stderr or sys.stderr)
     try:
         return _dispatch(words, output)
     except TrivetError as error:
         output.error(error)
         return error.exit_code
     except BrokenPipeError:
+        _forget_stdout()
         return EXIT_FAILED
     except KeyboardInterrupt:
-        print("interrupted; run the same command again to go on", file=sys.stderr)
+        output.error(_interrupted(words))
         return EXIT_FAILED
     except Exception as error:  # the last resort: a defect of ours, named as one
-        traceback.print_exc(file=sys.stderr)
+        traceback.print_exc(file=stderr or sys.stderr)
         output.error(_defect(error))
         return EXIT_FAILED
+
+
+def _forget_stdout() -> None:
+    """The reader has gone (``trivet … | head``): point stdout at nothing, or Python complains again when it flushes at exit."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, sys.stdout.fileno())
+    os.close(nothing)
+
+
+def _interrupted(words: Sequence[str]) -> Failed:
+    return Failed(
+        "command.interrupted",
+        subject=f"trivet {' '.join(words[:2])}",
+        reason="it was interrupted",
+        remedy="Run the same command again to go on.",
+    )
 
 
 def _defect(error: Exception) -> TrivetError:

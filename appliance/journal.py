@@ -2,8 +2,8 @@
 
 An operation is a list of idempotent steps. Before a step is done, its probe is asked whether it is already so; its begin
 and end are written to an append-only file, each line synced before the next thing happens. Running the same operation
-again skips what the probes confirm and goes on. The journal is the memory for people and for undoing; the *probe* is the truth,
-because a crash may fall between an effect and the line about it.
+again skips what the probes confirm and goes on. The journal is the memory for people and for undoing; the *probe* is the
+truth, because a crash may fall between an effect and the line about it.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Literal, Protocol, TypeVar
 
+from appliance.codec import decode
 from appliance.effects.clock import Clock
-from appliance.errors import Refused, TrivetError
+from appliance.errors import Failed, Refused
 
 World = TypeVar("World", contravariant=True)
 W = TypeVar("W")
@@ -83,8 +84,8 @@ class Journal:
             return ()
         lines = self._path.read_bytes().split(b"\n")
         try:
-            return tuple(Entry(**json.loads(line)) for line in lines[:-1])
-        except (ValueError, TypeError) as error:
+            return tuple(decode(Entry, json.loads(line), subject=str(self._path)) for line in lines[:-1])
+        except (ValueError, Refused) as error:
             raise Refused(
                 "journal.damaged",
                 subject=str(self._path),
@@ -93,18 +94,41 @@ class Journal:
             ) from error
 
     def write(self, step: str, event: Event, detail: str = "") -> None:
-        """Append a line and sync it to the disk before returning."""
-        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        """Append a line and sync it to the disk before returning. Raises ``Failed`` (``journal.not-written``)."""
         entry = Entry(step, event, self._clock.wall_s(), detail)
+        try:
+            self._append(json.dumps(entry.__dict__).encode() + b"\n")
+        except OSError as error:
+            raise Failed(
+                "journal.not-written",
+                subject=str(self._path),
+                reason=f"a line could not be written and synced ({error.strerror or error})",
+                remedy="Make room or repair the file system, then run the same command again; it goes on where it was.",
+            ) from error
+
+    def _append(self, line: bytes) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        is_new = not self._path.exists()
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             held = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
             keep = held.rfind(b"\n") + 1
             os.ftruncate(descriptor, keep)
-            os.pwrite(descriptor, json.dumps(entry.__dict__).encode() + b"\n", keep)
+            os.pwrite(descriptor, line, keep)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+        if is_new:
+            _sync_folder(self._path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a new file's name survive a power cut: fsync of the file alone keeps its content, not its name."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 class Runner(Generic[W]):
@@ -140,7 +164,7 @@ class Runner(Generic[W]):
     def _do(self, step: Step[W], world: W, tell: Callable[[Event, float], None], passed_s: float) -> None:
         try:
             step.do(world, self._log)
-        except TrivetError as error:
+        except Exception as error:  # a defect is recorded like a failure: who reads the journal later must see where it was
             self._journal.write(step.name, "failed", str(error))
             tell("failed", passed_s)
             raise

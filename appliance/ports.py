@@ -1,4 +1,7 @@
-"""What host verbs ask of the outside, as protocols. Real ones live in :mod:`appliance.effects`, fakes in :mod:`appliance.fakes`."""
+"""What host verbs ask of the outside, as protocols.
+
+The real ones live in :mod:`appliance.effects`, the fakes in :mod:`appliance.fakes`.
+"""
 
 from __future__ import annotations
 

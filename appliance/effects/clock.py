@@ -1,4 +1,7 @@
-"""The clocks: one port, so that a month passes in a test second."""
+"""The clocks: one port, so that a month passes in a test second.
+
+The real clock and its fake stand side by side because together they are shorter than the words about them.
+"""
 
 from __future__ import annotations
 
@@ -46,6 +49,9 @@ class FakeClock:
         return self._wall_s
 
     def sleep(self, seconds: float) -> None:
+        """Let that much time pass at once. Negative: ``ValueError``, as with the real one."""
+        if seconds < 0:
+            raise ValueError("sleep length must be non-negative")
         self._monotonic_s += seconds
         self._wall_s += seconds
 

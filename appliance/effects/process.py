@@ -5,11 +5,16 @@ Every other module that needs a tool goes through :class:`SystemProcesses` (ruff
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import os
+import selectors
 import shlex
 import signal
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +29,16 @@ BASE_ENVIRONMENT = {
 
 KILL_GRACE_S = 2.0
 """After the deadline the process group gets SIGTERM, this much time, then SIGKILL: enough to remove a lock file."""
+
+KILL_WAIT_S = 2.0
+"""How long to wait after SIGKILL: death takes milliseconds, except for a process stuck in the kernel on a stalled
+volume. Nobody may wait for that one, because whoever calls has a deadline of his own."""
+
+READ_BYTES = 65536
+"""How much of a pipe is read at once: a Linux pipe holds no more."""
+
+STREAM_TAIL_LINES = 40
+"""How many of the last lines of a streamed tool are kept for its error: what fits a screen."""
 
 STDERR_TAIL_CHARACTERS = 2000
 """How much of a failed tool's last words goes into the error: a screenful, not a log."""
@@ -60,15 +75,15 @@ class SystemProcesses:
         """Run ``argv`` to its end and return its output.
 
         ``ok`` lists the exit statuses that count as success, ``None`` accepts any. Raises ``Failed``
-        (``process.failed``, ``process.missing``) and ``Unavailable`` (``process.deadline``); at the deadline the whole
-        process group is ended.
+        (``process.failed``, ``process.missing``, ``process.not-started``, ``process.no-folder``) and ``Unavailable``
+        (``process.deadline``); at the deadline the whole process group is ended. A run ends when nobody holds the output
+        any more: a tool that leaves a daemon behind must not lend it stdout.
         """
         child = self._start(argv, env=env, cwd=cwd, stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL)
         try:
             stdout, stderr = child.communicate(stdin, timeout=timeout_s)
         except subprocess.TimeoutExpired as expired:
-            end_group(child)
-            raise deadline_error(argv, timeout_s) from expired
+            raise deadline_error(argv, timeout_s, ended=end_group(child)) from expired
         except BaseException:
             end_group(child)
             raise
@@ -92,34 +107,21 @@ class SystemProcesses:
         Same errors as :meth:`run`; the deadline is for the whole run. For long tools whose log is watched live.
         """
         child = self._start(argv, env=env, cwd=cwd, stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT)
-        expired = False
-
-        def expire(_signal: int = 0, _frame: object = None) -> None:
-            nonlocal expired
-            expired = True
-            end_group(child)
-
-        from threading import Timer  # local: only long-running tools need a watcher thread
-
-        timer = Timer(timeout_s, expire)
-        timer.daemon = True
-        timer.start()
-        tail: list[str] = []
+        deadline_s = time.monotonic() + timeout_s
+        tail: deque[str] = deque(maxlen=STREAM_TAIL_LINES)
         try:
-            assert child.stdout is not None
-            for text in child.stdout:
-                tail = [*tail[-40:], text]
-                line(text.rstrip("\n"))
-            child.wait()
+            for text in _lines(child, argv, deadline_s, timeout_s):
+                tail.append(text)
+                line(text)
+            child.wait(max(0.0, deadline_s - time.monotonic()))
+        except subprocess.TimeoutExpired as expired:
+            raise deadline_error(argv, timeout_s, ended=end_group(child)) from expired
         except BaseException:
             end_group(child)
             raise
-        finally:
-            timer.cancel()
-        if expired:
-            raise deadline_error(argv, timeout_s)
+        _close_pipes(child)
         if child.returncode not in ok:
-            raise failure(Completed(tuple(argv), child.returncode, "", "".join(tail)))
+            raise failure(Completed(tuple(argv), child.returncode, "", "\n".join(tail)))
         return child.returncode
 
     @staticmethod
@@ -143,39 +145,96 @@ class SystemProcesses:
                 errors="replace",
                 start_new_session=True,
             )
-        except FileNotFoundError as missing:
-            raise Failed(
-                "process.missing",
-                subject=argv[0],
-                reason="this program is not installed here",
-                remedy="Install it; on a build machine `make dev` does.",
-                facts={"argv": list(argv)},
-            ) from missing
+        except OSError as error:
+            raise _not_started(argv, cwd, error) from error
 
 
-def end_group(child: subprocess.Popen[str]) -> None:
-    """End ``child`` and everything it started: SIGTERM, a grace, SIGKILL. Waits for the child."""
-    for number, wait_s in ((signal.SIGTERM, KILL_GRACE_S), (signal.SIGKILL, None)):
-        try:
+def _not_started(argv: Sequence[str], cwd: Path | None, error: OSError) -> Failed:
+    facts = {"argv": list(argv)}
+    if cwd is not None and not cwd.is_dir():
+        return Failed(
+            "process.no-folder",
+            subject=str(cwd),
+            reason=f"the folder to run {argv[0]} in does not exist",
+            remedy=f"Make it, then: {pasteable(argv)}",
+            facts=facts,
+        )
+    if isinstance(error, FileNotFoundError):
+        return Failed(
+            "process.missing",
+            subject=argv[0],
+            reason="this program is not installed here",
+            remedy="Install it; on a build machine `make dev` does.",
+            facts=facts,
+        )
+    return Failed(
+        "process.not-started",
+        subject=argv[0],
+        reason=f"the system refused to start it ({error.strerror or error})",
+        remedy=f"Run it by hand: {pasteable(argv)}",
+        facts=facts,
+    )
+
+
+def _lines(child: subprocess.Popen[str], argv: Sequence[str], deadline_s: float, timeout_s: float) -> Iterator[str]:
+    """The lines of ``child``'s output as they come, until its end. Raises ``TimeoutExpired`` at ``deadline_s``.
+
+    It reads the pipe itself: a blocking read would know no deadline, and a second thread that closes the pipe
+    under the reader turns the deadline into whatever error the reader then meets.
+    """
+    assert child.stdout is not None
+    pipe = child.stdout.fileno()
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    held = ""
+    with selectors.DefaultSelector() as selector:
+        selector.register(pipe, selectors.EVENT_READ)
+        while True:
+            left_s = deadline_s - time.monotonic()
+            if left_s <= 0:
+                raise subprocess.TimeoutExpired(list(argv), timeout_s)
+            if not selector.select(left_s):
+                continue
+            chunk = os.read(pipe, READ_BYTES)
+            held += decoder.decode(chunk, final=not chunk)
+            *whole, held = held.split("\n")
+            for text in whole:
+                yield text.removesuffix("\r")
+            if not chunk:
+                break
+    if held:
+        yield held
+
+
+def end_group(child: subprocess.Popen[str]) -> bool:
+    """End ``child`` and everything it started: SIGTERM, a grace, SIGKILL. Was it gone within KILL_WAIT_S?
+
+    False means that the kernel holds it (uninterruptible, as on a stalled mount): it dies when the kernel lets go of it.
+    """
+    for number, wait_s in ((signal.SIGTERM, KILL_GRACE_S), (signal.SIGKILL, KILL_WAIT_S)):
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, number)
-        except ProcessLookupError:
-            pass
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(wait_s)
-        except subprocess.TimeoutExpired:
-            continue
-    if child.stdout is not None:
-        child.stdout.close()
+    _close_pipes(child)
+    return child.returncode is not None
 
 
-def deadline_error(argv: Sequence[str], timeout_s: float) -> Unavailable:
-    """The error for a process that had to be ended at its deadline."""
+def _close_pipes(child: subprocess.Popen[str]) -> None:
+    for pipe in (child.stdin, child.stdout, child.stderr):
+        if pipe is not None:
+            with contextlib.suppress(BrokenPipeError):  # what it did not read before it died
+                pipe.close()
+
+
+def deadline_error(argv: Sequence[str], timeout_s: float, *, ended: bool = True) -> Unavailable:
+    """The error for a process that had to be ended at its deadline; not ``ended``: the kernel still holds it."""
+    fate = "was ended" if ended else "cannot be ended yet (it hangs in the kernel, as on a stalled mount)"
     return Unavailable(
         "process.deadline",
         subject=argv[0],
-        reason=f"did not finish within {timeout_s:g} s and was ended: {pasteable(argv)}",
+        reason=f"did not finish within {timeout_s:g} s and {fate}: {pasteable(argv)}",
         remedy="Run the command by hand to see what it waits for.",
-        facts={"argv": list(argv), "timeout_s": timeout_s},
+        facts={"argv": list(argv), "timeout_s": timeout_s, "ended": ended},
     )
 
 

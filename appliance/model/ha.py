@@ -1,4 +1,4 @@
-"""What a broker says of itself and of the others: written by ha_broker, read by the command line, the agent and the engine."""
+"""What a broker says of itself and of the others: written by ha_broker, read by command line, agent and engine."""
 
 from __future__ import annotations
 
@@ -32,7 +32,10 @@ class HostHa:
 
 @dataclass(frozen=True)
 class EngineHa:
-    """Where the engine is. ``since`` is ISO 8601 UTC or empty; ``host`` empty when nobody holds it; ``epoch`` the highest known."""
+    """Where the engine is.
+
+    ``since`` is ISO 8601 UTC or empty; ``host`` empty when nobody holds it; ``epoch`` the highest known.
+    """
 
     state: EngineState
     host: str

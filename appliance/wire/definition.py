@@ -5,8 +5,8 @@ object of the request. Server routes and client come from these signatures (:mod
 :mod:`appliance.wire.client`); :mod:`gluster.wire` adds its own interface in the same way.
 
 Who may call: ``join`` needs the one-time token (a bare node; TLS pinned by fingerprint), ``node`` a node's or the engine's
-certificate of this cluster, ``command`` the same, and an engine must send its epoch (header ``Trivet-Epoch``); an epoch lower than
-the highest seen is refused with 409 ``engine.stale-epoch`` on every route, whoever sends it.
+certificate of this cluster, ``command`` the same, and an engine must send its epoch (header ``Trivet-Epoch``); an epoch
+lower than the highest seen is refused with 409 ``engine.stale-epoch`` on every route, whoever sends it.
 """
 
 from __future__ import annotations
@@ -89,7 +89,10 @@ class JoinApi(Protocol):
 
     @route("POST", "/v1/join/accept", "join", 20.0)
     def join_accept(self, token: str, certificate_pem: str, ca_pem: str, cluster: Cluster, membership: Membership) -> None:
-        """Become that member: store certificate, CA, cluster and membership; the token is used up; the agent goes over to mutual TLS."""
+        """Become that member: store certificate, CA, cluster and membership.
+
+        The token is used up; the agent goes over to mutual TLS.
+        """
 
 
 class NodeApi(Protocol):
@@ -136,11 +139,17 @@ class NodeApi(Protocol):
 
     @route("POST", "/v1/brick-disk", "command", 120.0)
     def prepare_brick_disk(self, device: str, mount_point: str) -> None:
-        """Format ``device`` with XFS (inode size 512) if it is blank, mount it by UUID, lastingly. Holds data: 409 ``disk.holds-data``."""
+        """Format ``device`` with XFS (inode size 512) if it is blank, mount it by UUID, lastingly.
+
+        Holds data: 409 ``disk.holds-data``.
+        """
 
     @route("POST", "/v1/libvirt-tls", "command", 60.0)
     def configure_libvirt(self) -> None:
-        """Settings and certificates for libvirt's TLS listener and QEMU's migration; restarts libvirt when something changed and no VM runs."""
+        """Settings and certificates for libvirt's TLS listener and QEMU's migration.
+
+        Restarts libvirt when something changed and no VM runs.
+        """
 
 
 class VmApi(Protocol):
@@ -173,7 +182,10 @@ class FilesApi(Protocol):
 
     @route("POST", "/v1/volumes/mount", "command", 60.0)
     def mount_volume(self, volume: str, servers: tuple[str, ...]) -> None:
-        """A systemd mount unit for ``volume`` at VOLUMES/volume, enabled and started; ``servers[0]`` first, the others as backups."""
+        """A systemd mount unit for ``volume`` at VOLUMES/volume, enabled and started.
+
+        ``servers[0]`` first, the others as backups.
+        """
 
     @route("POST", "/v1/volumes/unmount", "command", 60.0)
     def unmount_volume(self, volume: str) -> None: ...
