@@ -1,0 +1,1 @@
+"""Fakes of every port: product code, each tested like the real thing."""
