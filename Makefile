@@ -1,3 +1,40 @@
-.PHONY: dev
-dev:
+# The one place a newcomer needs. Every target says what it does in `make help`.
+.DEFAULT_GOAL := help
+.PHONY: help dev run stop status test check bench image sim install
+
+PYTEST := build/venv/bin/python -I -m pytest
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*##  *\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+dev:  ## install what building and testing need: Debian packages, build/venv (Debian 12 or 13, root)
 	@image/dev.sh
+
+run: dev  ## three nodes on this machine, from nothing to a running engine
+	@./trivet run
+
+stop: dev  ## take those nodes down, leaving nothing behind
+	@./trivet stop
+
+status: dev  ## where the engine is, its address, its CA and its password file
+	@./trivet status
+
+test: dev  ## every test: house rules, unit, contract, images, lab (under an hour on 2 cores)
+	@$(PYTEST)
+
+check: dev  ## linters, types, import rules and the fast tests (under two minutes)
+	@$(PYTEST) -m "not lab and not images and not slow"
+
+bench: dev  ## measure, and write docs/bench.md
+	@build/venv/bin/python -I tests/bench/run.py
+
+image: dev  ## build the two images into build/images
+	@./trivet image build node
+	@./trivet image build engine
+
+sim: dev  ## a month of broker history on virtual time (not there yet: exits with 2)
+	@printf '%s\n' 'make sim: the simulator of the broker is not written yet, so nothing was simulated.' \
+	  '  what helps: `make test` runs the tests of its decisions; the lab tests pull real plugs.' '  code: sim.not-there' >&2; exit 2
+
+install:  ## copy the programs to DESTDIR (make install DESTDIR=/some/root)
+	@image/install.sh "$(DESTDIR)"

@@ -110,7 +110,7 @@ def require_root() -> None:
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse, with our errors, and without its guessing of shortened options (a guess of today is an error of tomorrow)."""
+    """argparse with our errors, and without its guessing of shortened options: a guess of today is an error of tomorrow."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings, allow_abbrev=False)
@@ -181,7 +181,7 @@ def main(argv: Sequence[str] | None = None, stdout: TextIO | None = None, stderr
 
 
 def _forget_stdout() -> None:
-    """The reader has gone (``trivet … | head``): point stdout at nothing, or Python complains again when it flushes at exit."""
+    """The reader has gone (``trivet … | head``): point stdout at nothing, or Python complains again when it flushes."""
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, sys.stdout.fileno())
     os.close(nothing)

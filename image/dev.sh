@@ -25,7 +25,7 @@ missing_packages() {
     done
 }
 
-fingerprint() { { cat pyproject.toml "$PACKAGES_FILE" "$LOCK" "$0"; "$PYTHON" -V; } 2>/dev/null | sha256sum | cut -d' ' -f1; }
+fingerprint() { { cat pyproject.toml "$PACKAGES_FILE" "$LOCK" image/dev.sh; "$PYTHON" -V; } 2>/dev/null | sha256sum | cut -d' ' -f1; }
 
 install_packages() {
     local missing=()

@@ -1,0 +1,56 @@
+"""What all tests share: their order, their deadlines, and that nothing is skipped where it counts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+ORDER = ("tidy", "appliance", "gluster", "ha_broker", "engine", "image", "installer", "contract")
+"""House rules first, because they are quick and most often the reason; what boots machines last, because it takes longest."""
+
+DEADLINES_S = {"lab": 1800, "images": 900}
+"""The first test of each kind also builds the images and boots the nodes: minutes under emulation. Others: pyproject.toml."""
+
+
+def _place(item: pytest.Item) -> tuple[int, int]:
+    boots = 2 if item.get_closest_marker("lab") else 1 if item.get_closest_marker("images") else 0
+    folder = item.path.relative_to(ROOT / "tests").parts[0] if item.path.is_relative_to(ROOT / "tests") else ""
+    return boots, ORDER.index(folder) if folder in ORDER else len(ORDER)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sort the tests and give those that boot machines a longer deadline."""
+    items.sort(key=_place)
+    for item in items:
+        for marker, seconds in DEADLINES_S.items():
+            if item.get_closest_marker(marker) and not item.get_closest_marker("timeout"):
+                item.add_marker(pytest.mark.timeout(seconds))
+
+
+def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """Where CI is set, a test that did not run is a failure: a skipped test proves nothing and hides a broken machine."""
+    if os.environ.get("CI") and report.outcome == "skipped" and not hasattr(report, "wasxfail"):
+        why = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        report.outcome = "failed"
+        report.longrepr = f"This test did not run ({why}). With CI set everything has to run: make the machine able to, or delete the test."
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turn a skip of a test into a failure in CI."""
+    report = yield
+    _refuse_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Turn a skip of a whole module into a failure in CI."""
+    report = yield
+    _refuse_skip(report)
+    return report
