@@ -1,0 +1,34 @@
+"""Is any node already in another cluster or another Gluster pool?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from installer.answers import Answers
+from installer.preflight.problem import Problem
+from installer.probe import View
+
+
+def membership(answers: Answers, view: View) -> Iterator[Problem]:
+    """A member of this very cluster (an interrupted run) is right; peers that the answers do not name are not."""
+    ours = {node.name for node in answers.nodes} | {node.address for node in view.nodes}
+    for node in view.nodes:
+        if node.facts is None:
+            continue
+        if node.facts.cluster_id and node.facts.cluster_id != view.cluster_id:
+            yield Problem(
+                "preflight.other-cluster",
+                node.name,
+                f"it is a member of cluster {node.facts.cluster_id}",
+                "a bare node",
+                "Take it out of that cluster, or name another node.",
+            )
+        strangers = [peer for peer in node.facts.gluster_peers if node.state == "bare" or peer not in ours]
+        if strangers:
+            yield Problem(
+                "preflight.other-pool",
+                node.name,
+                f"its glusterd has the peers {', '.join(strangers)}",
+                "a glusterd without peers",
+                "Run `gluster peer detach` on its pool, or name another node.",
+            )
