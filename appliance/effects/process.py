@@ -124,6 +124,22 @@ class SystemProcesses:
             raise failure(Completed(tuple(argv), child.returncode, "", "\n".join(tail)))
         return child.returncode
 
+    def attach(self, argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> int:
+        """Run ``argv`` on our own terminal, input and output (a shell, a followed log) and return its exit status.
+
+        Has no deadline: a person, or who called us, ends it. Ctrl-C reaches the child as it reaches us, and the child
+        decides. Raises ``Failed`` (``process.missing``).
+        """
+        try:
+            child = subprocess.Popen(list(argv), env={**BASE_ENVIRONMENT, **(env or {})})
+        except OSError as error:
+            raise _not_started(argv, None, error) from error
+        while True:
+            try:
+                return child.wait()
+            except KeyboardInterrupt:
+                continue
+
     @staticmethod
     def _start(
         argv: Sequence[str],
