@@ -11,10 +11,10 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 ORDER = ("tidy", "appliance", "gluster", "ha_broker", "engine", "image", "installer", "contract")
-"""House rules first, because they are quick and most often the reason; what boots machines last, because it takes longest."""
+"""House rules first, because they are quick and most often the reason; what boots machines last: it takes longest."""
 
 DEADLINES_S = {"lab": 1800, "images": 900}
-"""The first test of each kind also builds the images and boots the nodes: minutes under emulation. Others: pyproject.toml."""
+"""The first test of each kind also builds the images and boots the nodes: minutes under emulation."""
 
 
 def _place(item: pytest.Item) -> tuple[int, int]:
@@ -37,7 +37,7 @@ def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
     if os.environ.get("CI") and report.outcome == "skipped" and not hasattr(report, "wasxfail"):
         why = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
         report.outcome = "failed"
-        report.longrepr = f"This test did not run ({why}). With CI set everything has to run: make the machine able to, or delete the test."
+        report.longrepr = f"This test did not run ({why}). With CI set all have to: make the machine able to, or delete it."
 
 
 @pytest.hookimpl(wrapper=True)
