@@ -49,7 +49,6 @@ PY
 
 make_venv() {
     say "making $VENV"
-    mkdir -p build
     rm -f "$STAMP"
     # An interpreter of another version (after a Debian upgrade) cannot use the old environment.
     if [ -x $VENV/bin/python ] && [ "$($VENV/bin/python -V 2>/dev/null)" != "$($PYTHON -V)" ]; then rm -rf "$VENV"; fi
@@ -77,6 +76,9 @@ esac
 if [ -f "$STAMP" ] && [ "$(cat "$STAMP")" = "$(fingerprint)" ] && [ -z "${1:-}" ]; then
     exit 0
 fi
+mkdir -p build
+exec 9> build/dev.lock
+flock 9   # two at once would install into one environment
 install_packages
 make_venv
 [ "${1:-}" != --lock ] || lock_versions

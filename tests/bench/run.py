@@ -1,0 +1,98 @@
+"""Run every bench and write docs/bench.md: ``build/venv/bin/python -I tests/bench/run.py [WORD …]``.
+
+A bench is a function ``bench_*`` in a file ``bench_*.py`` here; it takes nothing and returns ``Measured`` rows. It
+measures a baseline in the same run, because a number alone says more about the machine than about us. With words,
+only benches whose name holds one of them run, and the document is left alone. Exits with 1 when a bound is not kept or a bench breaks.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from appliance.version import VERSION  # noqa: E402
+from tests.bench.measure import Measured  # noqa: E402
+
+DOCUMENT = ROOT / "docs/bench.md"
+Bench = Callable[[], Iterable[Measured]]
+
+
+def benches(words: Sequence[str]) -> dict[str, Bench]:
+    """``file.function`` → the function."""
+    found: dict[str, Bench] = {}
+    for path in sorted(Path(__file__).parent.glob("bench_*.py")):
+        module = importlib.import_module(f"tests.bench.{path.stem}")
+        for name in sorted(vars(module)):
+            full = f"{path.stem}.{name}"
+            if name.startswith("bench_") and (not words or any(word in full for word in words)):
+                found[full] = getattr(module, name)
+    return found
+
+
+def line(row: Measured) -> str:
+    """The row of the table."""
+    bound = "" if row.bound is None else f"{'≤' if row.better == 'lower' else '≥'} {row.bound:g}"
+    verdict = "" if row.bound is None else "kept" if row.kept else "**not kept**"
+    return (
+        f"| {row.what} | {row.ours:.3g} {row.unit} | {row.baseline_name}: {row.baseline:.3g} {row.unit} "
+        f"| {row.ratio:.2f} | {bound} | {verdict} |"
+    )
+
+
+def machine() -> str:
+    """The machine in a line: numbers without it mean nothing."""
+    memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    flags = Path("/proc/cpuinfo").read_text().split()
+    kvm = "virtualization in the CPU" if "vmx" in flags or "svm" in flags else "no virtualization in the CPU (guests are emulated)"
+    kernel = f"Linux {platform.release().split('-')[0]}"
+    return f"{os.cpu_count()} cores, {memory_gib:.0f} GiB, {kvm}, {kernel}, Python {platform.python_version()}"
+
+
+def document(rows: Sequence[Measured]) -> str:
+    """docs/bench.md."""
+    head = (
+        f"# Measurements of Trivet {VERSION}\n\nWritten by `make bench`; do not edit. Machine: {machine()}.\n"
+        "Every line was measured together with its baseline, in the same run. Ratio is ours divided by the baseline.\n\n"
+        "| what | ours | baseline | ratio | bound | |\n|---|---|---|---|---|---|\n"
+    )
+    return head + "".join(line(row) + "\n" for row in rows)
+
+
+def main(words: Sequence[str]) -> int:
+    """Run them and report."""
+    rows: list[Measured] = []
+    broken = 0
+    for name, bench in benches(words).items():
+        print(f"bench: {name}", file=sys.stderr, flush=True)
+        try:
+            measured = list(bench())
+        except Exception:  # noqa: BLE001 - one broken bench must not hide the others; it is shown and counted
+            traceback.print_exc()
+            broken += 1
+            continue
+        for row in measured:
+            print(line(row), flush=True)
+        rows += measured
+    if not rows:
+        print("bench: nothing was measured", file=sys.stderr)
+        return 1
+    if not words and not broken:
+        DOCUMENT.parent.mkdir(exist_ok=True)
+        DOCUMENT.write_text(document(rows))
+        print(f"bench: wrote {DOCUMENT.relative_to(ROOT)}", file=sys.stderr)
+    late = [row.what for row in rows if not row.kept]
+    if late:
+        print(f"bench: bounds not kept: {', '.join(late)}", file=sys.stderr)
+    return 1 if late or broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
