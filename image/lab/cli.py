@@ -75,7 +75,7 @@ def up(arguments: argparse.Namespace, output: Output) -> None:
     tree = Path(arguments.tree).resolve() if arguments.tree else None
     keys = tuple(Path(file).read_text().strip() for file in arguments.ssh_key)
     lab.up(
-        nodes=model.check_nodes(arguments.nodes),
+        nodes=None if arguments.nodes is None else model.check_nodes(arguments.nodes),
         tree=(lambda: tree) if tree else _built_tree,
         port=arguments.port,
         ssh_keys=keys,
@@ -218,7 +218,11 @@ COMMANDS: Final = (
         "trivet lab up --nodes 3",
         up,
         (
-            Option(("--nodes",), "how many (default: %(default)s)", {"type": int, "default": model.DEFAULT_NODES}),
+            Option(
+                ("--nodes",),
+                f"how many (default: as many as there are, else {model.DEFAULT_NODES})",
+                {"type": int, "default": None},
+            ),
             _NAME,
             Option(
                 ("--port",),

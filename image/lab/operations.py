@@ -98,7 +98,7 @@ class Lab:
     def up(
         self,
         *,
-        nodes: int,
+        nodes: int | None,
         tree: Callable[[], Path],
         port: int | None,
         ssh_keys: Sequence[str],
@@ -109,7 +109,8 @@ class Lab:
         ``tree`` finds the node image's tree; an existing lab keeps the one it was made from. Refusals change nothing.
         """
         known = self._known()
-        if known and known.nodes != model.check_nodes(nodes):
+        nodes = nodes or (known.nodes if known else model.DEFAULT_NODES)
+        if known and known.nodes != nodes:
             raise Conflict(
                 "lab.other-size",
                 subject=f"lab {self.name}",
@@ -190,7 +191,7 @@ class Lab:
     # --- power ---
 
     def power(self, name: str, wanted: str, say: Say) -> NodeStatus:
-        """``on``, ``off`` (a power cut) or ``reset``; the last two on a node that is off: ``Conflict`` (``lab.node-off``)."""
+        """``on``, ``off`` (a power cut), ``reset``; the last two on a node that is off: ``Conflict`` (``lab.node-off``)."""
         with self.locked():
             lab = self.wanted()
             node = model.find_node(lab, name)
@@ -239,6 +240,8 @@ class Lab:
             self._processes.run(plan.port(node, up=False), timeout_s=STEP_TIMEOUT_S, ok=None)
         ground.kill_all(observe.node_cgroup(node), self._clock)
         self._clear_mounts(node.folder, node.root)
+        if model.switch_namespace(node.lab) in observe.namespaces(node.lab):
+            self._processes.run(plan.remove_cable(node), timeout_s=STEP_TIMEOUT_S, ok=None)
         if node.namespace in observe.namespaces(node.lab):
             self._run(plan.unplug(node.namespace))
         for cgroup in self._node_cgroups(node):

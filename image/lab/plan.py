@@ -30,7 +30,7 @@ NSPAWN_ENVIRONMENT: Final = {
     "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network",
 }
 
-_DETACH = 'exec >>"$1" 2>&1 </dev/null; echo 0 >"$2" && shift 2 && exec "$@"'
+_QUIETLY = 'exec >>"$1" 2>&1 </dev/null; shift; exec "$@"'
 _INTO_CGROUP = 'echo 0 >"$1" && shift && exec "$@"'
 
 CLEAN_ENVIRONMENT: Final = (
@@ -137,8 +137,15 @@ def boot(node: LabNode) -> Argv:
 
 
 def detached(argv: Sequence[str], *, log: Path, cgroup: Path) -> Argv:
-    """``argv`` as a process of its own session in ``cgroup``, that outlives us and writes to ``log``."""
-    return ["setsid", "--fork", "sh", "-c", _DETACH, "sh", str(log), str(cgroup / "cgroup.procs"), *argv]
+    """``argv`` as a process of its own session in ``cgroup``, that outlives us and writes to ``log``.
+
+    It is in the cgroup when this command returns: from then on it can be seen and killed there.
+    """
+    return [
+        *("sh", "-c", _INTO_CGROUP, "sh", str(cgroup / "cgroup.procs")),
+        *("setsid", "--fork", "sh", "-c", _QUIETLY, "sh", str(log)),
+        *argv,
+    ]
 
 
 def enter(leader_pid: int, cgroup: Path, argv: Sequence[str], *, extra: Sequence[str] = ()) -> Argv:
@@ -152,6 +159,11 @@ def enter(leader_pid: int, cgroup: Path, argv: Sequence[str], *, extra: Sequence
         *("env", "-i", *CLEAN_ENVIRONMENT, *extra),
         *argv,
     ]
+
+
+def remove_cable(node: LabNode) -> Argv:
+    """Take the cable away at once; removing the node's namespace alone would do so only some time later."""
+    return ["ip", "-n", switch_namespace(node.lab), "link", "delete", node.name]
 
 
 def unplug(namespace: str) -> Argv:
