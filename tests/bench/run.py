@@ -2,7 +2,8 @@
 
 A bench is a function ``bench_*`` in a file ``bench_*.py`` here; it takes nothing and returns ``Measured`` rows. It
 measures a baseline in the same run, because a number alone says more about the machine than about us. With words,
-only benches whose name holds one of them run, and the document is left alone. Exits with 1 when a bound is not kept or a bench breaks.
+only benches whose name holds one of them run, and the document is left alone. Exits with 1 when a bound is not kept
+or a bench breaks.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def machine() -> str:
     """The machine in a line: numbers without it mean nothing."""
     memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     flags = Path("/proc/cpuinfo").read_text().split()
-    kvm = "virtualization in the CPU" if "vmx" in flags or "svm" in flags else "no virtualization in the CPU (guests are emulated)"
+    kvm = "KVM" if {"vmx", "svm"} & set(flags) else "no virtualization in the CPU (guests are emulated)"
     kernel = f"Linux {platform.release().split('-')[0]}"
     return f"{os.cpu_count()} cores, {memory_gib:.0f} GiB, {kvm}, {kernel}, Python {platform.python_version()}"
 
