@@ -44,6 +44,8 @@ class Nic:
 
 @dataclass(frozen=True)
 class CpuFacts:
+    """The processor, as the kernel counts it: ``cores`` in one socket, ``threads`` in one core."""
+
     model: str
     sockets: int
     cores: int
@@ -80,6 +82,8 @@ class NodeFacts:
 
 @dataclass(frozen=True)
 class NodeStatistics:
+    """What moves: memory and swap, load averages of 1, 5 and 15 minutes, CPU shares since the last reading, NIC totals."""
+
     memory_total_bytes: int
     memory_available_bytes: int
     swap_total_bytes: int
@@ -96,6 +100,8 @@ class NodeStatistics:
 
 @dataclass(frozen=True)
 class NicTraffic:
+    """Bytes through a NIC since it came up, as the kernel counts them."""
+
     name: str
     received_bytes: int
     sent_bytes: int

@@ -23,6 +23,8 @@ class VmDisk:
 
 @dataclass(frozen=True)
 class VmNic:
+    """A virtio NIC on a bridge of the host; ``mac`` as six hexadecimal pairs with colons."""
+
     bridge: str
     mac: str
 

@@ -65,6 +65,8 @@ class Reached:
 
 @dataclass(frozen=True)
 class VolumeFile:
+    """A file on a mounted volume. ``allocated_bytes`` is what it really takes there: less than its size when sparse."""
+
     path: str
     size_bytes: int
     allocated_bytes: int
