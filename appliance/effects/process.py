@@ -12,11 +12,13 @@ import selectors
 import shlex
 import signal
 import subprocess
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from appliance.errors import Failed, Unavailable
 
@@ -124,21 +126,18 @@ class SystemProcesses:
             raise failure(Completed(tuple(argv), child.returncode, "", "\n".join(tail)))
         return child.returncode
 
-    def attach(self, argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> int:
-        """Run ``argv`` on our own terminal, input and output (a shell, a followed log) and return its exit status.
+    def become(self, argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> NoReturn:
+        """Replace this program by ``argv``, on our own terminal, input and output (a shell, a followed log).
 
-        Has no deadline: a person, or who called us, ends it. Ctrl-C reaches the child as it reaches us, and the child
-        decides. Raises ``Failed`` (``process.missing``).
+        Signals, terminal and exit status are then ``argv``'s without anybody between. Raises ``Failed`` when it cannot
+        be started.
         """
+        sys.stdout.flush()
+        sys.stderr.flush()
         try:
-            child = subprocess.Popen(list(argv), env={**BASE_ENVIRONMENT, **(env or {})})
+            os.execvpe(argv[0], list(argv), {**BASE_ENVIRONMENT, **(env or {})})  # noqa: S606 (this is the door)
         except OSError as error:
             raise _not_started(argv, None, error) from error
-        while True:
-            try:
-                return child.wait()
-            except KeyboardInterrupt:
-                continue
 
     @staticmethod
     def _start(

@@ -109,7 +109,7 @@ def execute(arguments: argparse.Namespace, output: Output) -> int:
         )
     if not arguments.json:
         node, pid = lab.running(arguments.node)
-        return _exit(SystemProcesses().attach(lab.enter(node, pid, argv)))
+        SystemProcesses().become(lab.enter(node, pid, argv))
     stdin = None if sys.stdin is None or sys.stdin.isatty() else sys.stdin.read()
     done = lab.exec(arguments.node, argv, timeout_s=EXEC_JSON_TIMEOUT_S, stdin=stdin)
     result = {"node": arguments.node, "argv": argv, "status": done.status, "stdout": done.stdout, "stderr": done.stderr}
@@ -125,13 +125,13 @@ def _exit(code: int) -> int:
     return code if code >= 0 else SIGNAL_EXIT_BASE - code
 
 
-def shell(arguments: argparse.Namespace, _output: Output) -> int:
+def shell(arguments: argparse.Namespace, _output: Output) -> None:
     """A root shell in a node. `script` gives it a terminal of the node's own."""
     lab = _lab(arguments)
     node, pid = lab.running(arguments.node)
     terminal = f"TERM={os.environ.get('TERM', 'dumb')}"
     argv = ["script", "--quiet", "--return", "--command", "bash -l", "/dev/null"]
-    return _exit(SystemProcesses().attach(lab.enter(node, pid, argv, (terminal,))))
+    SystemProcesses().become(lab.enter(node, pid, argv, (terminal,)))
 
 
 def logs(arguments: argparse.Namespace, output: Output) -> int:
@@ -147,7 +147,7 @@ def logs(arguments: argparse.Namespace, output: Output) -> int:
         folder = node.folder / "upper/var/log/journal"
         argv = plan.journal(arguments.unit, follow=False, lines=arguments.lines, folder=folder)
     if not arguments.json:
-        return _exit(SystemProcesses().attach(argv))
+        SystemProcesses().become(argv)
     done = SystemProcesses().run(argv, timeout_s=STEP_TIMEOUT_S)
     output.result({"node": node.name, "unit": arguments.unit, "lines": done.stdout.splitlines()}, done.stdout)
     return EXIT_DONE

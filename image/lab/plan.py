@@ -156,6 +156,8 @@ def enter(leader_pid: int, cgroup: Path, argv: Sequence[str], *, extra: Sequence
     return [
         *("sh", "-c", _INTO_CGROUP, "sh", str(cgroup / "cgroup.procs")),
         *("nsenter", "-t", str(leader_pid), "-m", "-n", "-u", "-i", "-p", "-C"),
+        # When whoever asked for the command is killed, nsenter dies, and the command must not stay behind.
+        *("setpriv", "--pdeathsig", "KILL"),
         *("env", "-i", *CLEAN_ENVIRONMENT, *extra),
         *argv,
     ]
