@@ -44,7 +44,7 @@ class Nic:
 
 @dataclass(frozen=True)
 class CpuFacts:
-    """The processor, as the kernel counts it: ``cores`` in one socket, ``threads`` in one core."""
+    """The processors: ``sockets``, ``cores`` and ``threads`` are those of the whole machine, as the kernel counts them."""
 
     model: str
     sockets: int
