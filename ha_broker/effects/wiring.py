@@ -1,0 +1,68 @@
+"""The real world: every port of a broker, built from this node's cluster files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+from appliance.verbs.vms import VmVerbs
+
+from appliance import layout
+from appliance.effects.clock import SystemClock
+from appliance.effects.libvirt_host import LibvirtHost
+from appliance.effects.process import SystemProcesses
+from appliance.effects.root import Root
+from appliance.model.cluster import Cluster
+from appliance.verbs.epoch import EpochStore
+from appliance.verbs.ha_status import STATUS_FILE
+from appliance.verbs.membership import MembershipFiles
+from ha_broker.effects.agents import WireAgents
+from ha_broker.effects.libvirt_vm import LibvirtEngineVm
+from ha_broker.effects.node import BootNotes, EventFile, RequestFile, RunStatus
+from ha_broker.effects.seed import VolumeSeed
+from ha_broker.effects.threads import ThreadsBeside
+from ha_broker.effects.volume import NodeEpochs, VolumeBoard
+from ha_broker.monitors.health import EngineHealth
+from ha_broker.monitors.host import NodeHost
+from ha_broker.ports import Ports, call
+
+EVENT_FILE = layout.HA_STATE / "events.jsonl"
+NOTES_FILE = layout.HA_STATE / "notes.json"
+
+
+@dataclass(frozen=True)
+class Home:
+    """Whose broker this is."""
+
+    cluster: Cluster
+    host: str
+
+
+def home() -> Home:
+    """From this node's files. Raises ``Conflict`` ``node.bare`` on a node that has not joined a cluster."""
+    cluster, membership = MembershipFiles(Root()).require()
+    return Home(cluster, membership.name)
+
+
+def real_ports(whose: Home) -> Ports:
+    """All real ports. Begins comparing the engine image with its manifest, beside the loop."""
+    clock = SystemClock()
+    beside = ThreadsBeside(clock)
+    host = NodeHost(layout.IMAGES)
+    beside.ask("verify the engine image", partial(call, host.verify))
+    tls = MembershipFiles(Root()).tls()
+    return Ports(
+        clock=clock,
+        beside=beside,
+        board=VolumeBoard(layout.BOARD, whose.host),
+        hypervisor=LibvirtEngineVm(VmVerbs(LibvirtHost())),
+        epochs=NodeEpochs(layout.ENGINE_EPOCH_RECORD, EpochStore(layout.EPOCH_FILE)),
+        seed=VolumeSeed(SystemProcesses(), layout.ENGINE_SEED_DISK, layout.ENGINE_IDENTITY, whose.cluster.id),
+        agents=WireAgents(whose.cluster, tls),
+        health=EngineHealth(whose.cluster.engine, layout.PKI / "ca.pem", layout.ENGINE_PORT),
+        host=host,
+        notes=BootNotes(NOTES_FILE, host.boot_id()),
+        events=EventFile(EVENT_FILE),
+        requests=RequestFile(STATUS_FILE.with_name("ha-maintenance.json")),
+        status=RunStatus(STATUS_FILE, clock),
+    )

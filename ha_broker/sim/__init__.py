@@ -1,0 +1,1 @@
+"""A small simulated world in which the production broker runs unchanged, on a virtual clock."""

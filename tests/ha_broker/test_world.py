@@ -1,0 +1,325 @@
+"""Three production brokers in the simulated world: the main rows of the fault table."""
+
+from __future__ import annotations
+
+import pytest
+
+from ha_broker import board, limits
+from ha_broker.sim.world import World
+
+
+def running_world() -> World:
+    """Three hosts, the engine VM up on node1 with epoch 1."""
+    world = World()
+    first = world.run_until_started(1, 20)
+    assert (first.host, first.epoch) == ("node1", 1)
+    world.run(30)
+    assert world.hosts["node2"].status is not None
+    assert world.hosts["node2"].status.engine.state == "up"
+    assert world.decisions() == {"node1": "running", "node2": "runs-elsewhere", "node3": "runs-elsewhere"}
+    return world
+
+
+def test_an_idle_cluster_starts_the_engine_once_and_keeps_it() -> None:
+    world = running_world()
+    world.run(600)
+    assert len(world.starts) == 1
+
+
+@pytest.mark.parametrize("phase", [0.0, 0.3, 0.5, 0.8])
+def test_power_cut_of_the_engines_host(phase: float) -> None:
+    world = running_world()
+    world.run(phase)
+    cut_s = world.now_s
+    world.power_off("node1")
+    start = world.run_until_started(2, 20)
+    assert (start.host, start.epoch) == ("node2", 2)
+    begun = world.begun(cut_s)
+    assert len(begun) == 1
+    assert begun[0][0] <= 8.6
+    world.run(30)
+    assert world.decisions()["node3"] == "runs-elsewhere"
+    world.power_on("node1")
+    world.run(60)
+    assert world.decisions()["node1"] == "runs-elsewhere"
+    assert len(world.starts) == 2
+
+
+@pytest.mark.parametrize("phase", [0.0, 0.4, 0.9])
+def test_a_killed_qemu_is_restarted_in_place(phase: float) -> None:
+    world = running_world()
+    world.run(phase)
+    killed_s = world.now_s
+    world.kill_qemu("node1")
+    start = world.run_until_started(2, 10)
+    assert (start.host, start.epoch) == ("node1", 2)
+    assert world.begun(killed_s)[0][0] <= 3
+    assert "restart-in-place" in world.hosts["node1"].rules
+
+
+def test_an_isolated_host_loses_the_lock_and_its_qemu() -> None:
+    world = running_world()
+    old = world.hosts["node1"].qemu
+    assert old is not None
+    cut_s = world.now_s
+    world.cut("node1")
+    start = world.run_until_started(2, 20)
+    assert start.host == "node2"
+    world.run(limits.UNWRITTEN_DESTROY_S)
+    assert world.hosts["node1"].qemu is None
+    destroyed = [event for event in world.hosts["node1"].events if event.kind == "destroyed"]
+    assert destroyed[0].wall_s - 1_800_000_000.0 - cut_s <= 10
+    world.heal("node1")
+    world.run(60)
+    assert world.decisions()["node1"] == "runs-elsewhere"
+    assert len(world.starts) == 2
+    assert world.hosts["node1"].epoch == 2
+
+
+def test_the_world_can_show_the_damage() -> None:
+    """Without strict locks a holder that stood still through the takeover writes again: the invariant must notice."""
+    world = World(strict_locks=False)
+    world.run_until_started(1, 20)
+    world.run(30)
+    world.hosts["node1"].kill_broker()
+    world._broker_at["node1"] = world.now_s + 1000
+    qemu = world.hosts["node1"].qemu
+    assert qemu is not None
+    world.cut("node1")
+    qemu.power = "paused"  # frozen with its host
+    world.run_until_started(2, 20)
+    world.heal("node1")
+    qemu.power = "running"
+    with pytest.raises(AssertionError, match="S1"):
+        world.run(10)
+
+
+def test_a_frozen_holder_that_goes_on_is_refused_and_destroyed() -> None:
+    world = running_world()
+    host = world.hosts["node1"]
+    broker, qemu = host.broker, host.qemu
+    assert qemu is not None
+    host.broker = None
+    world._broker_at["node1"] = world.now_s + 60
+    qemu.power = "paused"
+    world.cut("node1")
+    world.run_until_started(2, 20)
+    world.run(20)
+    host.broker, qemu.power = broker, "running"
+    world._broker_at.pop("node1", None)
+    world.heal("node1")
+    world.run(5)
+    assert host.qemu is None
+    world.run(30)
+    assert len(world.starts) == 2
+
+
+def test_another_hosts_loss_restarts_nothing() -> None:
+    world = running_world()
+    world.power_off("node3")
+    world.run(60)
+    assert len(world.starts) == 1
+    assert world.decisions()["node1"] == "running"
+    world.power_on("node3")
+    world.run(60)
+    assert len(world.starts) == 1
+
+
+def test_a_short_blip_restarts_nothing() -> None:
+    world = running_world()
+    world.cut("node1")
+    world.run(4)
+    world.heal("node1")
+    world.run(60)
+    assert len(world.starts) == 1
+
+
+def test_global_maintenance_is_obeyed_and_lifted() -> None:
+    world = running_world()
+    world.hosts["node3"].request = "global"
+    world.run(5)
+    assert world.hosts["node3"].request is None
+    assert world.hosts["node2"].status is not None
+    assert world.hosts["node2"].status.maintenance == "global"
+    world.power_off("node1")
+    world.run(120)
+    assert len(world.starts) == 1
+    assert world.decisions()["node2"] == "maintenance"
+    world.hosts["node2"].request = "none"
+    start = world.run_until_started(2, 15)
+    assert start.epoch == 2
+
+
+def test_maintenance_survives_the_loss_of_all_power() -> None:
+    world = running_world()
+    world.hosts["node1"].request = "global"
+    world.run(5)
+    for name in world.hosts:
+        world.power_off(name)
+    world.run(30)
+    for name in world.hosts:
+        world.power_on(name)
+    world.run(60)
+    assert set(world.decisions().values()) == {"maintenance"}
+    assert len(world.starts) == 1
+
+
+@pytest.mark.parametrize("order", [("node1", "node2", "node3"), ("node3", "node2", "node1")])
+def test_all_nodes_lose_power_and_come_back(order: tuple[str, ...]) -> None:
+    world = running_world()
+    for name in world.hosts:
+        world.power_off(name)
+    world.run(60)
+    world.power_on(order[0])
+    world.run(20)
+    assert world.decisions()[order[0]] == "own-storage-refused"
+    world.power_on(order[1])
+    back_s = world.now_s
+    world.run(3)
+    world.power_on(order[2])
+    start = world.run_until_started(2, 40)
+    assert start.epoch == 2
+    assert start.at_s - back_s <= 30
+    world.run(120)
+    assert len(world.starts) == 2
+
+
+def test_without_quorum_nothing_runs() -> None:
+    world = running_world()
+    world.power_off("node2")
+    world.power_off("node3")
+    world.run(20)
+    assert world.hosts["node1"].qemu is None
+    assert world.decisions()["node1"] == "own-storage-refused"
+    assert len(world.starts) == 1
+
+
+def test_two_starts_at_once_let_one_run() -> None:
+    """Both begin in the same second; the lock refuses the later one."""
+    world = running_world()
+    world.power_off("node1")
+    for name in ("node2", "node3"):
+        # Neither sees the other's "starting": each believes to be the only one.
+        for other in ("node2", "node3"):
+            if other != name:
+                world.hosts[name].others = {**world.hosts}
+    world.volume.tick(world.now_s)
+    world.run(7)
+    original, limits_stagger = limits.STAGGER_S, 0.0
+    limits.STAGGER_S = limits_stagger  # type: ignore[misc]
+    try:
+        world.run_until_started(2, 20)
+        world.run(15)
+    finally:
+        limits.STAGGER_S = original  # type: ignore[misc]
+    refused = [host.name for host in world.hosts.values() if any(event.kind == "standby" for event in host.events)]
+    assert len(world.starts) == 2
+    assert refused in (["node2"], ["node3"])
+
+
+def test_a_garbage_slot_counts_as_silence_and_is_reported() -> None:
+    world = running_world()
+    for _ in range(120):
+        world.volume.slots["node3"] = b"garbage" * 100
+        world.run(0.1)
+    status = world.hosts["node1"].status
+    assert status is not None
+    node3 = next(host for host in status.hosts if host.name == "node3")
+    assert not node3.alive
+    assert any("board.short" in reason for reason in node3.reasons)
+    assert any(event.kind == "finding" and "node3" in event.sentence for event in world.hosts["node1"].events)
+    assert len(world.starts) == 1
+
+
+def test_a_failing_host_is_tried_at_most_three_times_then_others_then_hold() -> None:
+    world = World()
+    for host in world.hosts.values():
+        host.start_error = "guest disk is upside down"
+    world.run(300)
+    counts = {name: sum(1 for event in host.events if event.kind == "start-begun") for name, host in world.hosts.items()}
+    assert counts == {"node1": 3, "node2": 3, "node3": 3}
+    assert set(world.decisions().values()) == {"hold"}
+    for host in world.hosts.values():
+        host.start_error = ""
+    world.run_until_started(1, 700)
+
+
+def test_a_failing_host_lets_the_next_one_start() -> None:
+    world = World()
+    world.hosts["node1"].start_error = "no space for the console log"
+    start = world.run_until_started(1, 40)
+    assert start.host == "node2"
+
+
+def test_a_killed_broker_adopts_the_running_engine() -> None:
+    world = running_world()
+    world.hosts["node1"].kill_broker()
+    world.run(60)
+    assert len(world.starts) == 1
+    assert world.decisions()["node1"] == "running"
+
+
+def test_a_broker_that_stays_dead_costs_no_second_writer() -> None:
+    world = running_world()
+    world.hosts["node1"].kill_broker()
+    world._broker_at["node1"] = world.now_s + 1000
+    world.run(300)
+    assert len(world.starts) == 1
+    assert world.decisions()["node2"] in ("lock-refused", "nobody-has-it", "starting", "starts-elsewhere", "stagger")
+
+
+@pytest.mark.parametrize("calls", range(1, 16))
+def test_a_broker_killed_after_any_port_call_of_a_start(calls: int) -> None:
+    """The next broker converges: one engine VM, higher epochs, nothing paused left behind."""
+    world = World()
+    world.hosts["node1"].die_after_calls = calls
+    world.run(90)
+    running = [host.name for host in world.hosts.values() if host.qemu is not None]
+    assert len(running) == 1
+    holder = world.hosts[running[0]].qemu
+    assert holder is not None
+    assert holder.power == "running"
+    assert holder is world.volume.lock
+    assert world.volume.record == holder.epoch
+    assert sorted(world.decisions().values()) == ["running", "runs-elsewhere", "runs-elsewhere"]
+    assert len(world.starts) <= 2
+
+
+@pytest.mark.parametrize("calls", range(1, 16))
+def test_power_lost_after_any_port_call_of_a_start(calls: int) -> None:
+    world = World()
+    host = world.hosts["node1"]
+    host.die_after_calls = calls
+    for _ in range(600):
+        world.run(0.1)
+        if host.broker is None and host.power:
+            world.power_off("node1")
+            break
+    world.run(60)
+    alive = [one for one in world.hosts.values() if one.qemu is not None]
+    assert len(alive) == 1
+    assert alive[0].qemu is world.volume.lock
+    assert world.volume.record == alive[0].epoch
+
+
+def test_a_damaged_epoch_record_is_made_up_for_by_the_agents() -> None:
+    world = running_world()
+    world.volume.record = None
+    world.kill_qemu("node1")
+    assert world.run_until_started(2, 15).epoch == 2
+    assert world.volume.record == 2
+
+
+def test_a_replayed_slot_is_no_sign_of_life() -> None:
+    world = running_world()
+    old = world.volume.slots["node1"]
+    world.run(5)
+    cut_s = world.now_s
+    world.power_off("node1")
+    world.run(6)
+    world.volume.slots["node1"] = old
+    start = world.run_until_started(2, 15)
+    assert start.at_s - cut_s < 15
+    assert board.from_bytes("node1", old).engine == "running"
+    findings = [event.sentence for event in world.hosts["node2"].events if event.kind == "finding"]
+    assert any("board.replayed" in sentence for sentence in findings)
