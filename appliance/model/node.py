@@ -44,7 +44,7 @@ class Nic:
 
 @dataclass(frozen=True)
 class CpuFacts:
-    """The processors: ``sockets``, ``cores`` and ``threads`` are those of the whole machine, as the kernel counts them."""
+    """The processors, counted as oVirt counts a topology: ``cores`` in one socket, ``threads`` in one core."""
 
     model: str
     sockets: int
