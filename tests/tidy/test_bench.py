@@ -18,8 +18,14 @@ def row(ours: float, bound: float | None, better: Literal["lower", "higher"] = "
 
 @pytest.mark.parametrize(
     ("ours", "bound", "better", "kept"),
-    [(60, 60, "lower", True), (60.1, 60, "lower", False), (5, 6, "higher", False), (6, 6, "higher", True), (1e9, None, "lower", True)],
-)  # fmt: skip
+    [
+        (60, 60, "lower", True),
+        (60.1, 60, "lower", False),
+        (5, 6, "higher", False),
+        (6, 6, "higher", True),
+        (1e9, None, "lower", True),
+    ],
+)
 def test_a_bound_is_kept_or_not(ours: float, bound: float | None, better: Literal["lower", "higher"], kept: bool) -> None:
     assert row(ours, bound, better).kept is kept
 
