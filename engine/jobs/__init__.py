@@ -1,0 +1,1 @@
+"""What the engine does by itself: following the nodes now, jobs later."""

@@ -1,0 +1,1 @@
+"""The web console: one page that shows what is, honestly, and says how old it is."""

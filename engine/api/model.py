@@ -1,0 +1,73 @@
+"""The model of API v4: structs, enums and services, loaded from the committed ``model.json.gz``."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+MODEL_FILE = Path(__file__).with_name("model.json.gz")
+PRIMITIVES = frozenset({"string", "boolean", "integer", "decimal", "date"})
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """An attribute of a struct. ``kind`` is a primitive, an enum or a struct; ``many`` the item's tag of a list, or empty.
+
+    ``rel`` is the relation of the link that stands for the list when it is not inlined; ``in_tag`` means an XML attribute.
+    """
+
+    name: str
+    tag: str
+    kind: str
+    many: str
+    rel: str
+    in_tag: bool
+
+
+@dataclass(frozen=True)
+class Struct:
+    """A type with attributes, in the order in which they are written."""
+
+    name: str
+    singular: str
+    plural: str
+    attributes: tuple[Attribute, ...]
+    by_tag: Mapping[str, Attribute]
+
+
+@dataclass(frozen=True)
+class Service:
+    methods: tuple[str, ...]
+    actions: tuple[str, ...]
+    locators: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Model:
+    structs: Mapping[str, Struct]
+    enums: Mapping[str, tuple[str, ...]]
+    services: Mapping[str, Service]
+
+    def struct(self, name: str) -> Struct:
+        return self.structs[name]
+
+
+@cache
+def model() -> Model:
+    """The model; read once."""
+    raw = json.loads(gzip.decompress(MODEL_FILE.read_bytes()))
+    structs = {}
+    for name, row in raw["structs"].items():
+        attributes = tuple(
+            Attribute(a["name"], a["tag"], a["kind"], a.get("many", ""), a.get("rel", ""), a.get("xml") == "attribute")
+            for a in row["attributes"]
+        )
+        structs[name] = Struct(name, row["singular"], row["plural"], attributes, {a.tag: a for a in attributes})
+    services = {
+        name: Service(tuple(row["methods"]), tuple(row["actions"]), row["locators"]) for name, row in raw["services"].items()
+    }
+    return Model(structs, {name: tuple(values) for name, values in raw["enums"].items()}, services)

@@ -1,0 +1,63 @@
+"""Read the seed disk: who we are at this start. Runs before the network, at each boot, in well under a second."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+from appliance.codec import encode
+from appliance.effects.clock import Clock
+from appliance.errors import Unavailable
+from appliance.model.engine_start import EngineStart
+from appliance.ports import Processes
+from engine.boot.files import FILE_LIMIT_BYTES, read
+from engine.decide import guest as texts
+from engine.layout import IDENTITY_NAME, START_NAME, Guest, write_private
+
+SEED_WAIT_S = 30.0
+"""The seed is there at boot; its device node may be a few seconds late under emulation."""
+MOUNT_TIMEOUT_S = 20.0
+REMEDY = "The broker of the node writes the seed at each start: see its log, `journalctl -u trivet-ha`."
+
+
+def mount_and_read(guest: Guest, processes: Processes, clock: Clock, log: Callable[[str], None]) -> EngineStart:
+    """Find the seed, apply it, leave it unmounted. Raises ``Unavailable`` ``seed.missing``, ``Refused`` ``seed.invalid``."""
+    deadline_s = clock.monotonic_s() + SEED_WAIT_S
+    while not guest.seed_device.exists():
+        if clock.monotonic_s() >= deadline_s:
+            raise Unavailable(
+                "seed.missing",
+                subject=str(guest.seed_device),
+                reason=f"no disk with this label appeared within {SEED_WAIT_S:g} s",
+                remedy=REMEDY,
+            )
+        clock.sleep(0.2)
+    place = guest.run / "seed"
+    place.mkdir(parents=True, exist_ok=True)
+    options = "ro,nosuid,nodev,noexec"
+    processes.run(["mount", "-o", options, str(guest.seed_device), str(place)], timeout_s=MOUNT_TIMEOUT_S)
+    try:
+        return apply(guest, place, log)
+    finally:
+        processes.run(["umount", str(place)], timeout_s=MOUNT_TIMEOUT_S)
+
+
+def apply(guest: Guest, seed: Path, log: Callable[[str], None], set_hostname: Callable[[str], None] | None = None) -> EngineStart:
+    """Write what follows from the files in ``seed``: network, names, hostname, and the copies for the other programs."""
+    start = read(EngineStart, seed / START_NAME, "seed.invalid", REMEDY)
+    texts.check(start)
+    write_private(guest.at("/run/systemd/network/10-trivet.network"), texts.network(start), 0o644)
+    hosts = guest.at("/etc/hosts")
+    write_private(hosts, texts.hosts_file(hosts.read_text() if hosts.exists() else "127.0.0.1 localhost\n", start), 0o644)
+    write_private(guest.at("/etc/hostname"), f"{start.fqdn}\n", 0o644)
+    if guest.root == Path("/"):
+        (set_hostname or socket.sethostname)(start.fqdn)
+    identity = seed / IDENTITY_NAME
+    if identity.exists():
+        with identity.open(encoding="utf-8") as file:
+            write_private(guest.identity_file, file.read(FILE_LIMIT_BYTES))
+    write_private(guest.start_file, json.dumps(encode(start), indent=2), 0o644)  # last: it says that the rest is there
+    log(f"this is start {start.epoch}, on {start.host}; our address is {start.address}")
+    return start

@@ -1,0 +1,138 @@
+"""``trivet engine …``: the programs inside the engine VM."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from appliance import layout
+from appliance.codec import encode
+from appliance.command import Command, Option, Output, explain, require_root
+from appliance.effects.clock import SystemClock
+from appliance.effects.process import SystemProcesses
+from appliance.errors import TrivetError
+from engine.layout import Guest
+
+ROOT = Option(("--root",), "the guest's file tree (tests have one of their own)", {"default": "/", "type": Path})
+
+
+def console(guest: Guest, output: Output) -> Callable[[str], None]:
+    """A log that also appears on the VM's screen: when the engine does not come up, that is where people look."""
+
+    def say(text: str) -> None:
+        output.log(text)
+        try:
+            descriptor = os.open(guest.console, os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
+        except OSError:
+            return  # no console: the journal has it
+        try:
+            os.write(descriptor, f"trivet: {text}\r\n".encode())
+        except OSError:
+            return  # a console that nobody reads is full
+        finally:
+            os.close(descriptor)
+
+    return say
+
+
+def _seed(arguments: argparse.Namespace, output: Output) -> None:
+    from engine.boot import seed
+
+    require_root()
+    guest = Guest(arguments.root)
+    say = console(guest, output)
+    try:
+        start = seed.mount_and_read(guest, SystemProcesses(), SystemClock(), say)
+    except TrivetError as error:
+        say(explain(error))
+        raise
+    output.result(encode(start), f"start {start.epoch} on {start.host}")
+
+
+def _data(arguments: argparse.Namespace, output: Output) -> None:
+    from engine.boot.activate import activate
+
+    require_root()
+    guest = Guest(arguments.root)
+    say = console(guest, output)
+    try:
+        start = activate(guest, SystemProcesses(), SystemClock(), say)
+    except TrivetError as error:
+        say(explain(error))
+        raise
+    output.result({"epoch": start.epoch, "host": start.host}, f"the engine may go active: epoch {start.epoch}")
+
+
+def _web(arguments: argparse.Namespace, output: Output) -> None:
+    from engine.server import serve
+
+    sys.argv = sys.argv[:1]
+    serve(Guest(arguments.root), f"{arguments.address}:{arguments.port}")
+
+
+def _jobs(arguments: argparse.Namespace, output: Output) -> None:
+    from appliance.model.cluster import Cluster
+    from appliance.model.engine_start import EngineStart
+    from engine.boot.files import read
+    from engine.boot.seed import REMEDY
+    from engine.jobs.follow import Following
+    from engine.nodes import wire_nodes
+    from engine.notify import tell
+    from engine.store.durable import Store
+    from engine.store.observed import Observations
+
+    guest, clock = Guest(arguments.root), SystemClock()
+    cluster = read(Cluster, guest.cluster, "cluster.invalid", REMEDY)
+    start = read(EngineStart, guest.start_file, "seed.invalid", REMEDY)
+    nodes = wire_nodes(guest, cluster, start.epoch, arguments.agent_port)
+    following = Following(
+        cluster, start.epoch, nodes, Store(guest.database), Observations(guest.observed, clock), clock, output.log
+    )
+
+    def stop(_number: int, _frame: object) -> None:
+        following.stopped.set()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    tell("READY=1")
+    following.run(lambda: tell("WATCHDOG=1"))
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command(
+        ("engine", "seed"),
+        "read the seed disk: address, names and epoch of this start",
+        "trivet engine seed",
+        _seed,
+        (ROOT,),
+    ),
+    Command(
+        ("engine", "data"),
+        "make the data disk usable: format a blank one, check and mount ours, refuse others",
+        "trivet engine data",
+        _data,
+        (ROOT,),
+    ),
+    Command(
+        ("engine", "web"),
+        "serve API and console over TLS",
+        "trivet engine web",
+        _web,
+        (
+            ROOT,
+            Option(("--address",), "address to listen on", {"default": "0.0.0.0"}),  # noqa: S104 - it is a server
+            Option(("--port",), "port to listen on", {"default": layout.ENGINE_PORT, "type": int}),
+        ),
+    ),
+    Command(
+        ("engine", "jobs"),
+        "follow the nodes",
+        "trivet engine jobs",
+        _jobs,
+        (ROOT, Option(("--agent-port",), "port of the nodes' agents", {"default": layout.AGENT_PORT, "type": int})),
+    ),
+)

@@ -1,0 +1,99 @@
+"""The engine's picture of the cluster: inventory and what was heard, joined into typed, frozen values. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from appliance.codec import decode
+from appliance.model.cluster import Cluster, Member
+from appliance.model.ha import HaStatus
+from appliance.model.node import NodeFacts, NodeStatistics
+from appliance.model.vm import VmState
+from engine.decide.follow import SILENCE_S, HostStatus, host_status
+from gluster.model import PoolStatus, Volume
+
+T = TypeVar("T")
+
+Said = Mapping[tuple[str, str], tuple[object, float]]
+"""(node, kind) → (JSON data, age in seconds)."""
+
+
+@dataclass(frozen=True)
+class HostView:
+    """A host as it is known. ``age_s``: how long ago it was heard, ``None`` never."""
+
+    member: Member
+    status: HostStatus
+    age_s: float | None
+    facts: NodeFacts | None
+    statistics: NodeStatistics | None
+    vms: tuple[VmState, ...]
+
+
+@dataclass(frozen=True)
+class View:
+    """The whole picture. Ages in seconds, ``None`` for never."""
+
+    cluster: Cluster
+    hosts: tuple[HostView, ...]
+    pool: PoolStatus | None
+    pool_age_s: float | None
+    ha: HaStatus | None
+    ha_age_s: float | None
+
+    def host(self, identifier: str) -> HostView | None:
+        return next((host for host in self.hosts if host.member.id == identifier), None)
+
+    def vm(self, name: str) -> tuple[HostView, VmState] | None:
+        """Where a VM runs, from hosts that are up; a running one before any other state."""
+        found = [(host, vm) for host in self.hosts if host.status == "up" for vm in host.vms if vm.name == name]
+        return next((pair for pair in found if pair[1].power == "running"), found[0] if found else None)
+
+    def volume(self, name: str) -> Volume | None:
+        return self.pool.volume(name) if self.pool else None
+
+
+def look(cluster: Cluster, said: Said, since_start_s: float = SILENCE_S) -> View:
+    """Join. ``since_start_s``: how long the nodes have been asked."""
+    hosts = []
+    for member in cluster.members:
+        age_s = _age(said, member.name, "heard")
+        hosts.append(
+            HostView(
+                member,
+                host_status(age_s, since_start_s),
+                age_s,
+                _as(NodeFacts, said, member.name, "facts"),
+                _as(NodeStatistics, said, member.name, "statistics"),
+                _as(tuple[VmState, ...], said, member.name, "vms") or (),
+            )
+        )
+    pool_of = _freshest(cluster, said, "pool")
+    ha_of = _freshest(cluster, said, "ha")
+    return View(
+        cluster,
+        tuple(hosts),
+        _as(PoolStatus, said, pool_of, "pool"),
+        _age(said, pool_of, "pool"),
+        _as(HaStatus, said, ha_of, "ha"),
+        _age(said, ha_of, "ha"),
+    )
+
+
+def _freshest(cluster: Cluster, said: Said, kind: str) -> str:
+    known = [member.name for member in cluster.members if (member.name, kind) in said]
+    return min(known, key=lambda name: said[name, kind][1], default="")
+
+
+def _age(said: Said, node: str, kind: str) -> float | None:
+    found = said.get((node, kind))
+    return found[1] if found else None
+
+
+def _as(kind: type[T], said: Said, node: str, name: str) -> T | None:
+    found = said.get((node, name))
+    if found is None:
+        return None
+    return decode(kind, found[0], subject=f"what {node} said of {name}", code="engine.observation", ignore_unknown=True)

@@ -1,0 +1,192 @@
+"""Follow the nodes: one thread each, so that a node that does not answer keeps nobody waiting."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+from appliance.codec import encode
+from appliance.effects.clock import Clock
+from appliance.errors import Conflict, TrivetError
+from appliance.model.cluster import Cluster, Member
+from engine.decide.follow import Change, HostStatus, changes, host_status
+from engine.nodes import Node, NodeOf
+from engine.store.durable import Store
+from engine.store.observed import Observations
+from engine.store.records import EventRecord
+
+TURN_S = 2.0
+"""How often a node is asked: the console shows a change within two of these."""
+REST_FACTOR = 2.0
+"""After a turn that took long, rest at least this many times as long: on a slow (emulated) engine asking must not eat the CPU."""
+FACTS_EVERY_S = 30.0
+POOL_EVERY_S = 6.0
+"""Heal counts walk the bricks' indices: not more often than anybody can react."""
+HEARD = "heard"
+"""Observation kind: the node answered. Its age is the node's silence."""
+ENGINE = "engine"
+"""Observation node: what the engine says of itself."""
+SUPERSEDED = "superseded"
+
+CODES: dict[HostStatus, int] = {"up": 13, "non_responsive": 12}
+"""oVirt's AuditLogType numbers: VDS_DETECTED, VDS_FAILURE."""
+SECURITY_EVENT = 10_700
+"""Ours, beyond oVirt's numbers: an agent refused this engine because a newer one exists."""
+
+
+@dataclass
+class Follower:
+    """Asks one node. Not shared between threads."""
+
+    member: Member
+    node: Node
+    observations: Observations
+    clock: Clock
+    on_stale: Callable[[TrivetError], None]
+    log: Callable[[str], None]
+    due_s: dict[str, float] = field(default_factory=dict)
+    silent_because: str = ""
+
+    def turn(self) -> float:
+        """Ask once what is due; answers how many seconds to rest."""
+        began_s = self.clock.monotonic_s()
+        name = self.member.name
+        try:
+            self.observations.put(name, "statistics", encode(self.node.statistics()))
+            self.observations.put(name, HEARD, True)
+            self.observations.put(name, "vms", encode(self.node.vms()))
+            self._often("facts", FACTS_EVERY_S, lambda: encode(self.node.facts()))
+            if self.silent_because:
+                self.log(f"{name} answers again")
+            self.silent_because = ""
+        except Conflict as error:
+            if error.code == "engine.stale-epoch":
+                self.on_stale(error)
+            self._silent(error)
+        except TrivetError as error:
+            self._silent(error)
+        return max(TURN_S, REST_FACTOR * (self.clock.monotonic_s() - began_s))
+
+    def _silent(self, error: TrivetError) -> None:
+        if str(error) != self.silent_because:
+            self.log(f"{error} [{error.code}]")
+        self.silent_because = str(error)
+
+    def _often(self, kind: str, every_s: float, ask: Callable[[], object]) -> None:
+        now_s = self.clock.monotonic_s()
+        if now_s >= self.due_s.get(kind, now_s):
+            self.observations.put(self.member.name, kind, ask())
+            self.due_s[kind] = now_s + every_s
+
+    def aside(self, kind: str, ask: Callable[[], object]) -> None:
+        """Ask what concerns the whole cluster. A failure says nothing about this node, which has answered otherwise."""
+        try:
+            self.observations.put(self.member.name, kind, encode(ask()))
+        except TrivetError as error:
+            if error.code == "engine.stale-epoch":
+                self.on_stale(error)
+            self.log(f"{self.member.name}: {kind}: {error} [{error.code}]")
+
+
+class Following:
+    """All followers, and what is concluded from them."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        epoch: int,
+        node_of: NodeOf,
+        store: Store,
+        observations: Observations,
+        clock: Clock,
+        log: Callable[[str], None],
+    ) -> None:
+        self._cluster = cluster
+        self._epoch = epoch
+        self._store = store
+        self._observations = observations
+        self._clock = clock
+        self._log = log
+        self._began_s = clock.monotonic_s()
+        self._statuses: dict[str, HostStatus] = {}
+        self._superseded = threading.Event()
+        self.stopped = threading.Event()
+        self.followers = tuple(
+            Follower(member, node_of(member), observations, clock, self._stale, log) for member in cluster.members
+        )
+
+    @property
+    def speaker(self) -> Follower:
+        """The node that is asked about pool and brokers: the first that is up."""
+        return next((one for one in self.followers if self._statuses.get(one.member.name) == "up"), self.followers[0])
+
+    def _stale(self, error: TrivetError) -> None:
+        """A newer engine exists: stop asking and commanding, say so, for ever (this VM is to be destroyed)."""
+        if self._superseded.is_set():
+            return
+        self._superseded.set()
+        self._log(f"SECURITY: this engine is superseded: {error} [{error.code}]")
+        self._observations.put(ENGINE, SUPERSEDED, {"epoch": self._epoch, "reason": str(error)})
+        self._event("alert", SECURITY_EVENT, f"This engine (epoch {self._epoch}) is superseded: {error}", "")
+
+    @property
+    def superseded(self) -> bool:
+        return self._superseded.is_set()
+
+    def conclude(self) -> tuple[Change, ...]:
+        """Judge the hosts' states now, and record what changed as events."""
+        heard = self._observations.all()
+        since_s = self._clock.monotonic_s() - self._began_s
+        now: dict[str, HostStatus] = {}
+        for member in self._cluster.members:
+            last = heard.get((member.name, HEARD))
+            now[member.name] = host_status(last.age_s if last else None, since_s)
+        found = changes(self._statuses, now)
+        self._statuses = now
+        if self.superseded:
+            return ()
+        ids = {member.name: member.id for member in self._cluster.members}
+        for change in found:
+            severity = "normal" if change.status == "up" else "error"
+            self._event(severity, CODES[change.status], change.sentence, ids[change.host])
+        return found
+
+    def _event(self, severity: str, code: int, text: str, host_id: str) -> None:
+        wall_ms = int(self._clock.wall_s() * 1000)
+        event = EventRecord(severity, "Trivet", text, code, wall_ms, host_id=host_id)  # type: ignore[arg-type]
+        try:
+            self._store.add_event(event)
+        except TrivetError as error:
+            self._log(f"an event could not be stored ({error}): {text}")
+
+    def run(self, alive: Callable[[], None]) -> None:
+        """Follow until stopped. ``alive`` is called each turn (the watchdog's food)."""
+        targets = [partial(self._follow, one) for one in self.followers]
+        # In threads of their own: glusterd may take many seconds to answer, and its node is not silent for that.
+        targets += [
+            partial(self._ask, "ha", TURN_S, lambda node: node.ha_status()),
+            partial(self._ask, "pool", POOL_EVERY_S, lambda node: node.pool()),
+        ]
+        threads = [threading.Thread(target=target, daemon=True) for target in targets]
+        for thread in threads:
+            thread.start()
+        while not self.stopped.wait(TURN_S):
+            self.conclude()
+            if all(thread.is_alive() for thread in threads) or self.superseded:
+                alive()  # a thread that died is a defect: let the watchdog restart the unit
+
+    def _follow(self, follower: Follower) -> None:
+        while not self.stopped.is_set() and not self.superseded:
+            rest_s = follower.turn()
+            self.stopped.wait(rest_s)
+        self._observations.close()
+
+    def _ask(self, kind: str, every_s: float, ask: Callable[[Node], object]) -> None:
+        while not self.stopped.is_set() and not self.superseded:
+            began_s = self._clock.monotonic_s()
+            speaker = self.speaker
+            speaker.aside(kind, partial(ask, speaker.node))
+            self.stopped.wait(max(every_s, REST_FACTOR * (self._clock.monotonic_s() - began_s)))
+        self._observations.close()

@@ -1,0 +1,122 @@
+"""Where things are inside the engine VM: below one root, so that tests have a guest of their own."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from appliance import layout
+
+ACCOUNT = "trivet-engine"
+"""System account of web and jobs, with a fixed number (files/sysusers.conf): its files outlive the root they were made under."""
+DISK_ID = f"scsi-0QEMU_QEMU_HARDDISK_{layout.ENGINE_DISK_SERIAL}"
+START_NAME = layout.ENGINE_START_FILE
+IDENTITY_NAME = "trivet-identity.json"
+
+
+@dataclass(frozen=True)
+class Guest:
+    """The files of the engine VM. ``root`` is ``/`` in the VM."""
+
+    root: Path = Path("/")
+
+    def at(self, path: Path | str) -> Path:
+        """``path`` (absolute) below the root."""
+        return self.root / str(path).lstrip("/")
+
+    @property
+    def run(self) -> Path:
+        return self.at(layout.RUN)
+
+    @property
+    def start_file(self) -> Path:
+        """What this start is (:class:`EngineStart`), readable by all of the VM's programs."""
+        return self.run / "start.json"
+
+    @property
+    def identity_file(self) -> Path:
+        """Copied from the seed at each boot, 0600; used at the first start only."""
+        return self.run / "identity.json"
+
+    @property
+    def observed(self) -> Path:
+        return self.at("/run/trivet-engine/observed.sqlite")
+
+    @property
+    def seed_device(self) -> Path:
+        return self.at(f"/dev/disk/by-label/{layout.SEED_LABEL}")
+
+    @property
+    def data_device(self) -> Path:
+        return self.at(f"/dev/disk/by-id/{DISK_ID}")
+
+    @property
+    def console(self) -> Path:
+        return self.at("/dev/console")
+
+    @property
+    def state(self) -> Path:
+        """Where the data disk is mounted."""
+        return self.at(layout.ENGINE_STATE)
+
+    @property
+    def identity(self) -> Path:
+        """On the data disk: :class:`EngineIdentity`, root's, 0600."""
+        return self.state / "identity.json"
+
+    @property
+    def cluster(self) -> Path:
+        """On the data disk: the cluster without secrets, for web and jobs."""
+        return self.state / "cluster.json"
+
+    @property
+    def database(self) -> Path:
+        return self.state / "db" / "engine.sqlite"
+
+    @property
+    def ca(self) -> Path:
+        return self.state / "pki" / "ca.pem"
+
+    @property
+    def certificate(self) -> Path:
+        return self.state / "pki" / "engine.pem"
+
+    @property
+    def key(self) -> Path:
+        return self.state / "pki" / "engine.key"
+
+    @property
+    def ca_key(self) -> Path:
+        """Root's alone."""
+        return self.state / "ca" / "ca.key"
+
+    @property
+    def cloud(self) -> Path:
+        """cloud-init's record, bound to /var/lib/cloud."""
+        return self.state / "cloud"
+
+    @property
+    def boot_id(self) -> Path:
+        return self.at("/proc/sys/kernel/random/boot_id")
+
+
+def write_private(path: Path, text: str, mode: int = 0o600) -> None:
+    """Write ``text`` so that after a power cut the file is either as before or complete."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
+    try:
+        os.fchmod(descriptor, mode)
+        data = text.encode()
+        while data:
+            data = data[os.write(descriptor, data) :]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    temporary.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

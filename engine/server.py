@@ -1,0 +1,107 @@
+"""gunicorn around the application: one worker with threads, because the engine VM has 1 GiB and SQLite one writer."""
+
+from __future__ import annotations
+
+import ssl
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from gunicorn.app.base import BaseApplication
+
+from appliance.effects.clock import Clock, SystemClock
+from appliance.model.cluster import Cluster
+from appliance.model.engine_start import EngineStart
+from engine.accounts import Accounts
+from engine.app import create_app
+from engine.boot.files import read
+from engine.boot.seed import REMEDY
+from engine.core import Engine
+from engine.layout import Guest
+from engine.notify import tell
+from engine.store.durable import Store
+from engine.store.observed import Observations
+
+THREADS = 16
+"""Keep-alive connections hold none; this many requests at once, of which SQLite serves the reads side by side."""
+KEEPALIVE_S = 30
+"""The console asks every 2 s: it should not shake hands each time."""
+GRACE_S = 5
+WATCHDOG_EVERY_S = 5.0
+"""A sixth of the unit's WatchdogSec=30."""
+
+
+def build_engine(guest: Guest, clock: Clock) -> Engine:
+    """The engine of this VM. The data disk must be mounted and its start recorded."""
+    store = Store(guest.database)
+    return Engine(
+        read(Cluster, guest.cluster, "cluster.invalid", REMEDY),
+        read(EngineStart, guest.start_file, "seed.invalid", REMEDY),
+        store,
+        Observations(guest.observed, clock),
+        Accounts(store, clock),
+        clock,
+        guest.ca.read_text(),
+        clock.monotonic_s(),
+    )
+
+
+class Server(BaseApplication):  # type: ignore[misc]
+    """gunicorn with our settings; no configuration file, no command line of its own."""
+
+    def __init__(self, guest: Guest, bind: str) -> None:
+        self._guest = guest
+        self._bind = bind
+        super().__init__()
+
+    def load_config(self) -> None:
+        settings: dict[str, Any] = {
+            "bind": self._bind,
+            "worker_class": "gthread",
+            "workers": 1,
+            "threads": THREADS,
+            "keepalive": KEEPALIVE_S,
+            "graceful_timeout": GRACE_S,
+            "certfile": str(self._guest.certificate),
+            "keyfile": str(self._guest.key),
+            "ssl_context": _tls,
+            "worker_tmp_dir": "/dev/shm",  # noqa: S108 - gunicorn's heartbeat file: in memory, never on the replicated disk
+            "proc_name": "trivet-engine-web",
+            "post_worker_init": _watchdog,
+            "control_socket_disable": True,
+            "forwarded_allow_ips": "",
+            "limit_request_line": 8190,
+        }
+        for name, value in settings.items():
+            if name in self.cfg.settings:
+                self.cfg.set(name, value)
+
+    def load(self) -> Any:
+        return create_app(build_engine(self._guest, SystemClock()))
+
+
+def _tls(_config: Any, default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+    context = default()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def _watchdog(worker: Any) -> None:
+    """Feed the unit's watchdog from the worker, as long as the application answers."""
+    application = worker.wsgi
+    never = threading.Event()
+
+    def feed() -> None:
+        while True:
+            with application.test_request_context("/"):
+                engine: Engine = application.extensions["trivet"]
+                engine.observations.all()
+            tell("WATCHDOG=1")
+            never.wait(WATCHDOG_EVERY_S)
+
+    threading.Thread(target=feed, name="watchdog", daemon=True).start()
+
+
+def serve(guest: Guest, bind: str) -> None:
+    """Serve until a signal ends it."""
+    Server(guest, bind).run()

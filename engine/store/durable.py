@@ -1,0 +1,184 @@
+"""The database on the data disk: SQLite in WAL mode with synchronous=FULL, so a commit is on all three bricks when it returns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from peewee import DatabaseError, IntegrityError, SqliteDatabase
+
+from appliance.errors import Conflict, Unavailable
+from engine.store.migrate import migrate
+from engine.store.records import AccountRecord, EventRecord, ItemKind, ItemRecord, StartRecord
+from engine.store.tables import TABLES, Account, Event, Item, Setting, Start, Token
+
+BUSY_TIMEOUT_MS = 15_000
+"""How long a writer waits for another: longer than the 5.6 s for which a lost brick stalls the volume, twice."""
+
+EVENTS_KEPT = 100_000
+"""Older events are dropped beyond this: about 30 MiB, months of a small cluster's history."""
+
+PROBE = "health-probe"
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Database errors as ``Unavailable`` (``store.failed``): callers can name it, and nothing leaks peewee."""
+    try:
+        yield
+    except IntegrityError:
+        raise
+    except DatabaseError as error:
+        raise Unavailable(
+            "store.failed",
+            subject="the engine's database",
+            reason=f"it answered: {error}",
+            remedy="Look at the state of volume `engine` on a node: `trivet gluster status`.",
+        ) from error
+
+
+class Store:
+    """The durable database. One per process; threads get their own connections."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._database: Any = SqliteDatabase(
+            str(path),
+            pragmas={"journal_mode": "wal", "synchronous": "full", "foreign_keys": 1, "busy_timeout": BUSY_TIMEOUT_MS},
+            autoconnect=True,
+        )
+        self._database.bind(TABLES)
+
+    def migrate(self) -> tuple[int, ...]:
+        """Run what migrations are missing; their numbers."""
+        with explained():
+            return migrate(self._database)
+
+    def close(self) -> None:
+        """Close this thread's connection."""
+        self._database.close()
+
+    def probe(self, wall_ms: int) -> None:
+        """Prove that the database takes a write and gives it back. Raises ``Unavailable``."""
+        with explained():
+            Setting.insert(name=PROBE, value=str(wall_ms)).on_conflict_replace().execute()
+            if Setting.get_by_id(PROBE).value != str(wall_ms):
+                raise Unavailable(
+                    "store.failed",
+                    subject="the engine's database",
+                    reason="a value that was just written reads differently",
+                    remedy="Restart the engine VM; if it stays, restore a backup.",
+                )
+
+    # starts
+
+    def starts(self) -> tuple[StartRecord, ...]:
+        """All starts, the newest first."""
+        with explained():
+            rows = Start.select().order_by(Start.epoch.desc())
+            return tuple(StartRecord(row.epoch, row.host, row.version, row.boot_id, row.wall_ms) for row in rows)
+
+    def record_start(self, start: StartRecord) -> None:
+        """Remember a start; the same epoch and boot twice is one start."""
+        with explained():
+            Start.insert(**start.__dict__).on_conflict_ignore().execute()
+
+    # accounts and tokens
+
+    def put_account(self, account: AccountRecord) -> None:
+        """Create or replace an account."""
+        with explained():
+            Account.insert(**{**account.__dict__, "enabled": int(account.enabled)}).on_conflict_replace().execute()
+
+    def account(self, name: str, domain: str) -> AccountRecord | None:
+        """The account ``name@domain``."""
+        with explained():
+            return self._account(Account.get_or_none(Account.name == name, Account.domain == domain))
+
+    def accounts(self) -> tuple[AccountRecord, ...]:
+        with explained():
+            found = (self._account(row) for row in Account.select().order_by(Account.name))
+            return tuple(account for account in found if account)
+
+    @staticmethod
+    def _account(row: Any) -> AccountRecord | None:
+        return row and AccountRecord(row.id, row.name, row.domain, row.password_hash, bool(row.enabled))
+
+    def put_token(self, digest: str, account_id: str, kind: str, scope: str, issued_ms: int, expires_ms: int) -> None:
+        """Remember a token by its digest; expired ones are dropped at this moment."""
+        with explained(), self._database.atomic():
+            Token.delete().where(Token.expires_ms <= issued_ms).execute()
+            Token.insert(
+                digest=digest, account_id=account_id, kind=kind, scope=scope, issued_ms=issued_ms, expires_ms=expires_ms
+            ).execute()
+
+    def token_account(self, digest: str, kind: str, now_ms: int) -> AccountRecord | None:
+        """Whose token it is, if it is known, of that kind, not expired, and its account enabled."""
+        with explained():
+            row = Token.get_or_none(Token.digest == digest, Token.kind == kind, Token.expires_ms > now_ms)
+            account = self._account(Account.get_or_none(Account.id == row.account_id)) if row else None
+            return account if account and account.enabled else None
+
+    def drop_token(self, digest: str) -> bool:
+        """Revoke; whether there was one."""
+        with explained():
+            return bool(Token.delete().where(Token.digest == digest).execute())
+
+    # events
+
+    def add_event(self, event: EventRecord) -> EventRecord:
+        """Store an event. The same origin and custom id twice: ``Conflict`` (``event.exists``)."""
+        values = {key: value for key, value in event.__dict__.items() if key != "id"}
+        values["extra"] = json.dumps(event.extra)
+        try:
+            with explained(), self._database.atomic():
+                number = int(Event.insert(**values).execute())
+                Event.delete().where(Event.id <= number - EVENTS_KEPT).execute()
+        except IntegrityError as error:
+            raise Conflict(
+                "event.exists",
+                subject=f"event {event.custom_id} of origin {event.origin}",
+                reason="it has been recorded before",
+                remedy="Give each event of one origin its own custom_id.",
+            ) from error
+        return EventRecord(**{**event.__dict__, "id": number})
+
+    def events(self, *, after: int = 0, limit: int | None = None) -> tuple[EventRecord, ...]:
+        """Events with an id greater than ``after``, the newest first."""
+        with explained():
+            query = Event.select().where(Event.id > after).order_by(Event.id.desc())
+            return tuple(self._event(row) for row in (query.limit(limit) if limit is not None else query))
+
+    def event(self, number: int) -> EventRecord | None:
+        with explained():
+            row = Event.get_or_none(Event.id == number)
+            return self._event(row) if row else None
+
+    @staticmethod
+    def _event(row: Any) -> EventRecord:
+        values = {name: getattr(row, name) for name in EventRecord.__dataclass_fields__}
+        return EventRecord(**{**values, "extra": json.loads(row.extra)})
+
+    # inventory
+
+    def put_item(self, item: ItemRecord) -> None:
+        """Create or replace an inventory object. Writes only when something differs."""
+        with explained():
+            old = self.item(item.kind, item.id)
+            if old is None or old.name != item.name or dict(old.body) != dict(item.body):
+                body = json.dumps(item.body)
+                Item.insert(kind=item.kind, id=item.id, name=item.name, body=body).on_conflict_replace().execute()
+
+    def item(self, kind: ItemKind, identifier: str) -> ItemRecord | None:
+        with explained():
+            row = Item.get_or_none(Item.kind == kind, Item.id == identifier)
+            return ItemRecord(kind, row.id, row.name, json.loads(row.body)) if row else None
+
+    def items(self, kind: ItemKind) -> tuple[ItemRecord, ...]:
+        """All objects of a kind, by name."""
+        with explained():
+            rows = Item.select().where(Item.kind == kind).order_by(Item.name)
+            return tuple(ItemRecord(kind, row.id, row.name, json.loads(row.body)) for row in rows)

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+
+from appliance.effects.clock import FakeClock, SystemClock
+from engine.app import create_app
+from engine.core import Engine
+from tests.engine import world
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def engine(tmp_path: Path, clock: FakeClock) -> Iterator[Engine]:
+    made = world.engine_of(world.ready_guest(tmp_path / "guest", clock), clock)
+    world.observe(made.observations)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def client(engine: Engine) -> FlaskClient:
+    return create_app(engine).test_client()
+
+
+@pytest.fixture
+def token(client: FlaskClient) -> str:
+    form = {"grant_type": "password", "scope": "ovirt-app-api", "username": world.ADMIN, "password": world.PASSWORD}
+    answer = client.post("/ovirt-engine/sso/oauth/token", data=form)
+    assert answer.status_code == 200, answer.text
+    return str(answer.get_json()["access_token"])
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[world.Running]:
+    from engine.store.observed import Observations
+
+    folder = tmp_path_factory.mktemp("engine")
+    guest = world.ready_guest(folder / "guest", SystemClock())
+    observations = Observations(guest.observed, SystemClock())
+    world.observe(observations)
+    server = world.serve(guest, folder / "log")
+    yield server
+    server.stop()
+    observations.close()
