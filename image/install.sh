@@ -30,6 +30,10 @@ done
 tar -c --exclude=__pycache__ --exclude='*.pyc' --sort=name --owner=0 --group=0 --numeric-owner "${PACKAGES[@]}" trivet LICENSE \
     | tar -x -C "$destdir$APP" --no-same-owner
 ln -sfn ../lib/trivet/app/trivet "$destdir/usr/bin/trivet"
-find "${PACKAGES[@]}" -path '*/units/*' -type f \
-    \( -name '*.service' -o -name '*.socket' -o -name '*.timer' -o -name '*.target' -o -name '*.path' -o -name '*.slice' \) -print0 \
-    | while IFS= read -r -d '' unit; do install -m 644 "$unit" "$destdir$UNITS/"; done
+# Units, and drop-ins for units of others (NAME.service.d/*.conf).
+for package in "${PACKAGES[@]}"; do
+    [ -d "$package/units" ] || continue
+    (cd "$package/units" && find . -type f \( -name '*.service' -o -name '*.socket' -o -name '*.timer' -o -name '*.target' \
+        -o -name '*.path' -o -name '*.slice' -o -name '*.mount' -o -path './*.d/*.conf' \) -print0) \
+        | while IFS= read -r -d '' unit; do install -D -m 644 "$package/units/$unit" "$destdir$UNITS/$unit"; done
+done
