@@ -1,0 +1,182 @@
+"""A driver of a real three-node cluster for the lab tests: everything goes through the program a person would use."""
+
+from __future__ import annotations
+
+import base64
+import json
+import ssl
+import subprocess
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+ROOT = Path(__file__).resolve().parents[2]
+T = TypeVar("T")
+
+POLL_S = 0.2
+COMMAND_TIMEOUT_S = 120.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command line left."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+    def json(self) -> Any:
+        return json.loads(self.stdout)
+
+
+def trivet(*words: str, timeout_s: float = COMMAND_TIMEOUT_S, ok: bool = True, stdin: str | None = None) -> Answer:
+    """Run ``./trivet WORDS``; unless ``ok`` is false, a bad end fails the test with all that was said."""
+    done = subprocess.run(
+        [str(ROOT / "trivet"), *words], capture_output=True, text=True, timeout=timeout_s, input=stdin, cwd=ROOT
+    )
+    if ok:
+        assert done.returncode == 0, f"trivet {' '.join(words)} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return Answer(done.returncode, done.stdout, done.stderr)
+
+
+def wait(what: str, within_s: float, probe: Callable[[], T | None]) -> T:
+    """What ``probe`` returns once it returns something; fails when it did not within ``within_s``."""
+    end_s = time.monotonic() + within_s
+    while True:
+        found = probe()
+        if found is not None and found is not False:
+            return found
+        assert time.monotonic() < end_s, f"not within {within_s:g} s: {what}"
+        time.sleep(POLL_S)
+
+
+class Cluster:
+    """The cluster of lab ``name``, installed by ``trivet run``."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        status = self.status()
+        self.nodes: tuple[str, ...] = tuple(node["name"] for node in status["nodes"])
+        self.url: str = status["url"]
+        self.tls = ssl.create_default_context(cafile=status["ca_file"])
+        self.password = Path(status["password_file"]).read_text().strip()
+
+    # --- the program
+
+    def status(self) -> Any:
+        return trivet("status", "--name", self.name, "--json").json()
+
+    def lab(self, *words: str, ok: bool = True, timeout_s: float = COMMAND_TIMEOUT_S) -> Answer:
+        return trivet("lab", *words, "--name", self.name, ok=ok, timeout_s=timeout_s)
+
+    def on(self, node: str, *argv: str, ok: bool = True, timeout_s: float = COMMAND_TIMEOUT_S) -> Answer:
+        """Run a command in a node."""
+        return trivet("lab", "exec", "--name", self.name, node, "--", *argv, ok=ok, timeout_s=timeout_s)
+
+    def shell(self, node: str, script: str, ok: bool = True, timeout_s: float = COMMAND_TIMEOUT_S) -> str:
+        return self.on(node, "sh", "-c", script, ok=ok, timeout_s=timeout_s).stdout
+
+    def power(self, node: str, wanted: str) -> float:
+        """Switch the power; returns the wall time just before."""
+        at_s = time.time()
+        self.lab("power", node, wanted)
+        return at_s
+
+    def link(self, node: str, wanted: str) -> float:
+        at_s = time.time()
+        self.lab("link", node, wanted)
+        return at_s
+
+    def ha(self, node: str) -> Any:
+        return self.on(node, "trivet", "ha", "status", "--json", ok=False).json()
+
+    def events(self, node: str, since_s: float) -> list[dict[str, Any]]:
+        """What the broker of ``node`` has done since wall time ``since_s``."""
+        text = self.shell(node, "cd /var/lib/trivet/ha && cat events.jsonl.1 events.jsonl 2>/dev/null", ok=False)
+        events = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+        return [event for event in events if event["wall_s"] >= since_s]
+
+    def first_event(self, nodes: tuple[str, ...], kind: str, since_s: float, within_s: float) -> dict[str, Any]:
+        """The earliest event of ``kind`` on ``nodes``, with ``node`` added."""
+
+        def probe() -> dict[str, Any] | None:
+            found = [
+                {**event, "node": node} for node in nodes for event in self.events(node, since_s) if event["kind"] == kind
+            ]
+            return min(found, key=lambda event: event["wall_s"], default=None)
+
+        return wait(f"{kind} on one of {', '.join(nodes)}", within_s, probe)
+
+    def guests(self, node: str) -> list[str]:
+        """The VMs that libvirt of ``node`` has running or paused."""
+        return self.shell(node, "virsh -c qemu:///system list --name").split()
+
+    # --- the engine
+
+    def health(self) -> dict[str, Any] | None:
+        """What /health says, or None while nobody answers with "up"."""
+        try:
+            with urllib.request.urlopen(self.url.rstrip("/") + "/health", timeout=4, context=self.tls) as answer:
+                said = json.loads(answer.read())
+        except (OSError, ValueError):
+            return None
+        return said if said["status"] == "up" else None
+
+    def wait_health(self, within_s: float, above_epoch: int = 0) -> dict[str, Any]:
+        """/health once it is up with an epoch above ``above_epoch``."""
+
+        def probe() -> dict[str, Any] | None:
+            said = self.health()
+            return said if said is not None and said["epoch"] > above_epoch else None
+
+        return wait(f"the engine up with an epoch above {above_epoch}", within_s, probe)
+
+    def engine(self) -> dict[str, Any]:
+        """Where the engine is, healthy now or soon."""
+        return self.wait_health(180)
+
+    def settled(self, within_s: float = 240) -> dict[str, Any]:
+        """Engine up, all hosts alive, nothing left to heal: the state in which a test may begin."""
+
+        def probe() -> dict[str, Any] | None:
+            said = self.health()
+            if said is None:
+                return None
+            ha = self.ha(said["host"])
+            alive = all(host["alive"] for host in ha["hosts"]) and len(ha["hosts"]) == len(self.nodes)
+            pool = self.on(said["host"], "trivet", "gluster", "status", "--json", ok=False)
+            safe = pool.status == 0 and pool.json()["safe_to_lose_one_node"]
+            return said if alive and safe and ha["engine"]["state"] == "up" else None
+
+        return wait("the cluster settled", within_s, probe)
+
+    def call(self, verb: str, path: str, body: str | None = None) -> str:
+        """One call of the API as admin@internal, XML in and out; fails the test on anything but 2xx."""
+        token = base64.b64encode(f"admin@internal:{self.password}".encode()).decode()
+        request = urllib.request.Request(
+            self.url.rstrip("/") + path,
+            method=verb,
+            data=body.encode() if body else None,
+            headers={"Authorization": f"Basic {token}", "Accept": "application/xml", "Content-Type": "application/xml"},
+        )
+        with urllib.request.urlopen(request, timeout=20, context=self.tls) as answer:
+            return str(answer.read().decode())
+
+    def write_row(self, text: str) -> None:
+        """Put a durable row into the engine's database: an event of an outside tool."""
+        custom_id = zlib.crc32(text.encode()) % 10**9
+        self.call(
+            "POST",
+            "/ovirt-engine/api/events",
+            f"<event><custom_id>{custom_id}</custom_id><origin>test</origin><severity>normal</severity>"
+            f"<description>{text}</description></event>",
+        )
+
+    def has_row(self, text: str) -> bool:
+        return text in self.call("GET", "/ovirt-engine/api/events?max=500")

@@ -1,0 +1,158 @@
+"""What happens to the engine when plugs are pulled: on three real nodes, with real QEMU on real Gluster.
+
+The bars are those of the main-job issue, for an emulated CPU.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+
+import pytest
+
+from tests.lab.cluster import Cluster, wait
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+
+START_AFTER_POWER_CUT_S = 10.0
+API_AFTER_POWER_CUT_S = 60.0
+START_AFTER_QEMU_KILLED_S = 3.0
+OLD_QEMU_GONE_S = 10.0
+NODE_REJOINS_S = 240.0
+
+
+def starts(cluster: Cluster, nodes: tuple[str, ...], since_s: float) -> list[str]:
+    """On which nodes the engine VM was started since then, each completed start once."""
+    return [node for node in nodes for event in cluster.events(node, since_s) if event["kind"] == "start-done"]
+
+
+def test_qemu_killed_is_restarted_in_place(cluster: Cluster) -> None:
+    before = cluster.settled()
+    node = before["host"]
+    cluster.write_row(row := f"before the kill {uuid.uuid4()}")
+    killed_s = float(cluster.shell(node, "date +%s.%N && kill -9 $(cat /run/libvirt/qemu/HostedEngine.pid)").split()[0])
+    begun = cluster.first_event(cluster.nodes, "start-begun", killed_s, 30)
+    after = cluster.wait_health(120, above_epoch=before["epoch"])
+    print(f"QEMU killed: start begun after {begun['wall_s'] - killed_s:.1f} s on {begun['node']}, epoch {after['epoch']}")
+    assert begun["node"] == node == after["host"]
+    assert begun["wall_s"] - killed_s <= START_AFTER_QEMU_KILLED_S
+    assert starts(cluster, cluster.nodes, killed_s) == [node]
+    assert cluster.has_row(row)
+
+
+def test_a_power_cut_moves_the_engine(cluster: Cluster) -> None:
+    before = cluster.settled()
+    lost = before["host"]
+    others = tuple(node for node in cluster.nodes if node != lost)
+    cluster.write_row(row := f"before the power cut {uuid.uuid4()}")
+    cut_s = cluster.power(lost, "off")
+    begun = cluster.first_event(others, "start-begun", cut_s, 60)
+    after = cluster.wait_health(180, above_epoch=before["epoch"])
+    api_s = time.time() - cut_s
+    print(f"power cut: start begun after {begun['wall_s'] - cut_s:.1f} s on {begun['node']}, API after {api_s:.1f} s")
+    assert begun["wall_s"] - cut_s <= START_AFTER_POWER_CUT_S
+    assert api_s <= API_AFTER_POWER_CUT_S
+    assert after["host"] in others
+    assert starts(cluster, others, cut_s) == [after["host"]]
+    assert cluster.has_row(row)
+
+    cluster.power(lost, "on")
+
+    def standing_by() -> bool | None:
+        host = next(host for host in cluster.ha(after["host"])["hosts"] if host["name"] == lost)
+        return (host["alive"] and "standing by" in host["decision"]) or None
+
+    wait(f"{lost} back as a standby", NODE_REJOINS_S, standing_by)
+    now = cluster.engine()
+    assert (now["host"], now["epoch"]) == (after["host"], after["epoch"]), "the return of a node must not move the engine"
+    assert starts(cluster, cluster.nodes, cut_s) == [after["host"]]
+
+
+def test_an_old_epoch_is_refused_by_every_agent(cluster: Cluster) -> None:
+    epoch = cluster.settled()["epoch"]
+    assert epoch >= 2, "the tests before have restarted the engine"
+    for caller in cluster.nodes:
+        for node in cluster.nodes:
+            current = cluster.on(caller, "trivet", "agent", "call", node, "facts", "--epoch", str(epoch), "--json")
+            assert current.status == 0
+            stale = cluster.on(
+                caller, "trivet", "agent", "call", node, "facts", "--epoch", str(epoch - 1), "--json", ok=False
+            )
+            assert (stale.status, stale.json()["error"]["code"]) == (2, "engine.stale-epoch")
+
+
+def test_a_partitioned_engine_is_fenced_and_goes(cluster: Cluster) -> None:
+    """The old host keeps its QEMU while cut off (the worst case: its broker is stopped) and tries to write later."""
+    before = cluster.settled()
+    lost = before["host"]
+    others = tuple(node for node in cluster.nodes if node != lost)
+    cluster.on(lost, "systemctl", "stop", "trivet-ha.service")
+    try:
+        cut_s = cluster.link(lost, "cut")
+        begun = cluster.first_event(others, "start-begun", cut_s, 60)
+        after = cluster.wait_health(240, above_epoch=before["epoch"])
+        print(f"partition: start begun after {begun['wall_s'] - cut_s:.1f} s on {begun['node']}")
+        assert after["host"] in others
+        cluster.write_row(row := f"written by the new engine {uuid.uuid4()}")
+        assert cluster.guests(lost) == ["HostedEngine"], "the old QEMU is there"
+        cluster.link(lost, "heal")
+        wait("the old host sees the others again", 60, lambda: _peers_back(cluster, lost, others) or None)
+        for offset in ("32M", "1500M"):
+            assert not old_qemu_writes(cluster, lost, offset), f"the fenced QEMU wrote at {offset}"
+    finally:
+        cluster.link(lost, "heal")
+        started_s = float(cluster.shell(lost, "date +%s.%N && systemctl start trivet-ha.service").split()[0])
+    wait("the old QEMU gone", OLD_QEMU_GONE_S, lambda: not cluster.guests(lost) or None)
+    assert [event["kind"] for event in cluster.events(lost, started_s)].count("destroyed") >= 1
+    assert cluster.has_row(row)
+    now = cluster.settled()
+    assert (now["host"], now["epoch"]) == (after["host"], after["epoch"])
+    check_data_disk(cluster, row)
+
+
+def _peers_back(cluster: Cluster, node: str, others: tuple[str, ...]) -> bool:
+    listing = "import os; print(len(os.listdir('/var/lib/trivet/volumes/engine/board')))"
+    seen = cluster.on(node, "timeout", "5", "python3", "-c", listing, ok=False)
+    return seen.status == 0 and int(seen.stdout) >= len(others)
+
+
+def old_qemu_writes(cluster: Cluster, node: str, offset: str) -> bool:
+    """Let QEMU of ``node`` write 4 KiB of 0xbb at ``offset`` of the data disk, past its guest; says whether it could."""
+    blocks = cluster.shell(node, "virsh -c qemu:///system qemu-monitor-command HostedEngine --hmp 'info block'")
+    name = next(line.split(" ")[0].rstrip(":") for line in blocks.splitlines() if "data.raw" in line)
+    command = f"qemu-io {name} \"write -P 0xbb {offset} 4k\""
+    virsh = ("virsh", "-c", "qemu:///system", "qemu-monitor-command", "HostedEngine", "--hmp", command)
+    said = cluster.on(node, "timeout", "30", *virsh, ok=False)
+    text = said.stdout + said.stderr
+    assert "wrote" in text or "rror" in text or "failed" in text or said.status != 0, f"unclear: {text}"
+    return "wrote 4096" in text
+
+
+def check_data_disk(cluster: Cluster, row: str) -> None:
+    """Stop the engine in maintenance, check its disk's file system offline, and start it again with everything there."""
+    before = cluster.engine()
+    node = before["host"]
+    cluster.on(node, "trivet", "ha", "maintenance", "on")
+    try:
+        cluster.on(node, "trivet", "agent", "call", node, "vm_shutdown", '{"name": "HostedEngine"}')
+        wait("the engine VM off", 120, lambda: not cluster.guests(node) or None)
+        disk = "/var/lib/trivet/volumes/engine/engine-vm/data.raw"
+        checked = cluster.on(node, "e2fsck", "-fn", disk, ok=False)
+        assert checked.status == 0, f"the data disk is damaged:\n{checked.stdout}{checked.stderr}"
+    finally:
+        cluster.on(node, "trivet", "ha", "maintenance", "off")
+    cluster.wait_health(240, above_epoch=before["epoch"])
+    assert cluster.has_row(row)
+
+
+def test_all_nodes_off_and_on(cluster: Cluster) -> None:
+    before = cluster.settled()
+    cluster.write_row(row := f"before the blackout {uuid.uuid4()}")
+    for node in cluster.nodes:
+        cluster.power(node, "off")
+    on_s = 0.0
+    for node in cluster.nodes:
+        on_s = cluster.power(node, "on")
+    after = cluster.wait_health(360, above_epoch=before["epoch"])
+    assert starts(cluster, cluster.nodes, on_s - 60) == [after["host"]]
+    assert cluster.has_row(row)
