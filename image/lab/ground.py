@@ -84,11 +84,15 @@ def write_seed(root: Path, files: Sequence[SeedFile]) -> None:
                 remedy="Build the node image again.",
             )
         before = target.read_text() if file.append and target.is_file() and not target.is_symlink() else ""
-        target.unlink(missing_ok=True)
-        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, file.mode)
+        if file.append and before.endswith(file.text):
+            continue  # seeded before by one who was killed before it could say so
+        fresh = target.with_name(f".{target.name}.lab")
+        fresh.unlink(missing_ok=True)
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, file.mode)
         with os.fdopen(descriptor, "w") as stream:
             stream.write(before + file.text)
-        target.chmod(file.mode)
+        fresh.chmod(file.mode)
+        fresh.replace(target)
 
 
 def replace_file(path: Path, text: str) -> None:
@@ -101,8 +105,15 @@ def replace_file(path: Path, text: str) -> None:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on ``path``. The kernel takes it back when we die, so it is never stale."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
+    """Hold an exclusive lock on ``path``. The kernel takes it back when we die, so it is never stale.
+
+    The holder may remove the file: whoever waited for it then starts over with a new one.
+    """
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            if not path.exists() or path.stat().st_ino != os.fstat(stream.fileno()).st_ino:
+                continue
+            yield
+            return

@@ -27,6 +27,8 @@ BOOT_POLL_S: Final = 0.5
 LOOK_TIMEOUT_S: Final = 20.0
 """Because `systemctl is-system-running` answers at once when the system manager is there at all."""
 CONSOLE_TAIL_LINES: Final = 12
+INDEX_LOCK: Final = model.RUN_ROOT / "lock"
+"""Held while a new lab chooses its network."""
 
 Say = Callable[[float, str], None]
 """Told how far a long operation has come: percent and a sentence."""
@@ -161,7 +163,7 @@ class Lab:
 
     def _settle(self, nodes: int, tree: Path, port: int) -> LabFile:
         """Write down what is wanted before anything is made."""
-        with ground.locked(model.RUN_ROOT / "lock"):
+        with ground.locked(INDEX_LOCK):
             known = self._known()
             index = known.index if known else model.free_index(self.name, self._taken())
             lab = LabFile(self.name, index, nodes, tree, port)
@@ -347,9 +349,9 @@ class Lab:
         """
         if observe.observe(self.name).nothing:
             return False
-        ground.kill_all(observe.lab_cgroup(self.name), self._clock)
-        say(40, "no process is left")
         with self.locked():
+            ground.kill_all(observe.lab_cgroup(self.name), self._clock)
+            say(40, "no process is left")
             self._clear_mounts(model.STATE_ROOT / self.name)
             for namespace in observe.namespaces(self.name):
                 self._run(plan.unplug(namespace))
@@ -366,7 +368,10 @@ class Lab:
                 ground.remove_cgroup(cgroup)
             for folder in left.folders:
                 ground.remove_folder(folder)
-        self.lock_file.unlink(missing_ok=True)
+            self.lock_file.unlink(missing_ok=True)
+        with ground.locked(INDEX_LOCK):
+            if [entry.name for entry in model.RUN_ROOT.iterdir()] == [INDEX_LOCK.name]:
+                ground.remove_folder(model.RUN_ROOT)
         say(100, "nothing is left")
         return True
 
