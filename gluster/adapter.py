@@ -142,7 +142,8 @@ class GlusterPool:
 def _failure(subject: str, error: Exception) -> TrivetError:
     """What glustercli raised, as an error of ours. It carries (status, stdout, stderr)."""
     detail = error.args[0] if error.args else ""
-    words = " ".join(str(part).strip() for part in detail[1:] if part) if isinstance(detail, tuple) else str(detail)
+    status, *said = detail if isinstance(detail, tuple) else (1, str(detail))
+    words = " ".join(parse.error_words(str(part)) for part in said if part).strip()
     lower = words.lower()
     if any(word in lower for word in DOWN_WORDS):
         return Unavailable(
@@ -166,7 +167,7 @@ def _failure(subject: str, error: Exception) -> TrivetError:
     return Failed(
         "gluster.failed",
         subject=subject,
-        reason=words or "Gluster failed without a word",
+        reason=words or f"Gluster ended with status {status} and said nothing",
         remedy="Look into /var/log/glusterfs/glusterd.log of this node and of the peers.",
     )
 

@@ -81,7 +81,7 @@ def _quorum_reasons(bricks: Sequence[Brick]) -> list[str]:
 
 def _heal_reasons(bricks: Sequence[Brick]) -> list[str]:
     reasons = []
-    split = sum(brick.split_brain or 0 for brick in bricks)
+    split = max((brick.split_brain or 0 for brick in bricks), default=0)
     if split:
         reasons.append(
             f"{split} entries are in split-brain (`gluster volume heal … info split-brain`): a person has to choose"

@@ -110,6 +110,15 @@ def capacity(df: str) -> Capacity | None:
     return Capacity(int(found[2]), int(found[3]), int(found[4]))
 
 
+def error_words(output: str) -> str:
+    """What a failed command said: the ``opErrstr`` of its XML, or the text as it is."""
+    try:
+        found = ElementTree.fromstring(output).findtext("opErrstr")  # noqa: S314
+    except ElementTree.ParseError:
+        return output.strip()
+    return (found or "").strip()
+
+
 def _root(xml: str) -> ElementTree.Element:
     try:
         return ElementTree.fromstring(xml)  # noqa: S314 — the local daemon's answer, not a stranger's

@@ -1,0 +1,155 @@
+"""What the fake pool and the real one have in common. The real one: node1 of a running lab whose pool is built."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from appliance.effects.clock import FakeClock, SystemClock
+from appliance.effects.process import Completed, SystemProcesses
+from appliance.errors import Failed, NotFound
+from appliance.model.cluster import Member
+from gluster import verbs
+from gluster.adapter import GlusterPool
+from gluster.fake import FakePool
+from gluster.model import STARTED, BrickPlace
+from gluster.options import options_for
+from gluster.plan import wanted_volumes
+from gluster.ports import Pool
+
+PROGRAM = Path(__file__).parents[2] / "trivet"
+NODE = "node1"
+OTHERS = ("node2", "node3")
+
+
+class InLabNode:
+    """A process port whose processes run in a node of the lab."""
+
+    def __init__(self, node: str) -> None:
+        self._inner = SystemProcesses()
+        self._before = [sys.executable, "-I", str(PROGRAM), "lab", "exec", node, "--"]
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout_s: float,
+        stdin: str | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        ok: Sequence[int] | None = (0,),
+    ) -> Completed:
+        return self._inner.run([*self._before, *argv], timeout_s=timeout_s, stdin=stdin, env=env, cwd=cwd, ok=ok)
+
+    def stream(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout_s: float,
+        line: Callable[[str], None],
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        ok: Sequence[int] = (0,),
+    ) -> int:
+        return self._inner.stream([*self._before, *argv], timeout_s=timeout_s, line=line, env=env, cwd=cwd, ok=ok)
+
+
+def fake_pool() -> Pool:
+    pool = FakePool(NODE, (NODE, *OTHERS))
+    members = tuple(Member(name, name, name) for name in (NODE, *OTHERS))
+    for name in OTHERS:
+        verbs.probe(pool, FakeClock(), name)
+    for spec in wanted_volumes(members, "/data/bricks"):
+        verbs.create_volume(pool, spec)
+        verbs.start(pool, spec.name)
+    return pool
+
+
+@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.lab)])
+def pool(request: pytest.FixtureRequest) -> Pool:
+    return fake_pool() if request.param == "fake" else GlusterPool(InLabNode(NODE), SystemClock())
+
+
+class TestPool:
+    def test_the_other_nodes_are_settled_peers(self, pool: Pool) -> None:
+        assert [(peer.name, peer.connected, peer.state) for peer in pool.peers()] == [
+            (name, True, verbs.PEER_SETTLED) for name in OTHERS
+        ]
+
+    @pytest.mark.parametrize("name", ["engine", "vmstore"])
+    def test_volumes_have_three_bricks_and_our_options(self, pool: Pool, name: str) -> None:
+        (volume,) = [one for one in pool.volumes() if one.name == name]
+        assert (volume.status, volume.kind, volume.replica) == (STARTED, "Replicate", 3)
+        assert [place.host for place in volume.places] == [NODE, *OTHERS]
+        assert verbs.set_options(pool, name, options_for(name)) == ()
+
+    def test_bricks_run(self, pool: Pool) -> None:
+        states = pool.brick_states()
+        assert set(states) >= {"engine", "vmstore"}
+        for state in (*states["engine"], *states["vmstore"]):
+            assert state.online
+            assert state.pid > 0
+            assert 0 < state.free_bytes <= state.size_bytes
+
+    def test_heal_summary_names_the_bricks_in_order(self, pool: Pool) -> None:
+        (volume,) = [one for one in pool.volumes() if one.name == "engine"]
+        heals = pool.heal_summary("engine")
+        assert tuple(heal.place for heal in heals) == volume.places
+        assert all(heal.connected and heal.split_brain == 0 for heal in heals)
+
+    def test_probing_a_peer_again_is_nothing(self, pool: Pool) -> None:
+        pool.probe(OTHERS[0])
+        assert [peer.name for peer in pool.peers()] == list(OTHERS)
+
+    def test_starting_again_keeps_the_bricks(self, pool: Pool) -> None:
+        before = [state.pid for state in pool.brick_states()["engine"]]
+        pool.start("engine")
+        assert [state.pid for state in pool.brick_states()["engine"]] == before
+
+    def test_healing_may_be_asked_at_any_time(self, pool: Pool) -> None:
+        pool.heal("vmstore")
+        assert all(heal.connected for heal in pool.heal_summary("vmstore"))
+
+    def test_creating_again_is_refused_by_the_port_and_nothing_by_the_verb(self, pool: Pool) -> None:
+        (volume,) = [one for one in pool.volumes() if one.name == "engine"]
+        spec = next(
+            one
+            for one in wanted_volumes(
+                tuple(Member(name, name, name) for name in (NODE, *OTHERS)), str(Path(volume.bricks[0].path).parent)
+            )
+            if one.name == "engine"
+        )
+        with pytest.raises(Failed) as caught:
+            pool.create(spec)
+        assert caught.value.code == "gluster.failed"
+        verbs.create_volume(pool, spec)
+        assert [one for one in pool.volumes() if one.name == "engine"] == [volume]
+
+    def test_an_unknown_volume_is_not_found(self, pool: Pool) -> None:
+        for ask in (pool.start, pool.heal, lambda name: pool.set_options(name, {"features.shard": "off"})):
+            with pytest.raises(NotFound) as caught:
+                ask("nosuch")
+            assert caught.value.code == "gluster.volume-unknown"
+
+    def test_an_unknown_option_changes_nothing(self, pool: Pool) -> None:
+        before = [volume.options for volume in pool.volumes()]
+        with pytest.raises(Failed) as caught:
+            pool.set_options("vmstore", {"nosuchoption": "on"})
+        assert caught.value.code == "gluster.failed"
+        assert [volume.options for volume in pool.volumes()] == before
+
+    def test_a_peer_that_is_not_there_fails(self, pool: Pool) -> None:
+        with pytest.raises(Failed) as caught:
+            pool.probe("nosuch-node")
+        assert caught.value.code == "gluster.failed"
+        assert "nosuch-node" not in [peer.name for peer in pool.peers()]
+
+    def test_a_brick_of_a_stranger_is_refused(self, pool: Pool) -> None:
+        members = tuple(Member(name, name, name) for name in (NODE, OTHERS[0], "stranger"))
+        (spec,) = [one for one in wanted_volumes(members, "/data/nowhere") if one.name == "engine"]
+        assert BrickPlace("stranger", "/data/nowhere/engine") in spec.bricks
+        with pytest.raises(Failed):
+            pool.create(spec)
