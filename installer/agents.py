@@ -12,7 +12,6 @@ from appliance.wire.definition import FilesApi, JoinApi, NodeApi
 from appliance.wire.tls import MutualTls, pin_of
 from gluster.wire import GlusterApi
 
-
 I = TypeVar("I")  # noqa: E741 - an interface
 
 
@@ -28,16 +27,16 @@ class HttpsAgents:
         )
 
     def bare(self, name: str, address: str, token: str) -> JoinApi:
-        return connect(JoinApi, address, layout.AGENT_PORT, tls=pin_of(token), name=name)
+        return connect(JoinApi, address, layout.AGENT_PORT, tls=pin_of(token), name=name)  # type: ignore[type-abstract]
 
     def node(self, member: Member) -> NodeApi:
-        return self._member(NodeApi, member)
+        return self._member(NodeApi, member)  # type: ignore[type-abstract]
 
     def files(self, member: Member) -> FilesApi:
-        return self._member(FilesApi, member)
+        return self._member(FilesApi, member)  # type: ignore[type-abstract]
 
     def gluster(self, member: Member) -> GlusterApi:
-        return self._member(GlusterApi, member)
+        return self._member(GlusterApi, member)  # type: ignore[type-abstract]
 
     def _member(self, interface: type[I], member: Member) -> I:
         if not self._tls.certificate.exists():

@@ -1,8 +1,8 @@
 """The answers file: everything an installation has to be told, as one frozen model.
 
-The file is TOML. The wizard fills the same model and writes it back with :func:`render`, so that every installation is one that
-a file could have produced. Tokens are the only secrets in it: that is why the file must be its owner's alone, and why they are
-never written back.
+The file is TOML. The wizard fills the same model and writes it back with :func:`render`, so that every installation is
+one that a file could have produced. Tokens are the only secrets in it: that is why the file must be its owner's alone,
+and why they are never written back.
 """
 
 from __future__ import annotations
@@ -49,8 +49,11 @@ class EngineAnswers:
 
 @dataclass(frozen=True)
 class NodeAnswers:
-    """A node. ``address`` is an IP address or a name that resolves on the installing node; bricks go into ``brick_folder``, or
-    onto ``brick_disk`` (a whole, blank device). ``token`` is what ``trivet node token`` prints there."""
+    """A node.
+
+    ``address`` is an IP address or a name that resolves on the installing node. Bricks go into ``brick_folder``, or onto
+    ``brick_disk`` (a whole, blank device). ``token`` is what ``trivet node token`` prints there.
+    """
 
     name: str
     address: str
@@ -121,18 +124,19 @@ def parse(text: str, name: str) -> Answers:
     return answers
 
 
-def render(answers: Answers) -> str:
-    """The file that would produce ``answers``, with empty tokens: they are used once, and secrets are not kept."""
-    lines = ["# Answers of a Trivet installation. Tokens are left out: `trivet node token` on each node prints them."]
+def render(answers: Answers, tokens: bool = False) -> str:
+    """The file that would produce ``answers``. Without ``tokens`` they are empty: used once, and secrets are not kept."""
+    lines = ["# Answers of a Trivet installation."]
+    lines += [] if tokens else ["# Tokens are left out: `trivet node token` on each node prints them."]
     for heading, table in (("[cluster]", answers.cluster), ("[engine]", answers.engine)):
-        lines += ["", heading, *_pairs(table)]
+        lines += ["", heading, *_pairs(table, tokens)]
     for node in answers.nodes:
-        lines += ["", "[[nodes]]", *_pairs(node)]
+        lines += ["", "[[nodes]]", *_pairs(node, tokens)]
     return "\n".join(lines) + "\n"
 
 
-def _pairs(table: object) -> list[str]:
-    values = {**vars(table), **({"token": ""} if isinstance(table, NodeAnswers) else {})}
+def _pairs(table: object, tokens: bool) -> list[str]:
+    values = {**vars(table), **({"token": ""} if isinstance(table, NodeAnswers) and not tokens else {})}
     return [f"{key} = {quoted(value)}" for key, value in values.items() if value not in ("", ()) or key == "token"]
 
 

@@ -1,7 +1,7 @@
 """What answers must satisfy beyond having the right types. Pure: no node is asked, no name is resolved.
 
-Each rule is a generator of problems; :func:`check` returns the first in the order of the rules, because a later one often only
-follows from an earlier one.
+Each rule is a generator of problems; :func:`check` returns the first in the order of the rules, because a later one
+often only follows from an earlier one.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ NIC = re.compile(r"[A-Za-z0-9_.:-]{1,15}")  # 15: the kernel's IFNAMSIZ less its
 DEVICE = re.compile(r"/dev/[A-Za-z0-9_./:-]+")
 FOLDER = re.compile(r"/[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")  # Gluster splits bricks at ":", and shells at spaces
 SSH_KEY = re.compile(r"(ssh-(ed25519|rsa)|ecdsa-sha2-nistp(256|384|521)|sk-[a-z0-9@.-]+) [A-Za-z0-9+/=]+( .*)?")
-TOKEN = re.compile(r"[A-Za-z2-7]{16}(\.[0-9a-f]{16})?")
+TOKEN = re.compile(r"[^\s.]{16,128}(\.[0-9a-f]{16})?")  # cloud-init may preset a secret of any characters
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,9 @@ def _unique(answers: Answers) -> Iterator[Problem]:
 
 def _names(answers: Answers) -> Iterator[Problem]:
     if not CLUSTER_NAME.fullmatch(answers.cluster.name):
-        yield Problem("invalid-name", "cluster.name", f"is {answers.cluster.name!r}; letters, digits, '_', '.', '-' are needed")
+        yield Problem(
+            "invalid-name", "cluster.name", f"is {answers.cluster.name!r}; letters, digits, '_', '.', '-' are needed"
+        )
     if not is_name(answers.engine.fqdn) or "." not in answers.engine.fqdn:
         yield Problem("invalid-name", "engine.fqdn", f"is {answers.engine.fqdn!r}; a host name with its domain is needed")
     for index, node in enumerate(answers.nodes):
@@ -136,7 +138,9 @@ def _subnet(answers: Answers) -> Iterator[Problem]:
         if node.address == engine.address:
             yield Problem("duplicate-address", key, f"is {node.address!r}, which is the engine's address")
         if is_address(node.address) and ipaddress.ip_address(node.address) not in network:
-            yield Problem("outside-subnet", key, f"is {node.address}, which is not in {network} (the engine's subnet)", outside)
+            yield Problem(
+                "outside-subnet", key, f"is {node.address}, which is not in {network} (the engine's subnet)", outside
+            )
 
 
 def _sizes(answers: Answers) -> Iterator[Problem]:
@@ -164,13 +168,17 @@ def _bricks(answers: Answers) -> Iterator[Problem]:
                 f"is {node.brick_folder!r}; an absolute path of letters, digits, '_', '.', '-' below / is needed",
             )
         if node.brick_disk and (not DEVICE.fullmatch(node.brick_disk) or ".." in node.brick_disk):
-            yield Problem("invalid-path", f"nodes[{index}].brick_disk", f"is {node.brick_disk!r}; a device below /dev is needed")
+            yield Problem(
+                "invalid-path", f"nodes[{index}].brick_disk", f"is {node.brick_disk!r}; a device below /dev is needed"
+            )
 
 
 def _access(answers: Answers) -> Iterator[Problem]:
     for index, node in enumerate(answers.nodes):
         if not NIC.fullmatch(node.nic):
-            yield Problem("invalid-nic", f"nodes[{index}].nic", f"is {node.nic!r}; the name of a network interface is needed")
+            yield Problem(
+                "invalid-nic", f"nodes[{index}].nic", f"is {node.nic!r}; the name of a network interface is needed"
+            )
         if not TOKEN.fullmatch(node.token):
             # The value is not repeated: it may be a true token with one character too many.
             yield Problem(

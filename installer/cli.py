@@ -11,10 +11,10 @@ from appliance.command import Command, Option, Output, require_root, table
 from appliance.effects.clock import SystemClock
 from appliance.journal import Journal, Progress
 from installer import answers as answers_file
-from installer import showroom
 from installer.agents import HttpsAgents
 from installer.here import ThisNode
 from installer.install import JOURNAL_NAME, Installed, Prepared, alone, execute, prepare
+from installer.showroom_cli import SHOWROOM_COMMANDS
 
 LOCK = layout.RUN / "install.lock"
 
@@ -60,7 +60,11 @@ def tell_fingerprints(prepared: Prepared, output: Output) -> None:
 def explained(prepared: Prepared) -> dict[str, object]:
     """The plan as data."""
     steps = [{"step": step.name, "title": step.title, "seconds": step.weight_s} for step in prepared.steps]
-    return {"cluster": prepared.cluster.name, "steps": steps, "seconds": round(sum(step.weight_s for step in prepared.steps))}
+    return {
+        "cluster": prepared.cluster.name,
+        "steps": steps,
+        "seconds": round(sum(step.weight_s for step in prepared.steps)),
+    }
 
 
 def explained_text(prepared: Prepared) -> str:
@@ -74,7 +78,8 @@ def explained_text(prepared: Prepared) -> str:
 def installed_text(installed: Installed) -> str:
     """What a person needs next."""
     return (
-        f"\nCluster {installed.cluster_name} is up: the engine runs on {installed.engine_host} (epoch {installed.engine_epoch}).\n"
+        f"\nCluster {installed.cluster_name} is up: the engine runs on {installed.engine_host}"
+        f" (epoch {installed.engine_epoch}).\n"
         f"  address   {installed.url}\n  user      {installed.user}\n  password  in the file {installed.password_file}\n"
         f"  CA        {installed.ca_file}\n  health    trivet ha status"
     )
@@ -91,5 +96,5 @@ COMMANDS = (
             Option(("--explain",), "check everything, show the plan, and stop", {"action": "store_true"}),
         ),
     ),
-    *showroom.COMMANDS,
+    *SHOWROOM_COMMANDS,
 )

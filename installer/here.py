@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import ipaddress
 import json
@@ -18,16 +17,16 @@ from appliance import layout, pki
 from appliance.codec import decode, encode
 from appliance.effects.clock import Clock
 from appliance.effects.files import PRIVATE, write_atomically
-from appliance.errors import Unavailable
+from appliance.errors import Refused, Unavailable
 from appliance.model.cluster import Cluster, Member
 from appliance.model.engine_start import EngineIdentity
-from appliance.version import VERSION
+from image.manifest import check_sums
+from image.recipe import ENGINE
 
 PASSWORD_BYTES = 18  # because 144 random bits cannot be guessed, and 24 characters can still be typed once
 HEALTH_TIMEOUT_S = 5.0  # because the engine answers within milliseconds; emulated and busy, within a second or two
 LAB_ADDRESSES = ("127.0.0.1", "localhost")
 """Also in the engine's certificate: `trivet lab forward` and SSH tunnels reach it there."""
-READ_BYTES = 1024 * 1024
 
 
 class ThisNode:
@@ -58,17 +57,10 @@ class ThisNode:
         return True
 
     def engine_image_problem(self) -> str:
-        image = self._images / f"trivet-engine-{VERSION}.raw"
-        sums = self._images / "SHA256SUMS"
-        if not image.is_file():
-            return f"{image} is missing"
-        if not sums.is_file():
-            return f"{sums} is missing"
-        listed = {name.lstrip("*"): digest for digest, _, name in (line.partition("  ") for line in _lines(sums))}
-        if image.name not in listed:
-            return f"{sums} does not list {image.name}"
-        if _digest(image) != listed[image.name]:
-            return f"{image} does not have the checksum that {sums} lists"
+        try:
+            check_sums(self._images / ENGINE.file_name)
+        except Refused as wrong:
+            return f"{wrong.subject}: {wrong.reason}"
         return ""
 
     def new_id(self, what: str) -> str:
@@ -95,9 +87,7 @@ class ThisNode:
 
     def sign_node(self, cluster: Cluster, member: Member, csr_pem: str) -> str:
         sans = (member.name, member.address)
-        return pki.sign_csr(
-            self._authority(), csr_pem, "node", name=member.name, sans=sans, now_wall_s=self._clock.wall_s()
-        )
+        return pki.sign_csr(self._authority(), csr_pem, "node", name=member.name, sans=sans, now_wall_s=self._clock.wall_s())
 
     def has_admin_password(self) -> bool:
         return self._password_file.exists()
@@ -173,15 +163,3 @@ def write_secret(path: Path, text: str) -> None:
     """Write ``path`` (0600, its folder 0700) so that after a crash it is either there in full or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     write_atomically(path, text, PRIVATE)
-
-
-def _lines(path: Path) -> list[str]:
-    return path.read_text().splitlines()
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(READ_BYTES):
-            digest.update(block)
-    return digest.hexdigest()

@@ -50,9 +50,7 @@ class Installed:
     nodes: tuple[str, ...]
 
 
-def prepare(
-    answers: Answers, installing: InstallingNode, agents_of: Callable[[str], Agents], clock: Clock
-) -> Prepared:
+def prepare(answers: Answers, installing: InstallingNode, agents_of: Callable[[str], Agents], clock: Clock) -> Prepared:
     """Look at all nodes, judge, plan. Changes nothing. ``agents_of``: cluster id (empty: none yet) → agents.
 
     Raises ``Refused`` (``install.preflight``, all problems at once) and ``Conflict`` (``install.other-answers``).

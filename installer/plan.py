@@ -18,6 +18,7 @@ from installer.steps.step import InstallStep
 from installer.steps.storage import mount_steps, pool_steps, volume_steps
 
 GIB = 1024**3
+ANEW = "Go on with the same answers, or begin anew with nodes that carry a fresh image."
 QEMU_MAC_PREFIX = "52:54:00"
 """The prefix that QEMU's own interfaces have; locally administered, so it meets no bought card's."""
 
@@ -36,14 +37,14 @@ def cluster_of(answers: Answers, view: View, draft: Cluster | None, installing: 
                 "install.other-answers",
                 subject=f"cluster {draft.name}",
                 reason=f"this node has begun to install it with {what} {found}, the answers say {needed}",
-                remedy="Go on with the same answers, or begin anew with nodes that carry a fresh image.",
+                remedy=ANEW,
             )
     if len(_described(draft)) != len(wanted):
         raise Conflict(
             "install.other-answers",
             subject=f"cluster {draft.name}",
-            reason=f"this node has begun to install it with {len(draft.members)} nodes, the answers have {len(answers.nodes)}",
-            remedy="Go on with the same answers, or begin anew with nodes that carry a fresh image.",
+            reason=f"this node has begun it with {len(draft.members)} nodes, the answers have {len(answers.nodes)}",
+            remedy=ANEW,
         )
     return draft
 
@@ -72,7 +73,9 @@ def _new(answers: Answers, view: View, installing: InstallingNode) -> Cluster:
         Member((node.facts.node_id if node.facts else "") or installing.new_id(node.name), node.name, node.address)
         for node in view.nodes
     )
-    return Cluster(installing.new_id("cluster"), answers.cluster.name, members, _engine(answers, engine_id, mac_of(engine_id)))
+    return Cluster(
+        installing.new_id("cluster"), answers.cluster.name, members, _engine(answers, engine_id, mac_of(engine_id))
+    )
 
 
 def _like(answers: Answers, view: View, draft: Cluster) -> Cluster:

@@ -1,5 +1,7 @@
-"""What an installation asks of the outside. The real ones are in :mod:`installer.here` and :mod:`installer.agents`, the fakes
-in :mod:`installer.fake`."""
+"""What an installation asks of the outside.
+
+The real ones are in :mod:`installer.here` and :mod:`installer.agents`, the fakes in :mod:`installer.fake`.
+"""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 
 from appliance import layout
 from appliance.effects.clock import Clock
-from appliance.errors import TrivetError
+from appliance.errors import TrivetError, Unavailable
 from appliance.model.cluster import Cluster, Member
 from appliance.model.node import FolderFacts, NodeFacts
 from appliance.wire.definition import JoinApi, Reached
@@ -20,6 +20,11 @@ from installer.ports import Agents, InstallingNode
 S = TypeVar("S")
 T = TypeVar("T")
 State = Literal["bare", "member", "silent"]
+
+RESUME_WAIT_S = (
+    30.0  # because an agent that goes over to mutual TLS restarts, in about two seconds; a loaded one takes longer
+)
+POLL_S = 1.0  # because nobody waits for a fraction of a second here
 
 
 @dataclass(frozen=True)
@@ -80,9 +85,20 @@ def _all(ask: Callable[[S], T], items: Sequence[S]) -> list[T]:
 
 
 def _meet(node: NodeAnswers, address: str, draft: Cluster | None, agents: Agents, clock: Clock) -> NodeView:
-    """Which state the node is in, and its facts. A member of this cluster no longer knows its token, so that is tried first."""
+    """Which state the node is in, and its facts. After an interrupted run its agent may just be restarting as a member's."""
     if not address:
         return NodeView(node.name, "", "silent")
+    end_s = clock.monotonic_s() + (RESUME_WAIT_S if draft else 0)
+    view = _meet_once(node, address, draft, agents, clock)
+    while isinstance(view.error, Unavailable) and clock.monotonic_s() < end_s:
+        clock.sleep(POLL_S)
+        view = _meet_once(node, address, draft, agents, clock)
+    # It may have come back as a member just between the two questions: then the second one was refused.
+    return _meet_once(node, address, draft, agents, clock) if draft and view.error else view
+
+
+def _meet_once(node: NodeAnswers, address: str, draft: Cluster | None, agents: Agents, clock: Clock) -> NodeView:
+    """A member of this cluster no longer knows its token, so its certificate is tried first."""
     member = draft.member(node.name) if draft else None
     if member is not None:
         view = _met_member(node, member, agents, clock)
@@ -123,7 +139,8 @@ def _inspect(answers: Answers, node: NodeAnswers, view: NodeView, addresses: dic
 def _found(answers: Answers, node: NodeAnswers, addresses: dict[str, str], api: JoinApi) -> dict[str, Any]:
     others = [other for other in answers.nodes if other.name != node.name and addresses[other.name]]
     reaches = [
-        (other.name, api.join_reach(token=node.token, name=addresses[other.name], port=layout.AGENT_PORT)) for other in others
+        (other.name, api.join_reach(token=node.token, name=addresses[other.name], port=layout.AGENT_PORT))
+        for other in others
     ]
     # The installing node resolved them; a name that only some of the nodes resolve is told apart by asking each.
     reaches += [
@@ -137,5 +154,3 @@ def _found(answers: Answers, node: NodeAnswers, addresses: dict[str, str], api: 
         "reaches": tuple(reaches),
         "engine_answered": engine.answered,
     }
-
-

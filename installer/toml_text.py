@@ -24,15 +24,16 @@ def line_of(text: str, key: str) -> int:
         heading = HEADING.match(line)
         if heading:
             inside = heading["name"]
-            if inside == table:
-                seen += 1
-                if seen == wanted:
-                    table_line = number
-        elif inside == table and seen == wanted and name and re.match(rf"\s*\"?{re.escape(name)}\"?\s*=", line):
-            return number
-        elif not inside and name is None and re.match(rf"\s*\"?{re.escape(table)}\"?\s*=", line):
+            seen += inside == table
+            table_line = table_line or (number if inside == table and seen == wanted else 0)
+        elif _sets(line, name if inside == table and seen == wanted else table if not inside and name is None else None):
             return number
     return table_line
+
+
+def _sets(line: str, key: str | None) -> bool:
+    """Does ``line`` give ``key`` a value?"""
+    return key is not None and re.match(rf"\s*\"?{re.escape(key)}\"?\s*=", line) is not None
 
 
 def quoted(value: object) -> str:

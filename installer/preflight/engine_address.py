@@ -11,7 +11,7 @@ from installer.probe import View
 
 
 def engine_address(answers: Answers, view: View) -> Iterator[Problem]:
-    """No node carries it, and, seen from bare nodes, nobody answers at it (a running engine of ours does on a resumed run)."""
+    """No node carries it and nobody answers at it. Once a node is a member, whoever answers may be our own engine."""
     address = answers.engine.address
     found = [
         (node.name, f"{nic.name} carries {address}")

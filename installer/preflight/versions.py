@@ -13,7 +13,7 @@ COMPARED = (("gluster_version", "Gluster"), ("libvirt_version", "libvirt"), ("qe
 
 
 def versions(answers: Answers, view: View) -> Iterator[Problem]:
-    """Trivet's version equals the installer's; Gluster's, libvirt's and QEMU's equal the first node's and are there at all."""
+    """Trivet's version equals the installer's; Gluster's, libvirt's and QEMU's are there and equal the first node's."""
     known = [(node.name, node.facts) for node in view.nodes if node.facts]
     for name, facts in known:
         if facts.version != VERSION:

@@ -13,18 +13,17 @@ from appliance.journal import Log
 from appliance.model.cluster import Cluster, Member
 from appliance.model.ha import HaStatus
 from installer.ports import World
-from installer.steps.step import POLL_S, InstallStep, wait_until
-
+from installer.steps.step import InstallStep, wait_until
 
 SEED_BYTES = 4 * 1024 * 1024
-"""The seed's file never changes its size, because QEMU reads the size once; user data, identity and start fit a hundred times."""
+"""The seed's file never changes its size, because QEMU reads the size once. What is on it fits a hundred times."""
 TRAVERSED = 0o711  # because QEMU (no root) opens its disks in the folder by name, and must list nothing
 PRIVATE_FOLDER = 0o700
 PRIVATE_FILE = 0o600
 HA_UNIT = "trivet-ha.service"
 ENGINE_UP_S = 420.0
-"""A first start formats the data disk and runs cloud-init. On an idle machine without hardware virtualization it takes about a
-minute; on two cores that three nodes share, several times that."""
+"""A first start formats the data disk and runs cloud-init. On an idle machine without hardware virtualization it takes
+about a minute; on two cores that three nodes share, several times that."""
 
 
 def engine_vm_steps(cluster: Cluster, here: str, ssh_authorized_keys: tuple[str, ...]) -> Iterator[InstallStep]:
@@ -40,7 +39,9 @@ def engine_vm_steps(cluster: Cluster, here: str, ssh_authorized_keys: tuple[str,
         lambda world, log: world.installing.make_admin_password(),
     )
     yield _identity(member, ssh_authorized_keys)
-    yield _disk(member, "engine.data-disk", "Make the engine's data disk", layout.ENGINE_DATA_DISK, cluster.engine.data_disk_bytes)
+    yield _disk(
+        member, "engine.data-disk", "Make the engine's data disk", layout.ENGINE_DATA_DISK, cluster.engine.data_disk_bytes
+    )
     yield _disk(member, "engine.seed", "Make the engine's seed disk", layout.ENGINE_SEED_DISK, SEED_BYTES)
 
 
@@ -58,9 +59,7 @@ def _exists(world: World, member: Member, path: Path) -> bool:
 
 def _folder(member: Member, name: str, title: str, path: Path, mode: int) -> InstallStep:
     def action(world: World, log: Log) -> None:
-        world.agents.files(member).make_folder(
-            volume=layout.ENGINE_VOLUME, path=_relative(path), owner_uid=0, mode=mode
-        )
+        world.agents.files(member).make_folder(volume=layout.ENGINE_VOLUME, path=_relative(path), owner_uid=0, mode=mode)
 
     return InstallStep(f"engine.{name}", title, 0.3, lambda world: _exists(world, member, path), action)
 
@@ -97,7 +96,9 @@ def ha_steps(cluster: Cluster, here: str) -> Iterator[InstallStep]:
     for member in cluster.members:
         yield _broker(member)
     member = next(one for one in cluster.members if one.name == here)
-    yield InstallStep("engine.up", "Wait for the engine", 60.0, lambda w: _engine_up(w, member), lambda w, log: _wait(w, member, log))
+    yield InstallStep(
+        "engine.up", "Wait for the engine", 60.0, lambda w: _engine_up(w, member), lambda w, log: _wait(w, member, log)
+    )
 
 
 def _broker(member: Member) -> InstallStep:

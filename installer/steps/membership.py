@@ -23,7 +23,9 @@ def membership_steps(answers: Answers, cluster: Cluster, here: str) -> Iterator[
         lambda world: world.installing.draft() == world.cluster,
         lambda world, log: world.installing.keep_draft(world.cluster),
     )
-    yield InstallStep("pki.ca", "Make the cluster's certificate authority", 0.2, lambda w: bool(w.installing.ca_pem()), _make_ca)
+    yield InstallStep(
+        "pki.ca", "Make the cluster's certificate authority", 0.2, lambda w: bool(w.installing.ca_pem()), _make_ca
+    )
     for member in sorted(cluster.members, key=lambda one: one.name != here):
         yield join_step(answers, member)
 

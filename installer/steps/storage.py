@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from appliance import layout
-from appliance.errors import TrivetError
+from appliance.errors import TrivetError, Unavailable
 from appliance.journal import Log
 from appliance.model.cluster import Cluster, Member
-from gluster.model import STARTED, BrickPlace, PoolStatus, Volume
+from gluster.model import STARTED, BrickPlace, PoolStatus, Volume, VolumeSpec
+from gluster.options import options_for
+from gluster.plan import REPLICA, differing_options
+from gluster.verbs import PEER_SETTLED
 from installer.answers import Answers, NodeAnswers
 from installer.ports import World
 from installer.steps.step import InstallStep, wait_until
@@ -28,7 +31,7 @@ def pool_steps(answers: Answers, cluster: Cluster, here: str) -> Iterator[Instal
     """glusterd's time-outs, brick disks, brick folders, and the peers, all probed by ``here``."""
     for member in cluster.members:
         yield _settings(member)
-    for member, node in zip(cluster.members, answers.nodes, strict=True):
+    for member, node in list(zip(cluster.members, answers.nodes, strict=True))[:REPLICA]:
         if node.brick_disk:
             yield _brick_disk(member, node.brick_disk)
         yield _bricks(member, brick_folder(node))
@@ -44,7 +47,7 @@ def volume_steps(answers: Answers, cluster: Cluster, here: str) -> Iterator[Inst
     for volume in VOLUMES:
         bricks = tuple(
             BrickPlace(member.name, f"{brick_folder(node)}/{volume}")
-            for member, node in list(zip(cluster.members, answers.nodes, strict=True))[: _bricks_of(cluster)]
+            for member, node in list(zip(cluster.members, answers.nodes, strict=True))[:REPLICA]
         )
         yield from _volume(first, volume, bricks)
 
@@ -54,3 +57,121 @@ def mount_steps(cluster: Cluster) -> Iterator[InstallStep]:
     for volume in VOLUMES:
         for member in cluster.members:
             yield _mount(member, volume)
+
+
+def _member(cluster: Cluster, name: str) -> Member:
+    return next(member for member in cluster.members if member.name == name)
+
+
+def _settings(member: Member) -> InstallStep:
+    """Asked on every run: the agent writes and restarts only what differs, and from outside the file cannot be seen."""
+
+    def action(world: World, log: Log) -> None:
+        world.agents.gluster(member).gluster_configure()
+
+    title = f"Set the time-outs of glusterd on {member.name}"
+    return InstallStep(f"gluster.settings.{member.name}", title, 2.0, lambda world: False, action)
+
+
+def _brick_disk(member: Member, device: str) -> InstallStep:
+    def probe(world: World) -> bool:
+        folder = world.agents.node(member).folder(path=BRICK_MOUNT)
+        return folder.exists and not folder.on_root_file_system
+
+    def action(world: World, log: Log) -> None:
+        world.agents.node(member).prepare_brick_disk(device=device, mount_point=BRICK_MOUNT)
+
+    return InstallStep(f"brick-disk.{member.name}", f"Format {device} of {member.name} for bricks", 5.0, probe, action)
+
+
+def _bricks(member: Member, folder: str) -> InstallStep:
+    places = {volume: f"{folder}/{volume}" for volume in VOLUMES}
+
+    def probe(world: World) -> bool:
+        api = world.agents.node(member)
+        return all(api.folder(path=path).exists for path in places.values())
+
+    def action(world: World, log: Log) -> None:
+        world.agents.gluster(member).gluster_prepare_bricks(host=member.name, bricks=places)
+
+    return InstallStep(f"bricks.{member.name}", f"Make the brick folders on {member.name}", 0.5, probe, action)
+
+
+def _peer(first: Member, member: Member) -> InstallStep:
+    def probe(world: World) -> bool:
+        # Both sides must have settled: a volume cannot be made on a peer that does not know the pool yet.
+        return _sees(_pool(world, first), member) and _sees(_pool(world, member), first)
+
+    def action(world: World, log: Log) -> None:
+        world.agents.gluster(first).gluster_probe(name=member.name)
+        wait_until(world, lambda: probe(world), POOL_DEADLINE_S, lambda: _no_peer(first, member))
+
+    return InstallStep(f"peer.{member.name}", f"Take {member.name} into the pool", 2.0, probe, action)
+
+
+def _sees(pool: PoolStatus, other: Member) -> bool:
+    return any(
+        peer.connected and peer.state == PEER_SETTLED and {other.name, other.address} & {peer.name, *peer.names}
+        for peer in pool.peers
+    )
+
+
+def _no_peer(first: Member, member: Member) -> TrivetError:
+    return Unavailable(
+        "install.peer",
+        subject=member.name,
+        reason=f"it and {first.name} do not both see each other in the pool after {POOL_DEADLINE_S:g} s",
+        remedy="Look at `gluster peer status` on both and at TCP port 24007 between them, then run the same command again.",
+    )
+
+
+def _volume(first: Member, name: str, bricks: tuple[BrickPlace, ...]) -> Iterator[InstallStep]:
+    spec = VolumeSpec(name=name, replica=len(bricks), bricks=bricks, options=options_for(name))
+
+    def found(world: World) -> Volume | None:
+        return _pool(world, first).volume(name)
+
+    def created(world: World) -> bool:
+        volume = found(world)
+        return volume is not None and volume.places == bricks
+
+    def optioned(world: World) -> bool:
+        volume = found(world)
+        return volume is not None and not differing_options(spec.options, volume.options)
+
+    def started(world: World) -> bool:
+        volume = found(world)
+        return volume is not None and volume.status == STARTED
+
+    def create(world: World, log: Log) -> None:
+        world.agents.gluster(first).gluster_create_volume(spec=spec)
+
+    def set_options(world: World, log: Log) -> None:
+        world.agents.gluster(first).gluster_set_options(volume=name, options=spec.options)
+
+    def start(world: World, log: Log) -> None:
+        world.agents.gluster(first).gluster_start(volume=name)
+
+    yield InstallStep(f"volume.{name}.create", f"Create volume {name}", 2.0, created, create)
+    yield InstallStep(f"volume.{name}.options", f"Set the options of volume {name}", 3.0, optioned, set_options)
+    yield InstallStep(f"volume.{name}.start", f"Start volume {name}", 3.0, started, start)
+
+
+def _mount(member: Member, volume: str) -> InstallStep:
+    def probe(world: World) -> bool:
+        try:
+            world.agents.files(member).list_files(volume=volume, path="")
+        except TrivetError:
+            return False  # refused while it is not mounted; mounting says what else is wrong
+        return True
+
+    def action(world: World, log: Log) -> None:
+        names = [one.name for one in world.cluster.members[:REPLICA]]
+        servers = sorted(names, key=lambda name: name != member.name)  # itself first, if it has a brick
+        world.agents.files(member).mount_volume(volume=volume, servers=tuple(servers))
+
+    return InstallStep(f"mount.{volume}.{member.name}", f"Mount volume {volume} on {member.name}", 1.5, probe, action)
+
+
+def _pool(world: World, member: Member) -> PoolStatus:
+    return world.agents.gluster(member).gluster_pool()
