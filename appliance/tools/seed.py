@@ -41,8 +41,9 @@ def user_data(keys: Sequence[str]) -> str:
 
 
 def iso_command(folder: Path, iso: Path) -> list[str]:
-    """Make an ISO file system of ``folder`` with long names (Joliet and Rock Ridge) and NoCloud's label."""
-    return ["genisoimage", "-quiet", "-volid", layout.SEED_LABEL, "-joliet", "-rational-rock", "-output", str(iso), str(folder)]
+    """Make an ISO file system of ``folder`` with long names (Joliet and Rock Ridge, keeping the modes) and NoCloud's label."""
+    argv = ["genisoimage", "-quiet", "-volid", layout.SEED_LABEL, "-joliet", "-rock"]
+    return [*argv, "-output", str(iso), str(folder)]
 
 
 def padded(iso: bytes) -> bytes:

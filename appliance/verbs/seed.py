@@ -26,8 +26,8 @@ def render_seed(
 ) -> None:
     """Write the seed of this start to ``path`` and sync it.
 
-    An existing file is written over in place, at its size: a paused QEMU may hold it open. It holds keys, hence mode 0600 and,
-    as root, QEMU's owner. ``scratch`` must be on a memory file system: the secrets' files lie there while the ISO is made.
+    An existing file is written over in place, at its size: a paused QEMU may hold it open. It holds keys, hence mode
+    0600 and, as root, QEMU's owner. ``scratch`` must be on a memory file system: the secrets lie there while the ISO is made.
     Raises ``Refused`` (``seed.too-large``) and the errors of :class:`Processes`; ``path`` is untouched then.
     """
     scratch.mkdir(parents=True, exist_ok=True, mode=0o755)
@@ -35,6 +35,7 @@ def render_seed(
         folder = Path(name) / "files"
         folder.mkdir()
         for file, text in seed_files(start, identity, instance_id).items():
+            (folder / file).touch(mode=0o600)
             (folder / file).write_text(text)
         iso = Path(name) / "seed.iso"
         processes.run(iso_command(folder, iso), timeout_s=ISO_TIMEOUT_S)
