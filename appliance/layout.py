@@ -15,7 +15,7 @@ IMAGES: Final = Path("/usr/lib/trivet/images")
 """On a node: ``trivet-engine-VERSION.raw`` and its manifest."""
 
 STATE: Final = Path("/var/lib/trivet")
-"""All that a node must remember over a reboot (0700)."""
+"""All that a node must remember over a reboot (0711: QEMU passes through to the volumes; what is secret is 0600)."""
 CLUSTER_FILE: Final = STATE / "cluster.json"
 """What this node is a member of (:class:`appliance.model.cluster.Cluster`); absent on a bare node."""
 NODE_FILE: Final = STATE / "node.json"

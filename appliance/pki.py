@@ -29,7 +29,7 @@ MEMBER_DAYS = 397
 BARE_DAYS = 3650
 """The self-signed certificate of a bare node is pinned by fingerprint; its end means nothing."""
 BACKDATED_HOURS = 26
-"""Before NTP works nodes' clocks differ by a time zone at worst (set to local time): certificates begin that much earlier."""
+"""Before NTP works nodes' clocks differ by a time zone at worst (set to local time): certificates begin earlier."""
 
 
 @dataclass(frozen=True)

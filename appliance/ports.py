@@ -11,8 +11,9 @@ from typing import Protocol
 
 from appliance.effects.clock import Clock
 from appliance.effects.process import Completed
+from appliance.model.vm import VmState
 
-__all__ = ["Clock", "Processes"]
+__all__ = ["Clock", "Hypervisor", "Processes"]
 
 
 class Processes(Protocol):
@@ -39,3 +40,31 @@ class Processes(Protocol):
         cwd: Path | None = None,
         ok: Sequence[int] = (0,),
     ) -> int: ...
+
+
+class Hypervisor(Protocol):
+    """libvirt of this node, in :mod:`appliance.effects.libvirt_host`; the fake is in :mod:`appliance.fakes.libvirt`.
+
+    Every call is bounded by a deadline: ``Unavailable`` (``libvirt.deadline``, ``libvirt.unreachable``).
+    """
+
+    def domains(self) -> tuple[VmState, ...]:
+        """All domains that libvirt knows, sorted by name."""
+
+    def start(self, xml: str, *, paused: bool) -> None:
+        """Start a transient domain. Raises ``Conflict`` ``vm.disk-locked``, ``vm.exists``; ``Failed`` ``vm.start``."""
+
+    def resume(self, name: str) -> None:
+        """Let a paused domain run. Raises ``NotFound`` (``vm.unknown``), as all below do."""
+
+    def shutdown(self, name: str) -> None:
+        """Press the power button (ACPI)."""
+
+    def destroy(self, name: str) -> None:
+        """Pull the plug; QEMU has gone when this returns."""
+
+    def migrate(self, name: str, target: str) -> None:
+        """Live-migrate to the host that resolves as ``target``, over TLS. Raises ``Failed`` (``vm.migrate``)."""
+
+    def version(self) -> str:
+        """libvirt's version, ``11.3.0``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import secrets
@@ -46,9 +47,19 @@ def write_if_different(path: Path, content: str, mode: int) -> bool:
             return False
     except (FileNotFoundError, UnicodeDecodeError):
         pass  # absent, or not a text of ours: it is written
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folders(path.parent, 0o755)
     write_atomically(path, content, mode)
     return True
+
+
+def make_folders(folder: Path, mode: int) -> None:
+    """Make ``folder`` and its missing parents with exactly ``mode``, whatever the umask; existing ones stay as they are."""
+    if folder.is_dir():
+        return
+    make_folders(folder.parent, mode)
+    with contextlib.suppress(FileExistsError):  # somebody made it meanwhile: as wanted
+        folder.mkdir()
+        folder.chmod(mode)
 
 
 def sync_folder(folder: Path) -> None:

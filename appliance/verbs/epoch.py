@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from appliance.effects.files import PRIVATE, locked, write_atomically
+from appliance.effects.files import PRIVATE, locked, make_folders, write_atomically
 from appliance.errors import Conflict, Failed
 
 
@@ -38,7 +38,7 @@ class EpochStore:
         """Accept ``epoch`` if it is higher (synced before returning); answer the highest."""
         if epoch <= (highest := self.highest()):
             return highest
-        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folders(self._path.parent, 0o711)
         with locked(self._path.with_suffix(".lock")):
             highest = max(self.highest(), epoch)
             if highest == epoch:

@@ -20,7 +20,7 @@ from urllib.parse import quote
 from appliance.codec import decode, encode
 from appliance.errors import TrivetError, Unavailable, from_json
 from appliance.layout import AGENT_PORT
-from appliance.wire.definition import EPOCH_HEADER, Route
+from appliance.wire.definition import ALIVE_PATH, EPOCH_HEADER, Route, route
 from appliance.wire.signatures import Method, methods
 from appliance.wire.tls import PinnedTls, Tls, other_cluster
 
@@ -30,7 +30,7 @@ ANSWER_LIMIT_BYTES = 8 * 1024 * 1024
 """Larger answers are refused: the largest real one, the file list of a full volume, is a tenth of it."""
 
 Transport = Callable[[Method, str, Mapping[str, Any]], object]
-"""(method, path with its placeholders filled, arguments of the body) → the decoded JSON of ``result``. Raises TrivetError."""
+"""(method, path with its placeholders filled, arguments of the body) → the JSON of ``result``. Raises TrivetError."""
 
 
 def connect(
@@ -48,7 +48,7 @@ def connect(
     deadlines of the routes. Calls raise what the agent raised, or ``Unavailable`` ``agent.unreachable``, or ``Denied``
     ``agent.other-cluster``.
     """
-    wire = _HttpsTransport(name or address, address, port, tls or PinnedTls(""), epoch, timeout_s)
+    wire = HttpsTransport(name or address, address, port, tls or PinnedTls(""), epoch, timeout_s)
     return client_of(interface, wire)
 
 
@@ -57,6 +57,14 @@ def client_of(interface: type[I], transport: Transport) -> I:
     namespace: dict[str, Any] = {method.name: _caller(method) for method in methods(interface)}
     namespace["_transport"] = staticmethod(transport)
     return cast(I, type(f"{interface.__name__}Client", (), namespace)())
+
+
+def path_with(method: Method, given: Mapping[str, Any]) -> str:
+    """The path of a method with its placeholders filled from ``given``."""
+    path = method.route.path
+    for name in method.in_path:
+        path = path.replace(f"{{{name}}}", quote(str(given[name]), safe=""))
+    return path
 
 
 def _caller(method: Method) -> Callable[..., Any]:
@@ -68,17 +76,18 @@ def _caller(method: Method) -> Callable[..., Any]:
         given = {**dict(zip(names, positional, strict=False)), **named}
         if set(given) != set(names):
             raise TypeError(f"{method.name}() needs the arguments {names}, given were {tuple(given)}")
-        path = method.route.path
-        for name in method.in_path:
-            path = path.replace(f"{{{name}}}", quote(str(given.pop(name)), safe=""))
-        result = self._transport(method, path, {name: encode(value) for name, value in given.items()})
+        path = path_with(method, given)
+        body = {name: encode(value) for name, value in given.items() if name not in method.in_path}
+        result = self._transport(method, path, body)
         return decode(method.answer, result, subject=f"answer of {path}", code="agent.answer", ignore_unknown=True)
 
     call.__name__ = method.name
     return call
 
 
-class _HttpsTransport:
+class HttpsTransport:
+    """The :data:`Transport` to a real agent; for callers that know the route only at run time (`trivet agent call`)."""
+
     def __init__(self, node: str, address: str, port: int, tls: Tls, epoch: int | None, timeout_s: float | None) -> None:
         self._node = node
         self._address = address
@@ -212,3 +221,14 @@ def seen_fingerprint(address: str, port: int = AGENT_PORT, timeout_s: float = 10
             reason=f"its agent at {address}:{port} could not be asked: {error}",
             remedy="Check that the node is on and that the network reaches it.",
         ) from error
+
+
+class _AliveApi:
+    @route("GET", ALIVE_PATH, "join", 5.0)
+    def alive(self) -> str:
+        raise NotImplementedError  # an interface: connect() makes the object
+
+
+def alive(address: str, port: int = AGENT_PORT, timeout_s: float | None = None) -> None:
+    """Return when an agent answers there, whoever it is. Raises ``Unavailable`` (``agent.unreachable``)."""
+    connect(_AliveApi, address, port, timeout_s=timeout_s).alive()

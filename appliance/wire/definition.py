@@ -24,6 +24,8 @@ Access = Literal["join", "node", "command"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 EPOCH_HEADER = "Trivet-Epoch"
+ALIVE_PATH = "/v1/alive"
+"""Answers whoever asks, without admitting anybody: for the watchdog, and for who only wants to know an agent is there."""
 
 
 @dataclass(frozen=True)

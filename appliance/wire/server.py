@@ -19,15 +19,12 @@ from werkzeug.exceptions import HTTPException
 
 from appliance.codec import decode, encode
 from appliance.errors import Failed, NotFound, Refused, TrivetError
-from appliance.wire.definition import EPOCH_HEADER, Access
+from appliance.wire.definition import ALIVE_PATH, EPOCH_HEADER, Access
 from appliance.wire.signatures import Method, check_implementation, methods
 from appliance.wire.tls import subject
 
 BODY_LIMIT_BYTES = 1024 * 1024
 """The largest real request is a written file: 256 KiB of text, at most twice that as JSON."""
-
-ALIVE_PATH = "/v1/alive"
-"""Answers without admitting anybody: for the watchdog, and for whoever only wants to know whether an agent is there."""
 
 
 @dataclass(frozen=True)

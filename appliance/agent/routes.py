@@ -1,0 +1,164 @@
+"""The agent's own routes: one line each onto the verbs."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Literal
+
+from flask import Flask
+
+from appliance.agent.context import ROUTE_MODULES, AgentContext
+from appliance.agent.gate import BareGate, MemberGate
+from appliance.agent.join import JoinDoor, JoinRoutes
+from appliance.layout import EPOCH_FILE
+from appliance.model.cluster import Cluster, Member
+from appliance.model.ha import HaStatus
+from appliance.model.node import FolderFacts, NodeFacts, NodeStatistics
+from appliance.model.vm import VmSpec, VmState
+from appliance.verbs.brick_disk import BrickDisk
+from appliance.verbs.bridge import Bridge
+from appliance.verbs.epoch import EpochStore
+from appliance.verbs.facts import Facts, hardware_virtualization
+from appliance.verbs.folders import folder_facts
+from appliance.verbs.ha_status import STATUS_FILE, read_status
+from appliance.verbs.libvirt_settings import LibvirtSettings
+from appliance.verbs.membership import MembershipFiles
+from appliance.verbs.mounts import Mounts
+from appliance.verbs.names import set_names
+from appliance.verbs.reach import reach
+from appliance.verbs.statistics import Statistics
+from appliance.verbs.units import Units
+from appliance.verbs.vms import VmVerbs
+from appliance.verbs.volume_files import VolumeFiles
+from appliance.wire.definition import FilesApi, JoinApi, NodeApi, Reached, VmApi, VolumeFile
+from appliance.wire.server import Gate, Service, create_app
+
+
+class NodeRoutes:
+    """Implements :class:`appliance.wire.definition.NodeApi`."""
+
+    def __init__(self, context: AgentContext, epochs: EpochStore) -> None:
+        self._context = context
+        self._epochs = epochs
+        self._facts = Facts(context.root, context.processes, context.clock)
+        self._statistics = Statistics(context.root)
+
+    def facts(self) -> NodeFacts:
+        return self._facts.read(self._context.membership)
+
+    def statistics(self) -> NodeStatistics:
+        return self._statistics.read()
+
+    def folder(self, path: str) -> FolderFacts:
+        return folder_facts(self._context.root, path)
+
+    def reach(self, name: str, port: int) -> Reached:
+        return reach(name, port)
+
+    def epoch(self) -> int:
+        return self._epochs.highest()
+
+    def raise_epoch(self, epoch: int) -> int:
+        return self._epochs.raise_to(epoch)
+
+    def ha_status(self) -> HaStatus:
+        return read_status(self._context.root.at(STATUS_FILE), self._context.clock)
+
+    def set_cluster(self, cluster: Cluster) -> None:
+        MembershipFiles(self._context.root).replace_cluster(cluster)
+
+    def set_names(self, members: tuple[Member, ...], engine_fqdn: str, engine_address: str) -> None:
+        set_names(self._context.root, members, engine_fqdn, engine_address)
+
+    def unit(self, name: str, action: Literal["enable-start", "stop-disable", "restart", "state"]) -> str:
+        return Units(self._context.processes).act(name, action)
+
+    def ensure_management_bridge(self, nic: str) -> None:
+        Bridge(self._context.root, self._context.processes, self._context.clock).ensure(nic)
+
+    def prepare_brick_disk(self, device: str, mount_point: str) -> None:
+        BrickDisk(self._context.root, self._context.processes).prepare(device, mount_point)
+
+    def configure_libvirt(self) -> None:
+        LibvirtSettings(self._context.root, self._context.processes, self._context.hypervisor).configure()
+
+
+class VmRoutes:
+    """Implements :class:`appliance.wire.definition.VmApi`."""
+
+    def __init__(self, context: AgentContext) -> None:
+        self._verbs = VmVerbs(context.hypervisor, lambda: hardware_virtualization(context.root))
+
+    def vms(self) -> tuple[VmState, ...]:
+        return self._verbs.vms()
+
+    def vm_start(self, spec: VmSpec, paused: bool) -> VmState:
+        return self._verbs.start(spec, paused)
+
+    def vm_resume(self, name: str) -> None:
+        self._verbs.resume(name)
+
+    def vm_shutdown(self, name: str) -> None:
+        self._verbs.shutdown(name)
+
+    def vm_destroy(self, name: str) -> None:
+        self._verbs.destroy(name)
+
+    def vm_migrate(self, name: str, target: str) -> None:
+        self._verbs.migrate(name, target)
+
+
+class FileRoutes:
+    """Implements :class:`appliance.wire.definition.FilesApi`."""
+
+    def __init__(self, context: AgentContext) -> None:
+        self._mounts = Mounts(context.root, context.processes)
+        self._files = VolumeFiles(context.root, self._mounts)
+
+    def mount_volume(self, volume: str, servers: tuple[str, ...]) -> None:
+        self._mounts.mount(volume, servers)
+
+    def unmount_volume(self, volume: str) -> None:
+        self._mounts.unmount(volume)
+
+    def list_files(self, volume: str, path: str) -> tuple[VolumeFile, ...]:
+        return self._files.listing(volume, path)
+
+    def make_folder(self, volume: str, path: str, owner_uid: int, mode: int) -> None:
+        self._files.make_folder(volume, path, owner_uid, mode)
+
+    def make_disk(self, volume: str, path: str, size_bytes: int) -> None:
+        self._files.make_disk(volume, path, size_bytes)
+
+    def write_file(self, volume: str, path: str, content: str, mode: int) -> None:
+        self._files.write(volume, path, content, mode)
+
+    def remove_file(self, volume: str, path: str) -> None:
+        self._files.remove(volume, path)
+
+
+def member_services(context: AgentContext, epochs: EpochStore) -> list[Service]:
+    """The services of a member, those of :data:`ROUTE_MODULES` included."""
+    services = [
+        Service(NodeApi, NodeRoutes(context, epochs)),
+        Service(VmApi, VmRoutes(context)),
+        Service(FilesApi, FileRoutes(context)),
+    ]
+    for name in ROUTE_MODULES:
+        module = importlib.import_module(name)
+        services.append(Service(module.INTERFACE, module.implementation(context)))
+    return services
+
+
+def agent_app(context: AgentContext, joined: Callable[[], None]) -> Flask:
+    """The whole agent. All routes exist on every node; the gate decides which answer.
+
+    Raises ``Failed`` (``agent.interface``) when an implementation differs from its interface.
+    """
+    door = JoinDoor(context.root, context.clock)
+    facts = Facts(context.root, context.processes, context.clock)
+    epochs = EpochStore(context.root.at(EPOCH_FILE))
+    gate: Gate = MemberGate(context.cluster.id, epochs) if context.cluster else BareGate()
+    join = Service(JoinApi, JoinRoutes(context.root, context.clock, facts, door, joined))
+    return create_app([join, *member_services(context, epochs)], gate)

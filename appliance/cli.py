@@ -1,0 +1,227 @@
+"""``trivet node`` and ``trivet agent``."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from appliance import layout
+from appliance.codec import encode
+from appliance.command import Command, Option, Output, table
+from appliance.effects.clock import SystemClock
+from appliance.effects.root import Root
+from appliance.errors import Conflict, Refused, TrivetError
+from appliance.verbs.membership import MembershipFiles
+
+if TYPE_CHECKING:
+    from appliance.model.cluster import Cluster
+    from appliance.wire.signatures import Method
+
+ROOT = Option(("--root",), "where the node's file system begins (for tests)", {"default": "/", "metavar": "FOLDER"})
+PORT = Option(("--port",), "TCP port of the agent", {"type": int, "default": layout.AGENT_PORT})
+STATUS_TIMEOUT_S = 4.0
+"""A person waits for `node status`: a node that is off must not hold up the table of those that are on."""
+
+
+def _root(arguments: argparse.Namespace) -> Root:
+    return Root(Path(arguments.root))
+
+
+def facts(arguments: argparse.Namespace, output: Output) -> None:
+    """`trivet node facts`."""
+    from appliance.effects.process import SystemProcesses
+    from appliance.verbs.facts import Facts
+
+    root = _root(arguments)
+    found = Facts(root, SystemProcesses(), SystemClock()).read(MembershipFiles(root).membership())
+    data = encode(found)
+    rows = [(name, json.dumps(value, ensure_ascii=False)) for name, value in data.items()]
+    output.result(data, table(("fact", "value"), rows))
+
+
+def token(arguments: argparse.Namespace, output: Output) -> None:
+    """`trivet node token`."""
+    root = _root(arguments)
+    membership = MembershipFiles(root).membership()
+    if membership is not None:
+        raise Conflict(
+            "join.already-member",
+            subject="this node",
+            reason=f"it is {membership.name} of cluster {membership.cluster_id} already, so it has no join token",
+            remedy="To move it to another cluster, install it anew.",
+        )
+    path = root.at(layout.JOIN_TOKEN_FILE)
+    try:
+        found = path.read_text().strip()
+    except FileNotFoundError as error:
+        raise Conflict(
+            "join.no-token",
+            subject="this node",
+            reason="its agent has not made a token yet",
+            remedy="`systemctl status trivet-agent` says whether the agent runs.",
+        ) from error
+    except PermissionError as error:
+        raise Refused("command.not-root", subject=str(path), reason="root alone reads it", remedy="Use sudo.") from error
+    output.result({"token": found}, found)
+
+
+def status(arguments: argparse.Namespace, output: Output) -> None:
+    """`trivet node status`."""
+    root = _root(arguments)
+    files = MembershipFiles(root)
+    cluster, membership = files.cluster(), files.membership()
+    if cluster is None or membership is None:
+        output.result(
+            {"member": False, "cluster": None, "agents": [], "mounts": [], "engine": None},
+            "This node is not a member of a cluster yet. `trivet node token` prints its join token.",
+        )
+        return
+    agents = _ask_agents(files, cluster, arguments.port)
+    mounts = [
+        {"volume": volume, "mounted": os.path.ismount(root.at(layout.VOLUMES / volume))}
+        for volume in (layout.ENGINE_VOLUME, layout.VMSTORE_VOLUME)
+    ]
+    engine, engine_words = _engine(root)
+    data = {
+        "member": True,
+        "name": membership.name,
+        "cluster": {"id": cluster.id, "name": cluster.name},
+        "agents": agents,
+        "mounts": mounts,
+        "engine": engine,
+    }
+    rows = [(one["name"], one["address"], "answers" if one["reachable"] else one["reason"]) for one in agents]
+    mounted = [f"{one['volume']}: {'mounted' if one['mounted'] else 'NOT mounted'}" for one in mounts]
+    text = [f"{membership.name} of cluster {cluster.name} ({cluster.id})", ""]
+    text += [table(("node", "address", "agent"), rows), "", "volumes  " + ", ".join(mounted), f"engine   {engine_words}"]
+    output.result(data, "\n".join(text))
+
+
+def _ask_agents(files: MembershipFiles, cluster: Cluster, port: int) -> list[dict[str, Any]]:
+    """All at once, in the order of the cluster file."""
+    from appliance.wire.client import connect
+    from appliance.wire.definition import NodeApi
+
+    tls = files.tls()
+    found: dict[str, dict[str, Any]] = {}
+
+    def ask(name: str, address: str) -> None:
+        agent = connect(NodeApi, address, port, tls, name=name, timeout_s=STATUS_TIMEOUT_S)  # type: ignore[type-abstract]
+        try:
+            found[name] = {"name": name, "address": address, "reachable": True, "reason": "", "epoch": agent.epoch()}
+        except TrivetError as error:
+            found[name] = {"name": name, "address": address, "reachable": False, "reason": error.reason, "epoch": None}
+
+    threads = [threading.Thread(target=ask, args=(one.name, one.address), daemon=True) for one in cluster.members]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return [found[member.name] for member in cluster.members]
+
+
+def _engine(root: Root) -> tuple[dict[str, Any] | None, str]:
+    from appliance.verbs.ha_status import STATUS_FILE, read_status
+
+    try:
+        found = read_status(root.at(STATUS_FILE), SystemClock())
+    except TrivetError as error:
+        return None, f"unknown: {error.reason}"
+    engine = found.engine
+    words = f"{engine.state} on {engine.host or 'no host'}, epoch {engine.epoch} (told {found.broker_age_s:.0f} s ago)"
+    return {**encode(engine), "broker_age_s": found.broker_age_s}, words
+
+
+def serve(arguments: argparse.Namespace, output: Output) -> None:
+    """`trivet agent serve`."""
+    del output
+    from appliance.agent.server import serve as serve_agent
+
+    serve_agent(_root(arguments), arguments.address, arguments.port)
+
+
+def call(arguments: argparse.Namespace, output: Output) -> None:
+    """`trivet agent call`."""
+    from appliance.wire.client import HttpsTransport, path_with
+
+    files = MembershipFiles(_root(arguments))
+    cluster, _ = files.require()
+    method = _method(arguments.route)
+    given = _json_object(arguments.json_arguments)
+    if set(given) != set(method.arguments):
+        wanted = ", ".join(method.arguments) or "none"
+        reason = f"given were {', '.join(given) or 'none'}; its arguments are: {wanted}"
+        raise Refused("agent.request", subject=method.name, reason=reason, remedy="Give them as one JSON object.")
+    member = cluster.member(arguments.node)
+    address = member.address if member else arguments.node
+    wire = HttpsTransport(arguments.node, address, arguments.port, files.tls(), arguments.epoch, None)
+    body = {name: value for name, value in given.items() if name not in method.in_path}
+    result = wire(method, path_with(method, given), body)
+    output.result(result, json.dumps(result, indent=2, ensure_ascii=False))
+
+
+def _method(wanted: str) -> Method:
+    """By the method's name or by its path as the interface writes it."""
+    from appliance.agent.context import ROUTE_MODULES
+    from appliance.wire.definition import AGENT_INTERFACES
+    from appliance.wire.signatures import methods
+
+    interfaces = [*AGENT_INTERFACES, *(importlib.import_module(name).INTERFACE for name in ROUTE_MODULES)]
+    known = [method for interface in interfaces for method in methods(interface)]
+    for method in known:
+        if wanted in (method.name, method.route.path):
+            return method
+    raise Refused(
+        "agent.route-unknown",
+        subject=wanted,
+        reason="the agent has no such route",
+        remedy=f"Known are: {', '.join(sorted(method.name for method in known))}.",
+    )
+
+
+def _json_object(text: str) -> Mapping[str, Any]:
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise Refused("command.usage", subject="JSON", reason=f"it cannot be read ({error})", remedy="Quote it.") from error
+    if not isinstance(data, dict):
+        raise Refused("command.usage", subject="JSON", reason="it is no object", remedy='Give {"name": value, …}.')
+    return data
+
+
+def _command(
+    words: str, summary: str, example: str, run: Callable[[argparse.Namespace, Output], None], *options: Option
+) -> Command:
+    return Command(tuple(words.split()), summary, example, run, (ROOT, *options))
+
+
+COMMANDS: tuple[Command, ...] = (
+    _command("node facts", "what this node is: hardware, versions, peers", "trivet node facts --json", facts),
+    _command("node token", "the one-time token with which this bare node is joined", "trivet node token", token),
+    _command("node status", "membership, the other agents, mounts, the engine's place", "trivet node status", status, PORT),
+    _command(
+        "agent serve",
+        "run this node's agent (what trivet-agent.service does)",
+        "trivet agent serve",
+        serve,
+        PORT,
+        Option(("--address",), "listen on this address alone", {"default": "", "metavar": "ADDRESS"}),
+    ),
+    _command(
+        "agent call",
+        "call a route of a node's agent with this node's certificate",
+        "trivet agent call node2 vms",
+        call,
+        PORT,
+        Option(("node",), "name of a member, or an address"),
+        Option(("route",), "name of a route (facts, vm_destroy …) or its path"),
+        Option(("json_arguments",), "its arguments as a JSON object", {"nargs": "?", "default": "{}", "metavar": "JSON"}),
+        Option(("--epoch",), "send this engine epoch", {"type": int, "default": None, "metavar": "N"}),
+    ),
+)

@@ -1,0 +1,192 @@
+"""libvirt of this node: the only module that imports its binding. Every call has a deadline and coded errors."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import libvirt
+
+from appliance.effects.bounded import Bounded
+from appliance.errors import Conflict, Failed, NotFound, TrivetError, Unavailable
+from appliance.model.vm import VmPower, VmState
+
+T = TypeVar("T")
+
+QUERY_TIMEOUT_S = 4.0
+"""Listing domains takes milliseconds; libvirtd that hangs for 4 s is what the broker has to hear of."""
+CHANGE_TIMEOUT_S = 25.0
+"""Starting took 0.3 s on a healthy volume; a cut of one brick stalls it for 6 s, and the domain lock for as long again."""
+MIGRATE_TIMEOUT_S = 170.0
+"""Below the route's deadline of 180 s, so that the caller hears this end's reason."""
+PID_FOLDER = Path("/run/libvirt/qemu")
+
+_LOCKED = ('Failed to get "write" lock', 'Failed to get shared "write" lock', "Failed to lock byte")
+
+_POWER: dict[int, VmPower] = {
+    libvirt.VIR_DOMAIN_RUNNING: "running",
+    libvirt.VIR_DOMAIN_BLOCKED: "running",
+    libvirt.VIR_DOMAIN_PAUSED: "paused",
+    libvirt.VIR_DOMAIN_SHUTDOWN: "shutting-down",
+    libvirt.VIR_DOMAIN_SHUTOFF: "off",
+    libvirt.VIR_DOMAIN_CRASHED: "crashed",
+    libvirt.VIR_DOMAIN_PMSUSPENDED: "paused",
+}
+_MIGRATION_FLAGS = (
+    libvirt.VIR_MIGRATE_LIVE
+    | libvirt.VIR_MIGRATE_PEER2PEER
+    | libvirt.VIR_MIGRATE_TLS
+    | libvirt.VIR_MIGRATE_AUTO_CONVERGE
+    | libvirt.VIR_MIGRATE_ABORT_ON_ERROR
+)
+
+libvirt.registerErrorHandler(lambda _context, _error: None, None)  # errors are raised; the binding also prints them
+
+
+class LibvirtHost:
+    """A :class:`appliance.ports.Hypervisor`. One connection, opened when first needed and again after libvirtd restarted."""
+
+    def __init__(self, uri: str = "qemu:///system") -> None:
+        self._uri = uri
+        self._bounded = Bounded("libvirt", "libvirt")
+        self._lock = threading.Lock()
+        self._held: Any = None
+
+    def domains(self) -> tuple[VmState, ...]:
+        return self._ask(lambda wire: tuple(sorted(_states(wire), key=lambda vm: vm.name)), QUERY_TIMEOUT_S)
+
+    def start(self, xml: str, *, paused: bool) -> None:
+        flags = libvirt.VIR_DOMAIN_START_PAUSED if paused else libvirt.VIR_DOMAIN_NONE
+        self._ask(lambda wire: wire.createXML(xml, flags), CHANGE_TIMEOUT_S, "vm.start")
+
+    def resume(self, name: str) -> None:
+        self._ask(lambda wire: wire.lookupByName(name).resume(), CHANGE_TIMEOUT_S, "vm.resume", name)
+
+    def shutdown(self, name: str) -> None:
+        self._ask(lambda wire: wire.lookupByName(name).shutdown(), CHANGE_TIMEOUT_S, "vm.shutdown", name)
+
+    def destroy(self, name: str) -> None:
+        self._ask(lambda wire: wire.lookupByName(name).destroy(), CHANGE_TIMEOUT_S, "vm.destroy", name)
+
+    def migrate(self, name: str, target: str) -> None:
+        parameters = {libvirt.VIR_MIGRATE_PARAM_URI: f"tcp://{target}"}
+
+        def move(wire: Any) -> None:
+            wire.lookupByName(name).migrateToURI3(f"qemu+tls://{target}/system", parameters, _MIGRATION_FLAGS)
+
+        self._ask(move, MIGRATE_TIMEOUT_S, "vm.migrate", name)
+
+    def version(self) -> str:
+        number = self._ask(lambda wire: int(wire.getLibVersion()), QUERY_TIMEOUT_S)
+        return f"{number // 1_000_000}.{number // 1000 % 1000}.{number % 1000}"
+
+    def _ask(self, call: Callable[[Any], T], timeout_s: float, code: str = "libvirt.failed", name: str = "") -> T:
+        def run() -> T:
+            try:
+                return call(self._connection())
+            except libvirt.libvirtError as error:
+                raise self._coded(error, code, name) from error
+
+        try:
+            return self._bounded(run, timeout_s)
+        except Unavailable:
+            self._forget()
+            raise
+
+    def _connection(self) -> Any:
+        with self._lock:
+            if self._held is None or not self._held.isAlive():
+                self._held = libvirt.open(self._uri)
+            return self._held
+
+    def _forget(self) -> None:
+        """The next call opens a new connection. Without the lock: its holder may be the one that hangs."""
+        self._held = None
+
+    def _coded(self, error: libvirt.libvirtError, code: str, name: str) -> TrivetError:
+        said = error.get_error_message() or str(error)
+        number = error.get_error_code()
+        subject = f"VM {name}" if name else "libvirt"
+        if any(words in said for words in _LOCKED):
+            return Conflict(
+                "vm.disk-locked",
+                subject=subject,
+                reason=f"another QEMU holds the lock of its disk: {said[-400:]}",
+                remedy="It runs elsewhere, or its lock is not free yet. Ask the other nodes for their VMs.",
+            )
+        if number == libvirt.VIR_ERR_NO_DOMAIN:
+            return unknown_vm(name)
+        if "already exists" in said or "already active" in said or "already defined" in said:
+            return Conflict("vm.exists", subject=subject, reason=said, remedy="Destroy the old one first.")
+        if number in (libvirt.VIR_ERR_NO_CONNECT, libvirt.VIR_ERR_SYSTEM_ERROR) and self._held is None:
+            return Unavailable(
+                "libvirt.unreachable", subject="libvirt", reason=said, remedy="`systemctl status libvirtd` says why."
+            )
+        if not self._alive():
+            return Unavailable(
+                "libvirt.unreachable",
+                subject="libvirt",
+                reason=f"it went away: {said}",
+                remedy="It is unknown whether it acted. systemd restarts libvirtd; look at the VM's state then.",
+            )
+        return Failed(code, subject=subject, reason=said, remedy="Look into /var/log/libvirt/qemu and libvirtd's journal.")
+
+    def _alive(self) -> bool:
+        held = self._held
+        return held is not None and bool(held.isAlive())
+
+
+def unknown_vm(name: str) -> NotFound:
+    """The error for a name that no domain has."""
+    return NotFound(
+        "vm.unknown",
+        subject=f"VM {name}",
+        reason="libvirt of this node knows no such VM",
+        remedy="Ask the other nodes, or start it.",
+    )
+
+
+def _states(wire: Any) -> list[VmState]:
+    found: list[VmState] = []
+    for domain in wire.listAllDomains():
+        try:
+            found.append(_state(domain))
+        except libvirt.libvirtError as error:
+            if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:  # it ended between the list and the look at it
+                raise
+    return found
+
+
+def _state(domain: Any) -> VmState:
+    state, reason = domain.state()
+    _, maximum_kib, _, cpus, cpu_time_ns = domain.info()
+    name = domain.name()
+    return VmState(
+        id=domain.UUIDString(),
+        name=name,
+        power=_power(state, reason),
+        memory_mib=maximum_kib // 1024,
+        cpus=cpus,
+        cpu_time_s=cpu_time_ns / 1e9,
+        pid=_pid(name),
+    )
+
+
+def _power(state: int, reason: int) -> VmPower:
+    if state == libvirt.VIR_DOMAIN_PAUSED and reason == libvirt.VIR_DOMAIN_PAUSED_IOERROR:
+        return "paused-io-error"
+    if state == libvirt.VIR_DOMAIN_PAUSED and reason in (
+        libvirt.VIR_DOMAIN_PAUSED_MIGRATION,
+        libvirt.VIR_DOMAIN_PAUSED_STARTING_UP,
+    ):
+        return "migrating" if reason == libvirt.VIR_DOMAIN_PAUSED_MIGRATION else "paused"
+    return _POWER.get(state, "off")
+
+
+def _pid(name: str) -> int:
+    try:
+        return int((PID_FOLDER / f"{name}.pid").read_text())
+    except (FileNotFoundError, ValueError):
+        return 0  # ended, or not a QEMU

@@ -1,0 +1,34 @@
+"""libvirt's and QEMU's settings on a node, as blocks of their files."""
+
+from __future__ import annotations
+
+from appliance.tools.block import with_block
+
+QEMU_CONF = "/etc/libvirt/qemu.conf"
+LIBVIRTD_CONF = "/etc/libvirt/libvirtd.conf"
+QEMU_PKI = "/etc/pki/qemu"
+
+
+def qemu_conf(text: str) -> str:
+    """qemu.conf with our block.
+
+    dynamic_ownership and remember_owner are off, because libvirt would chown a disk on the volume at every start and
+    migration (and give it to root at the end) while another node may be about to open it: its files are QEMU's for good.
+    """
+    lines = (
+        "dynamic_ownership = 0",
+        "remember_owner = 0",
+        f'default_tls_x509_cert_dir = "{QEMU_PKI}"',
+        "default_tls_x509_verify = 1",
+        "migrate_tls_force = 1",
+    )
+    return with_block(text, "settings", lines)
+
+
+def libvirtd_conf(text: str, cluster_id: str) -> str:
+    """libvirtd.conf with our block: TLS clients must be nodes of this cluster.
+
+    The name is matched in both orders in which GnuTLS versions print it.
+    """
+    allowed = f'["*O={cluster_id},OU=node,*", "*OU=node,O={cluster_id}*"]'
+    return with_block(text, "settings", (f"tls_allowed_dn_list = {allowed}", 'auth_tls = "none"'))

@@ -1,0 +1,136 @@
+"""systemd: names of units for paths, states, and the unit files of mounts."""
+
+from __future__ import annotations
+
+import string
+from pathlib import Path
+
+_PLAIN = frozenset(string.ascii_letters + string.digits + ":_.")
+
+ALLOWED_UNITS = (
+    "glusterd.service",
+    "libvirtd.service",
+    "libvirtd.socket",
+    "libvirtd-tls.socket",
+    "virtlogd.service",
+    "trivet-agent.service",
+    "trivet-ha.service",
+)
+"""What may be acted on over the wire: the services that make a node. Whoever calls is a member, but no member needs more."""
+
+
+def escape_path(path: Path | str) -> str:
+    """``/var/lib/x-y`` → ``var-lib-x\\x2dy``, as systemd-escape --path."""
+    text = str(path).strip("/")
+    if not text:
+        return "-"
+    parts = "/".join(part for part in text.split("/") if part)
+    escaped = ["-" if char == "/" else char if char in _PLAIN else _hex(char) for char in parts]
+    if escaped[0] == ".":
+        escaped[0] = "\\x2e"
+    return "".join(escaped)
+
+
+def _hex(char: str) -> str:
+    return "".join(f"\\x{byte:02x}" for byte in char.encode())
+
+
+def full_name(unit: str) -> str:
+    """``glusterd`` → ``glusterd.service``; names with a suffix stay."""
+    return unit if unit.rpartition(".")[2] in ("service", "socket", "mount", "timer") else f"{unit}.service"
+
+
+def mount_unit_name(mount_point: Path | str) -> str:
+    """The name that systemd demands of a mount's unit."""
+    return f"{escape_path(mount_point)}.mount"
+
+
+def gluster_mount(volume: str, mount_point: Path, servers: tuple[str, ...]) -> str:
+    """The mount unit of a volume: ``servers[0]`` gives the volume's description, the others when it does not answer."""
+    options = ["_netdev", "log-level=WARNING"]
+    if servers[1:]:
+        options.append(f"backup-volfile-servers={':'.join(servers[1:])}")
+    return f"""\
+# Written by trivet-agent.
+[Unit]
+Description=Gluster volume {volume}
+Wants=glusterd.service network-online.target
+After=glusterd.service network-online.target
+# tried again by {retry_name(volume)}.timer for as long as the other nodes are not there yet
+StartLimitIntervalSec=0
+
+[Mount]
+What={servers[0]}:/{volume}
+Where={mount_point}
+Type=glusterfs
+Options={",".join(options)}
+# a FUSE client that died or hangs must not keep its mount
+LazyUnmount=yes
+# mount.glusterfs waits for the volume's description; 45 s is beyond the dialogue of glusterd with all its servers
+TimeoutSec=45
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def retry_name(volume: str) -> str:
+    """Name (without suffix) of the units that mount a volume again."""
+    return f"trivet-volume-{volume}"
+
+
+def gluster_retry(volume: str, mount_point: Path) -> tuple[tuple[str, str], ...]:
+    """(file name, content) of the timer and service that start the mount until it is there.
+
+    A mount unit has no Restart=. When all nodes boot together, none can give the volume's description before a majority is
+    up, so the first tries fail. Starting a mounted unit again does nothing.
+    """
+    unit = mount_unit_name(mount_point)
+    service = f"""\
+# Written by trivet-agent.
+[Unit]
+Description=Mount Gluster volume {volume} if it is not
+StartLimitIntervalSec=0
+
+[Service]
+Type=oneshot
+ExecStart=/usr/bin/systemctl start {unit.replace(chr(92), chr(92) * 2)}
+TimeoutStartSec=60
+LogLevelMax=warning
+"""
+    timer = f"""\
+# Written by trivet-agent.
+[Unit]
+Description=Mount Gluster volume {volume} again and again until it is there
+
+[Timer]
+# 3 s: a node that came back shall have its volumes before its broker has to explain why not
+OnBootSec=5
+OnActiveSec=3
+OnUnitInactiveSec=3
+AccuracySec=1
+
+[Install]
+WantedBy=timers.target
+"""
+    return (f"{retry_name(volume)}.service", service), (f"{retry_name(volume)}.timer", timer)
+
+
+def brick_mount(uuid: str, mount_point: Path) -> str:
+    """The mount unit of a brick disk."""
+    return f"""\
+# Written by trivet-agent.
+[Unit]
+Description=Brick disk at {mount_point}
+Before=glusterd.service
+
+[Mount]
+What=/dev/disk/by-uuid/{uuid}
+Where={mount_point}
+Type=xfs
+# nofail by WantedBy: a node with a dead brick disk still boots and says so
+Options=noatime,inode64
+
+[Install]
+WantedBy=multi-user.target glusterd.service
+"""

@@ -1,0 +1,38 @@
+"""The cluster's names in /etc/hosts."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Sequence
+
+from appliance.effects.files import PUBLIC, write_if_different
+from appliance.effects.root import Root
+from appliance.errors import Refused
+from appliance.model.cluster import Member
+from appliance.tools.hosts import with_names
+
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+
+
+def set_names(root: Root, members: Sequence[Member], engine_fqdn: str, engine_address: str) -> bool:
+    """Put the names into /etc/hosts; answers whether something changed. Raises ``Refused`` (``names.invalid``)."""
+    for name, address in (*((member.name, member.address) for member in members), (engine_fqdn, engine_address)):
+        _check(name, address)
+    path = root.at("/etc/hosts")
+    held = path.read_text() if path.exists() else ""
+    return write_if_different(path, with_names(held, members, engine_fqdn, engine_address), PUBLIC)
+
+
+def _check(name: str, address: str) -> None:
+    """A name with a line break would write a line of its own."""
+    try:
+        ipaddress.ip_address(address)
+    except ValueError as error:
+        raise _refuse(name, f"{address!r} is not an IP address") from error
+    if not _NAME.fullmatch(name):
+        raise _refuse(name, "it is not a host name")
+
+
+def _refuse(name: str, reason: str) -> Refused:
+    return Refused("names.invalid", subject=repr(name), reason=reason, remedy="Use letters, digits, dots and hyphens.")

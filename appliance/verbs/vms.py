@@ -1,0 +1,104 @@
+"""VMs of this node: idempotent verbs over libvirt. The agent's routes and the broker use the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from appliance.effects.root import Root
+from appliance.errors import Conflict, NotFound, TrivetError
+from appliance.model.vm import VmSpec, VmState
+from appliance.ports import Hypervisor
+from appliance.tools.domain_xml import domain_xml
+from appliance.verbs.facts import hardware_virtualization
+
+RUNNING = ("running", "paused", "paused-io-error", "shutting-down", "migrating")
+
+
+class VmVerbs:
+    """Verbs over ``hypervisor``. ``accelerated`` says whether guests can run under KVM (asked at each start)."""
+
+    def __init__(self, hypervisor: Hypervisor, accelerated: Callable[[], bool] | None = None) -> None:
+        self._hypervisor = hypervisor
+        self._accelerated = accelerated or (lambda: hardware_virtualization(Root()))
+
+    def vms(self) -> tuple[VmState, ...]:
+        """All VMs that libvirt of this node knows."""
+        return self._hypervisor.domains()
+
+    def find(self, name: str) -> VmState | None:
+        """The VM called ``name``, if libvirt of this node knows it."""
+        return next((vm for vm in self._hypervisor.domains() if vm.name == name), None)
+
+    def start(self, spec: VmSpec, paused: bool) -> VmState:
+        """Start it. Active already under that name and id: its state, whatever it is.
+
+        Raises ``Conflict`` (``vm.disk-locked``, ``vm.exists``: another VM has the name), ``Refused`` (``vm.spec``).
+        """
+        found = self.find(spec.name)
+        if found is None or found.power not in RUNNING:
+            self._hypervisor.start(domain_xml(spec, accelerated=self._accelerated()), paused=paused)
+            found = self._require(spec.name)
+        if found.id.lower() != spec.id.lower():
+            raise Conflict(
+                "vm.exists",
+                subject=f"VM {spec.name}",
+                reason=f"a VM of that name is active with the id {found.id}, not {spec.id}",
+                remedy="Destroy the old one first, or use another name.",
+            )
+        return found
+
+    def resume(self, name: str) -> None:
+        """Let it run. A VM that stopped on an I/O error is never resumed: its disk may be another's by now
+        (``Conflict`` ``vm.io-error``). Raises ``NotFound`` (``vm.unknown``)."""
+        found = self._require(name)
+        if found.power == "paused-io-error":
+            raise Conflict(
+                "vm.io-error",
+                subject=f"VM {name}",
+                reason="it stopped on an I/O error; its disk may belong to another host by now",
+                remedy="Destroy it and start it again.",
+            )
+        if found.power == "paused":
+            self._hypervisor.resume(name)
+
+    def shutdown(self, name: str) -> None:
+        """Ask the guest to shut down; does not wait. Not there: nothing."""
+        if self.find(name) is not None:
+            self._unless_gone(self._hypervisor.shutdown, name)
+
+    def destroy(self, name: str) -> None:
+        """Pull its plug; QEMU has gone when this returns. Not there: nothing."""
+        if self.find(name) is not None:
+            self._unless_gone(self._hypervisor.destroy, name)
+
+    def migrate(self, name: str, target: str) -> None:
+        """Live-migrate to member ``target``; ends when the target runs it. Raises ``NotFound`` (``vm.unknown``),
+        ``Conflict`` (``vm.not-running``), ``Failed`` (``vm.migrate``)."""
+        found = self._require(name)
+        if found.power != "running":
+            raise Conflict(
+                "vm.not-running",
+                subject=f"VM {name}",
+                reason=f"it is {found.power}; only a running VM is migrated",
+                remedy="Destroy it and start it on the other host.",
+            )
+        self._hypervisor.migrate(name, target)
+
+    def _require(self, name: str) -> VmState:
+        found = self.find(name)
+        if found is None:
+            raise NotFound(
+                "vm.unknown",
+                subject=f"VM {name}",
+                reason="libvirt of this node knows no such VM",
+                remedy="Ask the other nodes, or start it.",
+            )
+        return found
+
+    @staticmethod
+    def _unless_gone(act: Callable[[str], None], name: str) -> None:
+        try:
+            act(name)
+        except TrivetError as error:
+            if error.code != "vm.unknown":  # it ended between our look and our call: as asked
+                raise
