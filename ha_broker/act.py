@@ -19,6 +19,7 @@ from ha_broker.state import Held, LocalVm, Notes, Outcome
 
 T = TypeVar("T")
 DISK_LOCKED = "vm.disk-locked"
+VM_ACTIVE = "ha.vm-active"
 
 
 @dataclass
@@ -65,6 +66,8 @@ def start(ports: Ports, order: StartOrder, progress: Progress) -> Procedure[Star
     except (TrivetError, OSError) as error:
         if isinstance(error, Conflict) and error.code == DISK_LOCKED:
             return StartEnd("locked", None, LocalVm("off"), f"the disk's lock refused the start: {error.reason}")
+        if isinstance(error, Conflict) and error.code == VM_ACTIVE:
+            return StartEnd("locked", None, LocalVm("unknown", error="to be looked at again"), str(error))
         failed_at = progress.step
         vm = yield from destroy(ports)
         return StartEnd("failed", None, vm, f"the start failed at “{failed_at}” and QEMU was destroyed: {error}")

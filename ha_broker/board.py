@@ -81,7 +81,10 @@ class Track:
 
 
 def track(before: Track, host: str, data: bytes | None, now_s: float) -> Track:
-    """``before`` with a new reading: bytes of the slot, or None when there is no such file."""
+    """``before`` with a new reading: bytes of the slot, or None when there is no such file.
+
+    ``now_s`` is when the reading *began*: one that was stalled for seconds shows what was written before the stall.
+    """
     if data is None:
         return replace(before, read=True, finding="" if before.slot is None else "board.missing: the slot's file is gone")
     try:
@@ -99,6 +102,11 @@ def track(before: Track, host: str, data: bytes | None, now_s: float) -> Track:
     if slot.sequence == old.sequence:
         return replace(before, read=True, finding="")
     return Track(now_s, True, slot, before.retired)
+
+
+def unreadable(before: Track, error: str) -> Track:
+    """``before`` after a reading that ended in an error (a slot in split-brain, a volume without quorum)."""
+    return replace(before, finding=f"board.unreadable: {error}")
 
 
 def peer(name: str, held: Track, storage: OwnStorage, now_s: float) -> Peer:
@@ -127,7 +135,8 @@ class Io:
 
 @dataclass(frozen=True)
 class Ended:
-    """One own read or write that ended. ``error`` empty: well."""
+    """One own read or write that ended. ``error`` empty: well. ``write``: of the own slot. That *another's* slot cannot be read is
+    no statement about own storage: one slot in split-brain must not stop everybody."""
 
     write: bool
     began_s: float
@@ -139,7 +148,7 @@ def account(before: Io, ended: tuple[Ended, ...], oldest_pending_s: float | None
     """``before`` with what ended since, and how old the oldest read or write still under way is (None: none)."""
     now = before
     for one in ended:
-        if one.error or one.ended_s - one.began_s > limits.STALL_S:
+        if (one.error and one.write) or one.ended_s - one.began_s > limits.STALL_S:
             now = replace(now, good_since_s=max(now.good_since_s, one.ended_s))
         if one.write and not one.error:
             now = replace(now, written_s=one.ended_s, failing_since_s=None, error="")

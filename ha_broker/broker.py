@@ -41,6 +41,12 @@ class Broker:
         self._findings: dict[str, str] = {}
         self._decisions: deque[HaDecision] = deque(maxlen=limits.DECISIONS_KEPT)
         self._engine = (False, False)
+        self._hurried = False
+
+    @property
+    def turn_s(self) -> float:
+        """How long after the begin of this turn the next one has to begin."""
+        return limits.HURRIED_TURN_S if self._hurried else limits.TURN_S
 
     def begin(self) -> None:
         """First half of a turn: begin the readings."""
@@ -58,6 +64,8 @@ class Broker:
         self._tell(decision, seen)
         self._publish(decision, seen)
         self._engine = (seen.vm.power == "running", seen.engine_up)
+        quiet = seen.maintenance.value == "global" or (seen.nobody_for_s == 0 and seen.work is None)
+        self._hurried = seen.storage.good_for_s < limits.GRACE_S + limits.TURN_S or not quiet
         return decision
 
     # --- what was begun in earlier turns

@@ -25,4 +25,4 @@ def run() -> NoReturn:
         ports.beside.settle(limits.SETTLE_S)
         decision = broker.end()
         notify(f"WATCHDOG=1\nSTATUS={decision.sentence}")
-        ports.clock.sleep(max(0.0, began_s + limits.TURN_S - ports.clock.monotonic_s()))
+        ports.clock.sleep(max(0.0, began_s + broker.turn_s - ports.clock.monotonic_s()))

@@ -7,6 +7,9 @@ from typing import Final
 TURN_S: Final = 1.0
 """One turn: short against the 5.6 s after which a lost host's lock is free, long against the cost of a turn (milliseconds)."""
 
+HURRIED_TURN_S: Final = 0.5
+"""A turn just after a stall, or while nobody has the engine VM or it is being started: these seconds are downtime."""
+
 SETTLE_S: Final = 0.25
 """How long a turn waits for its own reads before it decides: a good read of a slot takes a few milliseconds, 0.74 s was the slowest
 write seen at load 23; whatever is slower is judged one turn later."""

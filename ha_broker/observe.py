@@ -44,14 +44,16 @@ class Observer:
         self._health: tuple[float, int] | None = None
         self._health_asked_s = now_s - limits.HEALTH_EVERY_S
         self._nobody_since_s: float | None = None
+        self._own_lost = False
         self.register = Register()
         self.written: Register | None = None
         """The register that is on the board for sure."""
 
     @property
     def own_slot_read(self) -> bool:
-        """The own slot of before this broker was looked at: what it knew (maintenance, epoch) is not overwritten unread."""
-        return self._tracks[self._host].read
+        """The own slot of before this broker was looked at: what it knew (maintenance, epoch) is not overwritten unread,
+        unless it alone cannot be read."""
+        return self._tracks[self._host].read or self._own_lost
 
     def ask(self, engine_here: bool, engine_up: bool) -> None:
         """Begin this turn's readings; one still under way is not begun twice."""
@@ -114,9 +116,12 @@ class Observer:
             result = self._ports.beside.take(reading(name))
             if result is None:
                 continue
-            ended.append(_ended(False, result))
+            ended.append(_ended(name == self._host and result.error is not None, result))
             if result.error is None:
-                self._tracks[name] = board.track(self._tracks[name], name, result.value, now_s)
+                self._tracks[name] = board.track(self._tracks[name], name, result.value, result.began_s)
+            else:
+                self._tracks[name] = board.unreadable(self._tracks[name], str(result.error))
+        self._own_lost = self._tracks[self._host].finding != "" and any(self._tracks[name].read for name in self._others)
         result = self._ports.beside.take(WRITE)
         if result is not None:
             ended.append(_ended(True, result))

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Protocol
 
 from appliance import layout
+from appliance.errors import Conflict
 from appliance.model.vm import VmSpec, VmState
+from ha_broker.act import VM_ACTIVE
 from ha_broker.state import LocalVm
 
 
@@ -14,11 +16,11 @@ class VmVerbs(Protocol):
 
     def vms(self) -> tuple[VmState, ...]: ...
 
-    def vm_start(self, spec: VmSpec, paused: bool) -> VmState: ...
+    def start(self, spec: VmSpec, paused: bool) -> VmState: ...
 
-    def vm_resume(self, name: str) -> None: ...
+    def resume(self, name: str) -> None: ...
 
-    def vm_destroy(self, name: str) -> None: ...
+    def destroy(self, name: str) -> None: ...
 
 
 class LibvirtEngineVm:
@@ -32,10 +34,18 @@ class LibvirtEngineVm:
         return LocalVm("off") if found is None else LocalVm(found.power, found.pid)
 
     def start_paused(self, spec: VmSpec) -> int:
-        return self._verbs.vm_start(spec, True).pid
+        found = self._verbs.start(spec, True)
+        if found.power != "paused":  # the verb answers an active VM as it is; a guest that runs must not get a new epoch
+            raise Conflict(
+                VM_ACTIVE,
+                subject=f"VM {found.name}",
+                reason=f"it is {found.power} here already, with process {found.pid}",
+                remedy="Nothing needs to be done: the broker looks again and takes it over.",
+            )
+        return found.pid
 
     def resume(self) -> None:
-        self._verbs.vm_resume(layout.ENGINE_VM_NAME)
+        self._verbs.resume(layout.ENGINE_VM_NAME)
 
     def destroy(self) -> None:
-        self._verbs.vm_destroy(layout.ENGINE_VM_NAME)
+        self._verbs.destroy(layout.ENGINE_VM_NAME)

@@ -37,7 +37,7 @@ def cluster_of(names: tuple[str, ...]) -> Cluster:
 class World:
     """Brokers on virtual time. ``run`` lets it pass; power and links are changed between runs."""
 
-    def __init__(self, names: tuple[str, ...] = ("node1", "node2", "node3"), strict_locks: bool = True) -> None:
+    def __init__(self, names: tuple[str, ...] = ("node1", "node2", "node3"), strict_locks: bool = True, phase_ticks: int = 3) -> None:
         self.cluster = cluster_of(names)
         self.volume = Volume(names, strict_locks)
         self.hosts: dict[str, SimHost] = {}
@@ -45,6 +45,10 @@ class World:
         self._ticks = 0
         self._broker_at: dict[str, float] = {}
         self._highest: dict[str, int] = dict.fromkeys(names, 0)
+        self._begin_tick = {name: index * phase_ticks for index, name in enumerate(names)}
+        self._end_tick = dict.fromkeys(names, 0)
+        self._checked_writes = 0
+        self._written_epoch = 0
         for name in names:
             self.hosts[name] = SimHost(name, self.cluster, self.volume, self.hosts)
             self.hosts[name].start_broker()
@@ -130,12 +134,15 @@ class World:
                 return
             del self._broker_at[name]
             host.start_broker()
-        turn_ticks = round(limits.TURN_S / TICK_S)
-        phase = (self._ticks + 3 * list(self.hosts).index(name)) % turn_ticks
-        if phase == 0:
+            self._begin_tick[name] = self._ticks
+        if self._ticks >= self._begin_tick[name]:
             host.turn_begin()
-        elif phase == SETTLE_TICKS + 1:
+            self._end_tick[name], self._begin_tick[name] = self._ticks + SETTLE_TICKS + 1, 1 << 62
+        elif self._ticks == self._end_tick[name]:
             host.turn_end()
+            assert host.broker is not None
+            turn_ticks = round(host.broker.turn_s / TICK_S)
+            self._begin_tick[name] = self._ticks - SETTLE_TICKS - 1 + turn_ticks
 
     def _guests(self) -> None:
         for host in self.hosts.values():
@@ -154,10 +161,11 @@ class World:
 
     def _check(self) -> None:
         """S1: what reaches the disk comes from the newest start only. S2: epochs rise with each start, agents never go back."""
-        writes = self.volume.writes[-2:]
-        if len(writes) == 2:
-            (_, _, before), (_, host, epoch) = writes
-            assert epoch >= before, f"S1: {host} with epoch {epoch} wrote after epoch {before} had"
+        for at_s, writer, epoch in self.volume.writes[self._checked_writes :]:
+            before = self._written_epoch
+            assert epoch >= before, f"S1: {writer} with epoch {epoch} wrote at {at_s} after epoch {before} had"
+            self._written_epoch = epoch
+        self._checked_writes = len(self.volume.writes)
         epochs = [start.epoch for start in self.starts]
         assert epochs == sorted(set(epochs)), f"S2: epochs of the starts do not rise: {epochs}"
         for name, host in self.hosts.items():

@@ -194,27 +194,19 @@ def test_without_quorum_nothing_runs() -> None:
     assert len(world.starts) == 1
 
 
-def test_two_starts_at_once_let_one_run() -> None:
-    """Both begin in the same second; the lock refuses the later one."""
-    world = running_world()
-    world.power_off("node1")
-    for name in ("node2", "node3"):
-        # Neither sees the other's "starting": each believes to be the only one.
-        for other in ("node2", "node3"):
-            if other != name:
-                world.hosts[name].others = {**world.hosts}
-    world.volume.tick(world.now_s)
-    world.run(7)
-    original, limits_stagger = limits.STAGGER_S, 0.0
-    limits.STAGGER_S = limits_stagger  # type: ignore[misc]
-    try:
-        world.run_until_started(2, 20)
-        world.run(15)
-    finally:
-        limits.STAGGER_S = original  # type: ignore[misc]
+def test_two_starts_at_once_let_one_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All turns in the same instant and nobody waits for a better one: the lock refuses all but one, and they say so."""
+    monkeypatch.setattr(limits, "STAGGER_S", 0.0)
+    world = World(phase_ticks=0)
+    world.run_until_started(1, 20)
+    assert len({at_s for at_s, _ in world.begun(0)}) == 1
+    world.run(30)
+    assert len(world.starts) == 1
     refused = [host.name for host in world.hosts.values() if any(event.kind == "standby" for event in host.events)]
-    assert len(world.starts) == 2
-    assert refused in (["node2"], ["node3"])
+    assert refused == ["node2", "node3"]
+    sentences = [event.sentence for event in world.hosts["node2"].events if event.kind == "standby"]
+    assert "lock refused the start" in sentences[0]
+    assert set(world.decisions().values()) == {"running", "runs-elsewhere"}
 
 
 def test_a_garbage_slot_counts_as_silence_and_is_reported() -> None:
