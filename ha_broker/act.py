@@ -1,7 +1,7 @@
 """The two things a broker does to the world: start the engine VM under its disk's lock, and destroy QEMU here.
 
-Both are procedures (see :mod:`ha_broker.ports`): one port call at a time, interruptible between any two. A start that breaks at any
-step destroys what it began; a broker that dies in the middle leaves QEMU paused, which the next one destroys.
+Both are procedures (see :mod:`ha_broker.ports`): one port call at a time, interruptible between any two. A start that
+breaks at any step destroys what it began; a broker that dies in the middle leaves QEMU paused, which the next one destroys.
 """
 
 from __future__ import annotations

@@ -110,7 +110,8 @@ def unreadable(before: Track, error: str) -> Track:
 
 
 def peer(name: str, held: Track, storage: OwnStorage, now_s: float) -> Peer:
-    """The host as a decision sees it. Nobody is silent while own storage is not good: a stall of one's own is no silence of others."""
+    """The host as a decision sees it. Nobody is silent while own storage is not good: a stall of one's own is no
+    silence of others."""
     silent_s = now_s - held.changed_s
     silent = silent_s >= limits.SILENT_S and storage.good_for_s >= limits.GRACE_S
     return Peer(name, held.slot, held.read, silent, silent_s, held.finding)
@@ -135,8 +136,8 @@ class Io:
 
 @dataclass(frozen=True)
 class Ended:
-    """One own read or write that ended. ``error`` empty: well. ``write``: of the own slot. That *another's* slot cannot be read is
-    no statement about own storage: one slot in split-brain must not stop everybody."""
+    """One own read or write that ended. ``error`` empty: well. ``write``: of the own slot. That *another's* slot cannot
+    be read is no statement about own storage: one slot in split-brain must not stop everybody."""
 
     write: bool
     began_s: float

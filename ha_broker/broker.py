@@ -1,7 +1,7 @@
 """One broker: observe → decide → act, a turn in two halves, so that a simulated world can interleave many brokers.
 
-``begin`` asks for this turn's readings, ``end`` takes what came, decides, acts, and publishes. Neither ever blocks on the volume,
-on libvirt or on the network.
+``begin`` asks for this turn's readings, ``end`` takes what came, decides, acts, and publishes. Neither ever blocks on
+the volume, on libvirt or on the network.
 """
 
 from __future__ import annotations
@@ -127,7 +127,8 @@ class Broker:
         self._ports.notes.save(notes)
 
     def _raise_epoch(self, seen: Observation) -> None:
-        """An epoch under which a host runs the engine VM was made under the lock: no agent may obey a lower one any more (S2)."""
+        """An epoch under which a host runs the engine VM was made under the lock: no agent may obey a lower one any
+        more (S2)."""
         running = [p.slot.engine_epoch for p in seen.peers if p.slot is not None and p.slot.engine == "running"]
         if max(running, default=0) > self._ports.epochs.local():
             self._ports.epochs.raise_local(max(running))

@@ -71,7 +71,8 @@ def _maintenance(arguments: argparse.Namespace, output: Output) -> None:
 def set_maintenance(wanted: str, request: Path, status: Path, clock: Clock) -> None:
     """Ask this node's broker for it and wait until its slot on the board shows it.
 
-    Raises ``Unavailable``: ``ha.broker-silent`` (nothing was asked), ``ha.maintenance-deadline`` (the request was taken back).
+    Raises ``Unavailable``: ``ha.broker-silent`` (nothing was asked), ``ha.maintenance-deadline`` (the request was taken
+    back).
     """
     _, error = known(status, clock)
     if error is not None:

@@ -1,7 +1,7 @@
 """What the broker does next: one pure function, rules in order, each with its sentence.
 
-Nothing here decides who *may* run the engine VM: the lock on its data disk does. The rules only decide when to try, and when a
-QEMU here has no business any more. Sentences hold no running numbers, so that a changed sentence means a changed decision.
+Nothing here decides who *may* run the engine VM: the lock on its data disk does. The rules only decide when to try, and when
+a QEMU here has no business any more. Sentences hold no running numbers, so that a changed sentence means a changed decision.
 """
 
 from __future__ import annotations
@@ -132,7 +132,8 @@ def _stand_by(seen: Observation, claimant: Peer) -> Decision:
 def _own_hindrance(seen: Observation) -> Decision | None:
     storage = seen.storage
     if storage.failing_s > 0:
-        text = f"own writes to the board are refused ({storage.error}): without the volume's quorum nothing is started from here"
+        refused = f"own writes to the board are refused ({storage.error})"
+        text = f"{refused}: without the volume's quorum nothing is started from here"
         return _no(seen, "own-storage-refused", text)
     if storage.good_for_s <= 0:
         return _no(seen, "own-storage-stalled", "own storage stalls: nothing is started from here, nobody is called silent")
@@ -174,7 +175,8 @@ def _holder(seen: Observation) -> str:
     claimed = [peer for peer in seen.peers if peer.slot is not None and peer.slot.engine != "none"]
     if not claimed:
         return "nobody on the board says that it has it"
-    return f"{max(claimed, key=lambda p: p.slot.engine_epoch if p.slot else 0).name} probably still has it, its broker is silent"
+    last = max(claimed, key=lambda peer: peer.slot.engine_epoch if peer.slot else 0)
+    return f"{last.name} probably still has it, its broker is silent"
 
 
 def _turn(seen: Observation) -> Decision:

@@ -51,9 +51,9 @@ def engine_start(cluster: Cluster, epoch: int, host: str) -> EngineStart:
 def next_epoch(record: int | None, known: int, answers: Mapping[str, int], members: int) -> int:
     """The epoch of the start that is being made: above everything heard of (S2).
 
-    ``record`` is the volume's, None when it is damaged; ``known`` the highest on the board and on this node; ``answers`` those
-    of the other agents. A damaged record is made up for by a majority of agents (this node's among them), because every
-    epoch that ever commanded was accepted by one. Raises ``Failed`` (``ha.epoch-unknown``) otherwise.
+    ``record`` is the volume's, None when it is damaged; ``known`` the highest on the board and on this node;
+    ``answers`` those of the other agents. A damaged record is made up for by a majority of agents (this node's among
+    them), because every epoch that ever commanded was accepted by one. Raises ``Failed`` (``ha.epoch-unknown``) otherwise.
     """
     if record is None and 2 * (len(answers) + 1) <= members:
         raise Failed(

@@ -1,4 +1,5 @@
-"""Turns readings of the ports into an :class:`~ha_broker.state.Observation`. Holds what a reader must remember between turns."""
+"""Turns readings of the ports into an :class:`~ha_broker.state.Observation`. Holds what a reader must remember between
+turns."""
 
 from __future__ import annotations
 

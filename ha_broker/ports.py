@@ -1,9 +1,9 @@
 """Everything a broker asks of the outside, as protocols. Real ones are in :mod:`ha_broker.effects`, the simulated world's in
 :mod:`ha_broker.sim`.
 
-Calls that may block (the volume, libvirt, the network) are never made by the loop: they are made by *procedures*, generators that
-yield one port call at a time to :class:`Beside`. So the real world runs a procedure in a thread, and the simulated world can delay
-it, fail it or let the broker die between any two calls.
+Calls that may block (the volume, libvirt, the network) are never made by the loop: they are made by *procedures*,
+generators that yield one port call at a time to :class:`Beside`. So the real world runs a procedure in a thread, and
+the simulated world can delay it, fail it or let the broker die between any two calls.
 """
 
 from __future__ import annotations
@@ -143,7 +143,8 @@ class Host(Protocol):
 
 
 class NotesFile(Protocol):
-    """What survives the broker's own crash within one boot. Does not block; a file that cannot be written is told to the journal."""
+    """What survives the broker's own crash within one boot. Does not block; a file that cannot be written is told to
+    the journal."""
 
     def load(self) -> Notes: ...
 
@@ -152,7 +153,8 @@ class NotesFile(Protocol):
 
 @dataclass(frozen=True)
 class Event:
-    """A line of the event log: what was decided or done. ``kind``: start-begun, start-done, start-failed, destroyed, decided, finding."""
+    """A line of the event log: what was decided or done. ``kind``: start-begun, start-done, start-failed, destroyed,
+    decided, finding."""
 
     wall_s: float
     host: str

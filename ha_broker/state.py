@@ -64,7 +64,8 @@ class LocalVm:
 
 @dataclass(frozen=True)
 class Held:
-    """The start that this host resumed last: which epoch it gave, the QEMU process it gave it to, and since when (ISO 8601)."""
+    """The start that this host resumed last: which epoch it gave, the QEMU process it gave it to, and since when (ISO
+    8601)."""
 
     epoch: int
     pid: int
@@ -106,7 +107,8 @@ class OwnStorage:
 
 @dataclass(frozen=True)
 class Peer:
-    """Another member as seen on the board. ``slot`` is its last good slot; ``finding`` says what is wrong with the newest reading."""
+    """Another member as seen on the board. ``slot`` is its last good slot; ``finding`` says what is wrong with the
+    newest reading."""
 
     name: str
     slot: Slot | None
@@ -173,8 +175,8 @@ Action = Literal["start", "destroy", "none"]
 
 @dataclass(frozen=True)
 class Decision:
-    """What to do, and why, in a sentence (L6). ``rule`` is stable, for tests and programs; ``until_s`` is the monotonic time until
-    which it is waited, if it is bounded."""
+    """What to do, and why, in a sentence (L6). ``rule`` is stable, for tests and programs; ``until_s`` is the monotonic
+    time until which it is waited, if it is bounded."""
 
     action: Action
     rule: str

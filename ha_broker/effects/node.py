@@ -1,4 +1,5 @@
-"""What the broker keeps and tells on its own node: notes, events, status, the request of maintenance, systemd's notifications."""
+"""What the broker keeps and tells on its own node: notes, events, status, the request of maintenance, systemd's
+notifications."""
 
 from __future__ import annotations
 
@@ -42,7 +43,7 @@ class BootNotes:
             return decode(Notes, value, subject=str(self._path), code="ha.notes-damaged", ignore_unknown=True)
         except FileNotFoundError:
             return Notes()
-        except (ValueError, AttributeError, OSError, Refused) as error:
+        except (ValueError, AttributeError, TypeError, OSError, Refused) as error:
             journal(f"{self._path} cannot be used ({error}): what earlier starts left is forgotten")
             return Notes()
 
@@ -58,7 +59,8 @@ class BootNotes:
 
 
 class EventFile:
-    """:class:`ha_broker.ports.EventLog`: a JSON object a line, the last ``EVENTS_MAX_BYTES`` and as much again; and the journal."""
+    """:class:`ha_broker.ports.EventLog`: a JSON object a line, the last ``EVENTS_MAX_BYTES`` and as much again; and the
+    journal."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

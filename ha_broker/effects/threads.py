@@ -13,8 +13,8 @@ from ha_broker.ports import Procedure, Result
 class ThreadsBeside:
     """:class:`ha_broker.ports.Beside` with a daemon thread for each procedure under way.
 
-    A thread that hangs in the kernel (a dead FUSE mount) cannot be ended: its key stays busy, so there are never more threads
-    than keys, and the process can still end.
+    A thread that hangs in the kernel (a dead FUSE mount) cannot be ended: its key stays busy, so there are never more
+    threads than keys, and the process can still end.
     """
 
     def __init__(self, clock: Clock) -> None:

@@ -23,7 +23,8 @@ class EngineHealth:
         self._context: ssl.SSLContext | None = None
 
     def epoch_up(self, deadline_s: float) -> int | None:
-        """The epoch, when the engine answers "up". Not reached, another answer or a wrong certificate: None; all mean "not up"."""
+        """The epoch, when the engine answers "up". Not reached, another answer or a wrong certificate: None; all mean
+        "not up"."""
         if self._context is None:
             self._context = ssl.create_default_context(cafile=str(self._ca))
         channel = http.client.HTTPSConnection(self._engine.address, self._port, timeout=deadline_s, context=self._context)

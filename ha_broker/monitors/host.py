@@ -35,7 +35,8 @@ class NodeHost:
         return HostFacts(load_1, os.cpu_count() or 1, available_mib(), "" if error else image, error)
 
     def verify(self) -> None:
-        """Compare the newest image with its manifest: once at the broker's start, because it reads all of it. Takes seconds."""
+        """Compare the newest image with its manifest: once at the broker's start, because it reads all of it. Takes
+        seconds."""
         image = newest_image(self._images)
         try:
             if image:

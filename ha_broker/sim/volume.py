@@ -1,8 +1,10 @@
-"""The simulated volume ``engine``: three bricks, quorum, stalls, and the lock of the data disk as it was measured (design.md).
+"""The simulated volume ``engine``: three bricks, quorum, stalls, and the lock of the data disk as it was measured
+(design.md).
 
 - Losing a brick's node stalls everybody's calls for ``PING_TIMEOUT_S`` seconds; after that, who reaches a majority of bricks
   goes on and who does not gets errors.
-- The lock of a holder that lost the majority is free after the same time; with strict locks the holder's handle stays bad for ever.
+- The lock of a holder that lost the majority is free after the same time; with strict locks the holder's handle stays
+bad for ever.
 """
 
 from __future__ import annotations

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from appliance.model.cluster import Cluster, EngineVm, Member
-from ha_broker import limits
 from ha_broker.sim.host import SimHost
 from ha_broker.sim.volume import Stalled, Volume
 from ha_broker.state import Notes
@@ -37,7 +36,9 @@ def cluster_of(names: tuple[str, ...]) -> Cluster:
 class World:
     """Brokers on virtual time. ``run`` lets it pass; power and links are changed between runs."""
 
-    def __init__(self, names: tuple[str, ...] = ("node1", "node2", "node3"), strict_locks: bool = True, phase_ticks: int = 3) -> None:
+    def __init__(
+        self, names: tuple[str, ...] = ("node1", "node2", "node3"), strict_locks: bool = True, phase_ticks: int = 3
+    ) -> None:
         self.cluster = cluster_of(names)
         self.volume = Volume(names, strict_locks)
         self.hosts: dict[str, SimHost] = {}
@@ -160,7 +161,8 @@ class World:
                     qemu.power = "paused-io-error"
 
     def _check(self) -> None:
-        """S1: what reaches the disk comes from the newest start only. S2: epochs rise with each start, agents never go back."""
+        """S1: what reaches the disk comes from the newest start only. S2: epochs rise with each start, agents never go
+        back."""
         for at_s, writer, epoch in self.volume.writes[self._checked_writes :]:
             before = self._written_epoch
             assert epoch >= before, f"S1: {writer} with epoch {epoch} wrote at {at_s} after epoch {before} had"

@@ -1,0 +1,340 @@
+"""The real ports, on temporary folders, a local HTTPS server's answers and real threads."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from appliance import layout
+from appliance.effects.clock import FakeClock, SystemClock
+from appliance.errors import Conflict, Failed, Refused, Unavailable
+from appliance.model.ha import EngineHa, HaStatus
+from appliance.model.vm import VmSpec, VmState
+from appliance.verbs.epoch import EpochStore
+from appliance.verbs.ha_status import read_status
+from ha_broker import cli, limits
+from ha_broker.board import SLOT_BYTES, from_bytes, to_bytes
+from ha_broker.effects.libvirt_vm import LibvirtEngineVm
+from ha_broker.effects.node import BootNotes, EventFile, RequestFile, RunStatus, notify
+from ha_broker.effects.threads import ThreadsBeside
+from ha_broker.effects.volume import NodeEpochs, VolumeBoard
+from ha_broker.engine_vm import engine_start, next_epoch, vm_spec
+from ha_broker.monitors.health import epoch_of
+from ha_broker.monitors.host import check_image, newest_image
+from ha_broker.ports import Event, HostFacts, call
+from ha_broker.score import score
+from ha_broker.sim.world import cluster_of
+from ha_broker.state import Attempt, Held, LocalVm, Notes, OwnStorage, Slot
+
+CLUSTER = cluster_of(("node1", "node2", "node3"))
+GOOD = OwnStorage(60.0, 0.5)
+
+
+# --- threads
+
+
+def test_a_procedure_in_a_thread() -> None:
+    beside = ThreadsBeside(SystemClock())
+    assert beside.ask("a", partial(call, lambda: 42))
+    beside.settle(5)
+    result = beside.take("a")
+    assert result is not None
+    assert (result.value, result.error) == (42, None)
+    assert beside.take("a") is None
+
+
+def test_one_key_is_under_way_once_and_never_blocks_the_loop() -> None:
+    beside = ThreadsBeside(SystemClock())
+    gate = threading.Event()
+    assert beside.ask("slow", partial(call, gate.wait))
+    assert not beside.ask("slow", partial(call, gate.wait))
+    began_s = time.monotonic()
+    beside.settle(0.05)
+    assert time.monotonic() - began_s < 2
+    assert (beside.pending_s("slow") or 0) > 0
+    gate.set()
+    beside.settle(5)
+    assert not beside.ask("slow", partial(call, gate.wait)), "the result was not taken yet"
+    assert beside.take("slow") is not None
+    assert beside.pending_s("slow") is None
+
+
+def test_an_error_is_handed_over() -> None:
+    def fail() -> int:
+        raise OSError("no such luck")
+
+    beside = ThreadsBeside(SystemClock())
+    beside.ask("bad", partial(call, fail))
+    beside.settle(5)
+    result = beside.take("bad")
+    assert result is not None
+    assert str(result.error) == "no such luck"
+
+
+# --- volume
+
+
+def test_slots_on_a_real_file_system(tmp_path: Path) -> None:
+    board = VolumeBoard(tmp_path, "node1")
+    assert board.read("node2") is None
+    slot = Slot("node1", "boot", 1, 1000)
+    board.write(to_bytes(slot))
+    board.write(to_bytes(slot))
+    assert (tmp_path / "node1.slot").stat().st_size == SLOT_BYTES
+    data = board.read("node1")
+    assert data is not None
+    assert from_bytes("node1", data) == slot
+    (tmp_path / "node3.slot").write_bytes(b"short")
+    assert board.read("node3") == b"short"
+
+
+def test_an_unmounted_volume_is_an_error_and_not_an_empty_board(tmp_path: Path) -> None:
+    board = VolumeBoard(tmp_path / "board", "node1")
+    with pytest.raises(OSError, match="not mounted"):
+        board.read("node2")
+    with pytest.raises(FileNotFoundError):
+        board.write(bytes(SLOT_BYTES))
+
+
+def test_epochs(tmp_path: Path) -> None:
+    epochs = NodeEpochs(tmp_path / "epoch", EpochStore(tmp_path / "epoch.json"))
+    assert (epochs.read_record(), epochs.local()) == (0, 0)
+    epochs.write_record(7)
+    assert epochs.read_record() == 7
+    assert epochs.raise_local(7) == 7
+    assert epochs.raise_local(5) == 7
+    for garbage in (b"{}", b"\xff\xfe", b"", b'{"epoch": -1}', b'{"epoch": "7"}'):
+        (tmp_path / "epoch").write_bytes(garbage)
+        with pytest.raises(Failed) as caught:
+            epochs.read_record()
+        assert caught.value.code == "ha.epoch-record-damaged"
+
+
+def test_the_next_epoch_is_above_everything_heard_of() -> None:
+    assert next_epoch(3, 5, {"node2": 4}, 3) == 6
+    assert next_epoch(9, 5, {}, 3) == 10
+    assert next_epoch(None, 5, {"node2": 8}, 3) == 9
+    with pytest.raises(Failed) as caught:
+        next_epoch(None, 5, {}, 3)
+    assert caught.value.code == "ha.epoch-unknown"
+    assert "only 1 of 3 agents" in caught.value.reason
+
+
+# --- this node
+
+
+def test_notes_hold_for_one_boot(tmp_path: Path) -> None:
+    notes = Notes(Held(3, 77, "2026"), (Attempt(5.0, "done"),))
+    BootNotes(tmp_path / "ha" / "notes.json", "boot-1").save(notes)
+    assert BootNotes(tmp_path / "ha" / "notes.json", "boot-1").load() == notes
+    assert BootNotes(tmp_path / "ha" / "notes.json", "boot-2").load() == Notes()
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"boot_id": "b", "attempts": 4}'])
+def test_damaged_notes_are_told_and_forgotten(tmp_path: Path, content: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "notes.json").write_text(content)
+    assert BootNotes(tmp_path / "notes.json", "b").load() == Notes()
+    assert "cannot be used" in capsys.readouterr().err
+
+
+def test_notes_that_cannot_be_written_are_told_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    notes = BootNotes(tmp_path / "file" / "notes.json", "b")
+    notes.save(Notes())
+    notes.save(Notes())
+    assert capsys.readouterr().err.count("cannot be written") == 1
+
+
+def test_events_are_lines_and_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "EVENTS_MAX_BYTES", 500)
+    log = EventFile(tmp_path / "events.jsonl")
+    for number in range(30):
+        log.write(Event(1.5, "node1", "start-begun", number, "nobody has it"))
+    lines = (tmp_path / "events.jsonl").read_text().splitlines()
+    newest = {"wall_s": 1.5, "host": "node1", "kind": "start-begun", "epoch": 29, "sentence": "nobody has it"}
+    assert json.loads(lines[-1]) == newest
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["events.jsonl", "events.old.jsonl"]
+    assert (tmp_path / "events.jsonl").stat().st_size < 700
+
+
+def test_a_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    requests = RequestFile(tmp_path / "r.json")
+    assert requests.maintenance() is None
+    (tmp_path / "r.json").write_text('{"maintenance": "global"}')
+    assert requests.maintenance() == "global"
+    requests.done()
+    assert requests.maintenance() is None
+    (tmp_path / "r.json").write_text('{"maintenance": "perhaps"}')
+    assert requests.maintenance() is None
+    assert not (tmp_path / "r.json").exists()
+    assert "no request" in capsys.readouterr().err
+
+
+def test_notify(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import socket
+
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    notify("READY=1")  # without systemd: nothing, and no error
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.bind(str(tmp_path / "n"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "n"))
+        notify("WATCHDOG=1")
+        assert channel.recv(100) == b"WATCHDOG=1"
+
+
+class _Verbs:
+    def __init__(self, power: str) -> None:
+        self.power = power
+        self.started: list[tuple[VmSpec, bool]] = []
+
+    def vms(self) -> tuple[VmState, ...]:
+        others = VmState("o", "other", "running", 1, 1, 0.0, 4)
+        return (others, VmState("e", layout.ENGINE_VM_NAME, self.power, 1, 1, 0.0, 9))  # type: ignore[arg-type]
+
+    def start(self, spec: VmSpec, paused: bool) -> VmState:
+        self.started.append((spec, paused))
+        return self.vms()[1]
+
+    def resume(self, name: str) -> None: ...
+
+    def destroy(self, name: str) -> None: ...
+
+
+def test_the_engine_vm_among_others() -> None:
+    verbs = _Verbs("paused")
+    vm = LibvirtEngineVm(verbs)
+    spec = vm_spec(CLUSTER, "/images/e.raw")
+    assert vm.engine_vm() == LocalVm("paused", 9)
+    assert vm.start_paused(spec) == 9
+    assert verbs.started == [(spec, True)]
+
+
+def test_a_running_vm_is_no_paused_start() -> None:
+    with pytest.raises(Conflict) as caught:
+        LibvirtEngineVm(_Verbs("running")).start_paused(vm_spec(CLUSTER, "/images/e.raw"))
+    assert caught.value.code == "ha.vm-active"
+
+
+def test_what_libvirt_and_the_guest_are_told() -> None:
+    spec = vm_spec(CLUSTER, "/images/e.raw")
+    assert [(disk.path, disk.read_only) for disk in spec.disks] == [
+        ("/images/e.raw", True),
+        (str(layout.ENGINE_DATA_DISK), False),
+        (str(layout.ENGINE_SEED_DISK), True),
+    ]
+    assert (spec.name, spec.memory_mib, spec.disks[1].serial) == ("HostedEngine", 1024, "trivet-data")
+    start = engine_start(CLUSTER, 4, "node2")
+    assert (start.epoch, start.host, len(start.hosts)) == (4, "node2", 3)
+
+
+# --- score and monitors
+
+IMAGE = HostFacts(0.5, 2, 8192, "/images/e.raw")
+
+
+def test_scores() -> None:
+    assert score(IMAGE, GOOD, (), 1024, False, 0.0).value == limits.BASE_SCORE
+    loaded = score(HostFacts(6.0, 2, 8192, "/i"), GOOD, (), 1024, False, 0.0)
+    assert (loaded.value, loaded.reasons) == (800, ("load 6.0 on 2 CPUs: -200",))
+    assert score(HostFacts(100.0, 2, 8192, "/i"), GOOD, (), 1024, False, 0.0).value == 600
+    failures = (Attempt(0.0, "failed"), Attempt(1.0, "failed"), Attempt(2.0, "locked"))
+    failed = score(IMAGE, GOOD, failures, 1024, False, 100.0)
+    assert (failed.value, failed.reasons) == (500, ("2 failed starts in the last 10 min: -500",))
+    assert score(IMAGE, GOOD, failures, 1024, False, 700.0).value == limits.BASE_SCORE
+
+
+def test_what_makes_a_host_ineligible() -> None:
+    small = HostFacts(0.5, 2, 1000, "/i")
+    assert score(small, GOOD, (), 1024, False, 0.0).reasons == ("1000 MiB of memory available, 1280 MiB needed",)
+    assert score(small, GOOD, (), 1024, True, 0.0).value == limits.BASE_SCORE
+    bare = HostFacts(0.5, 2, 8192, "", "no engine image in /x")
+    assert score(bare, GOOD, (), 1024, False, 0.0).reasons == ("no engine image in /x",)
+    refused = score(IMAGE, OwnStorage(0.0, 3.0, 1.0, "Read-only file system"), (), 1024, False, 0.0)
+    assert (refused.value, refused.reasons) == (0, ("the volume engine is not writable from here (Read-only file system)",))
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        (200, b'{"status": "up", "epoch": 7, "host": "node2"}', 7),
+        (200, b'{"status": "starting", "epoch": 7}', None),
+        (503, b'{"status": "up", "epoch": 7}', None),
+        (200, b'{"status": "up", "epoch": true}', None),
+        (200, b"<html>", None),
+        (200, b"[]", None),
+    ],
+)
+def test_health_answers(status: int, body: bytes, expected: int | None) -> None:
+    assert epoch_of(status, body) == expected
+
+
+def test_the_newest_image_and_its_checksum(tmp_path: Path) -> None:
+    assert newest_image(tmp_path) == ""
+    for version in ("0.9.0", "0.10.0"):
+        (tmp_path / f"trivet-engine-{version}.raw").write_bytes(b"image")
+    image = Path(newest_image(tmp_path))
+    assert image.name == "trivet-engine-0.10.0.raw"
+    with pytest.raises(Refused) as caught:
+        check_image(image)
+    assert caught.value.code == "ha.image-manifest"
+    manifest = tmp_path / "trivet-engine-0.10.0.manifest.json"
+    manifest.write_text('{"sha256": "6105d6cc76af400325e94d588ce511be5bfdbb73b437dc51eca43917d7a43e3d"}')
+    check_image(image)
+    image.write_bytes(b"imagf")
+    with pytest.raises(Refused) as caught:
+        check_image(image)
+    assert caught.value.code == "ha.image-damaged"
+
+
+# --- status file and command line
+
+STATUS = HaStatus(EngineHa("up", "node2", 7, "2026-01-01T00:00:00+00:00"), "none", (), (), 0.0)
+
+
+def test_the_status_file_is_what_the_reader_expects(tmp_path: Path) -> None:
+    clock = FakeClock()
+    RunStatus(tmp_path / "s.json", clock).write(STATUS)
+    clock.sleep(2)
+    assert read_status(tmp_path / "s.json", clock).broker_age_s == pytest.approx(2)
+    assert cli.known(tmp_path / "s.json", clock)[1] is None
+    clock.sleep(10)
+    status, error = cli.known(tmp_path / "s.json", clock)
+    assert status.engine == STATUS.engine
+    assert error is not None
+    assert error.code == "ha.broker-silent"
+
+
+def test_maintenance_needs_a_broker(tmp_path: Path) -> None:
+    clock = FakeClock()
+    RunStatus(tmp_path / "s.json", clock).write(STATUS)
+    clock.sleep(60)
+    with pytest.raises(Unavailable) as caught:
+        cli.set_maintenance("global", tmp_path / "r.json", tmp_path / "s.json", clock)
+    assert caught.value.code == "ha.broker-silent"
+    assert not (tmp_path / "r.json").exists()
+
+
+def test_maintenance_that_does_not_reach_the_board_is_taken_back(tmp_path: Path) -> None:
+    clock = FakeClock()
+    RunStatus(tmp_path / "s.json", clock).write(STATUS)
+    with pytest.raises(Unavailable) as caught:
+        cli.set_maintenance("global", tmp_path / "r.json", tmp_path / "s.json", clock)
+    assert caught.value.code == "ha.maintenance-deadline"
+    assert not (tmp_path / "r.json").exists()
+
+
+def test_maintenance_is_done_when_the_broker_took_the_request(tmp_path: Path) -> None:
+    class Served(FakeClock):
+        def sleep(self, seconds: float) -> None:
+            super().sleep(seconds)
+            RequestFile(tmp_path / "r.json").done()
+
+    clock = Served()
+    RunStatus(tmp_path / "s.json", clock).write(STATUS)
+    cli.set_maintenance("global", tmp_path / "r.json", tmp_path / "s.json", clock)
+    assert clock.monotonic_s() < 1001
