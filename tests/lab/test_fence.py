@@ -1,8 +1,8 @@
 """The fence is the storage: a holder that was cut off can write its old disk never again, and these tests can fail.
 
-The same experiment runs on three scratch volumes: with the options of the volume `engine`, with strict locks switched off, and
-with sharding switched on. The first must refuse the old holder everywhere; the other two must show the damage that was measured
-when the fence was designed, which proves that the experiment can see it.
+The same experiment runs on three scratch volumes: with the options of the volume `engine`, with strict locks switched off,
+and with sharding switched on. The first must refuse the old holder everywhere; the other two must show the damage that was
+measured when the fence was designed, which proves that the experiment can see it.
 """
 
 from __future__ import annotations
