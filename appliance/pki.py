@@ -161,7 +161,10 @@ def verify_member(certificate_pem: str, ca_pem: str, key_pem: str) -> Subject:
 
     try:
         certificate = x509.load_pem_x509_certificate(certificate_pem.encode())
-        certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(ca_pem.encode()))
+        authority = x509.load_pem_x509_certificate(ca_pem.encode())
+        if certificate.issuer != authority.subject:
+            raise _foreign("it was issued in another name than that of the CA beside it")
+        certificate.verify_directly_issued_by(authority)
     except InvalidSignature as error:
         raise _foreign("it was not signed by the CA beside it") from error
     except (ValueError, TypeError) as error:
