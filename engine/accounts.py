@@ -122,7 +122,7 @@ class Accounts:
                 "login.busy", subject="the login", reason="too many are logging in at once", remedy="Try again in a moment."
             )
         try:
-            right = _HASHER.verify(stored, password)
+            right = bool(_HASHER.verify(stored, password))
         except (Argon2Error, InvalidHashError):
             right = False
         finally:

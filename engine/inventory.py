@@ -38,5 +38,7 @@ def items_of(cluster: Cluster) -> tuple[ItemRecord, ...]:
             )
             for name, volume, master in domains
         ),
-        ItemRecord("vm", cluster.engine.id, layout.ENGINE_VM_NAME, {"cluster": cluster.id, "engine": encode(cluster.engine)}),
+        ItemRecord(
+            "vm", cluster.engine.id, layout.ENGINE_VM_NAME, {"cluster": cluster.id, "engine": encode(cluster.engine)}
+        ),
     )

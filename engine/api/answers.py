@@ -92,5 +92,3 @@ def defect(error: Exception) -> Response:
 def is_api(path: str) -> bool:
     """Whether an error under ``path`` is to be told as a Fault."""
     return path == BASE or path.startswith(BASE + "/")
-
-

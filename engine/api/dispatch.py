@@ -70,7 +70,9 @@ def _version_refused() -> Response | None:
     asked = request.headers.get("Version", "4").strip()
     if asked == "4":
         return None
-    error = Refused("api.version", subject="header 'Version'", reason=f"{asked[:20]!r} is not served", remedy="Ask for version 4.")
+    error = Refused(
+        "api.version", subject="header 'Version'", reason=f"{asked[:20]!r} is not served", remedy="Ask for version 4."
+    )
     return fault(error)
 
 

@@ -59,15 +59,20 @@ def texts(call: ast.Call) -> list[str]:
     return [item.value for item in call.args if isinstance(item, ast.Constant) and isinstance(item.value, str)]
 
 
-def reader_enums(reader: ast.ClassDef) -> dict[str, str]:
-    """Attribute → enum type, as the reader converts it."""
+def reader_kinds(reader: ast.ClassDef) -> dict[str, str]:
+    """Attribute → its type where the writer does not tell: enums, and XML attributes that are numbers."""
     found: dict[str, str] = {}
     for node in ast.walk(reader):
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Attribute) and isinstance(node.value, ast.Call):
-            if called(node.value) in {("Reader", "read_enum"), ("Reader", "read_enums")}:
+            owner, function = called(node.value)
+            if owner == "Reader" and function in {"read_enum", "read_enums", "parse_enum"}:
                 kind = node.value.args[0]
                 assert isinstance(kind, ast.Attribute)
                 found[node.targets[0].attr] = kind.attr
+            elif owner == "types":
+                found[node.targets[0].attr] = function
+            elif owner == "Reader" and function.removeprefix("parse_") in PRIMITIVES:  # XML attributes that are not text
+                found[node.targets[0].attr] = function.removeprefix("parse_")
     return found
 
 
@@ -149,7 +154,7 @@ def model_types(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         structs[kind] = {
             "singular": singular,
             "plural": plural,
-            "attributes": attributes(one, reader_enums(reader), reader_links(reader)),
+            "attributes": attributes(one, reader_kinds(reader), reader_links(reader)),
         }
     enums = {
         name: [_text(item.value) for item in node.body if isinstance(item, ast.Assign)]

@@ -36,16 +36,16 @@ def token() -> Response:
         scope = given.get("scope", SCOPE)[:200]
         issued = engine().accounts.issue(account, "api", scope, TOKEN_LIFETIME_S)
     except Denied as error:
-        response = denied("access_denied", f"Cannot authenticate user '{user[:256]}': {error.reason}. {error.remedy}", given.get("scope"))
+        response = denied(
+            "access_denied", f"Cannot authenticate user '{user[:256]}': {error.reason}. {error.remedy}", given.get("scope")
+        )
         response.headers["Trivet-Error"] = error.code
         if "wait_s" in error.facts:
             response.headers["Retry-After"] = str(int(float(str(error.facts["wait_s"]))) + 1)
         return response
     except TrivetError as error:
         return denied("server_error", str(error), status=error.status)
-    return reply(
-        200, {"access_token": issued.token, "scope": scope, "exp": str(issued.expires_ms), "token_type": "bearer"}
-    )
+    return reply(200, {"access_token": issued.token, "scope": scope, "exp": str(issued.expires_ms), "token_type": "bearer"})
 
 
 def denied(code: str, text: str, scope: str | None = SCOPE, status: int = 400) -> Response:

@@ -16,7 +16,10 @@ def bad_value(path: str, value: object, kind: str) -> Refused:
     """The error for a value that is no ``kind``."""
     shown = repr(value)[:80]
     return Refused(
-        "api.value", subject=f"attribute '{path}'", reason=f"{shown} is not a valid {kind}", remedy="Correct it and try again."
+        "api.value",
+        subject=f"attribute '{path}'",
+        reason=f"{shown} is not a valid {kind}",
+        remedy="Correct it and try again.",
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from lxml import etree
 
 from appliance.errors import Refused
-from engine.api.documents import Collection, Document, Fault, Item, Link, Object
+from engine.api.documents import Collection, Document, Fault, Link, Object
 from engine.api.model import PRIMITIVES, Attribute, Model, Struct
 from engine.api.values import bad_value, parse_enum, parse_text, unknown_name
 
@@ -37,7 +37,9 @@ def encode(model: Model, document: Document) -> bytes:
 
 def clean(text: str) -> str:
     """``text`` without the characters that XML 1.0 cannot carry."""
-    return "".join(c for c in text if c in "\t\n\r" or (c >= " " and not "\ud800" <= c <= "\udfff" and c not in "\ufffe\uffff"))
+    return "".join(
+        c for c in text if c in "\t\n\r" or (c >= " " and not "\ud800" <= c <= "\udfff" and c not in "\ufffe\uffff")
+    )
 
 
 def render(value: object) -> str:
@@ -104,7 +106,7 @@ def _read(model: Model, element: Any, struct: Struct, path: str, depth: int) -> 
         attribute = struct.by_tag.get(tag)
         if attribute is None:
             raise unknown_name(f"{path}@{tag}", struct)
-        found[attribute.name] = text
+        found[attribute.name] = _read_text(model, attribute, text, f"{path}@{tag}")
     for child in element:
         if not isinstance(child.tag, str) or child.tag in ("link", "actions"):
             continue  # comments, and what clients send back of what they got
@@ -113,7 +115,9 @@ def _read(model: Model, element: Any, struct: Struct, path: str, depth: int) -> 
             raise unknown_name(f"{path}.{child.tag}", struct)
         where = f"{path}.{child.tag}"
         if attribute.many:
-            found[attribute.name] = [_read_one(model, one, attribute, where, depth) for one in child if one.tag == attribute.many]
+            found[attribute.name] = [
+                _read_one(model, one, attribute, where, depth) for one in child if one.tag == attribute.many
+            ]
         else:
             found[attribute.name] = _read_one(model, child, attribute, where, depth)
     return found
@@ -123,10 +127,13 @@ def _read_one(model: Model, element: Any, attribute: Attribute, path: str, depth
     if attribute.kind in PRIMITIVES:
         if len(element):
             raise bad_value(path, "an element", attribute.kind)
-        return parse_text(attribute.kind, element.text or "", path)
+        return _read_text(model, attribute, element.text or "", path)
     if attribute.kind in model.enums:
-        return parse_enum(model, attribute.kind, element.text or "")
+        return _read_text(model, attribute, element.text or "", path)
     return _read(model, element, model.struct(attribute.kind), path, depth + 1)
 
 
-__all__ = ["CONTENT_TYPE", "Item", "clean", "decode", "encode", "render"]
+def _read_text(model: Model, attribute: Attribute, text: str, path: str) -> Any:
+    if attribute.kind in model.enums:
+        return parse_enum(model, attribute.kind, text)
+    return parse_text(attribute.kind, text, path)

@@ -16,6 +16,7 @@ from appliance.version import VERSION
 from engine.boot import data, seed
 from engine.boot.files import read
 from engine.boot.first_start import STEPS, FirstStart
+from engine.decide.data_disk import READY_LABEL
 from engine.decide.epoch import judge
 from engine.layout import ACCOUNT, Guest
 from engine.store.durable import Store
@@ -52,7 +53,7 @@ def is_mounted(guest: Guest, processes: Processes) -> bool:
 
 def label_is_ready(guest: Guest, processes: Processes) -> bool:
     """Whether the first start is complete, read from the disk."""
-    return data.look(guest.data_device, processes).label == data.READY_LABEL
+    return data.look(guest.data_device, processes).label == READY_LABEL
 
 
 def first_start(guest: Guest, clock: Clock, log: Log) -> None:

@@ -86,7 +86,9 @@ def refusal(device: Path, facts: DiskFacts, plan: DiskPlan) -> TrivetError:
 def mount(device: Path, guest: Guest, processes: Processes) -> None:
     """Mount the data disk, unless it is mounted."""
     guest.state.mkdir(parents=True, exist_ok=True)
-    held = processes.run(["findmnt", "-n", "-o", "SOURCE", "--mountpoint", str(guest.state)], timeout_s=TOOL_TIMEOUT_S, ok=(0, 1))
+    held = processes.run(
+        ["findmnt", "-n", "-o", "SOURCE", "--mountpoint", str(guest.state)], timeout_s=TOOL_TIMEOUT_S, ok=(0, 1)
+    )
     if held.stdout.strip():
         return
     # errors=remount-ro: a disk that answers with errors is lost to us (the fence); better to stop than to go on half-written.

@@ -86,7 +86,9 @@ STEPS: tuple[FileStep | FillDatabase, ...] = (
     ),
     FileStep("pki.ca", "Keep the CA's certificate", lambda guest: guest.ca, lambda it: it.ca_pem, 0o644),
     FileStep("pki.ca-key", "Keep the CA's key", lambda guest: guest.ca_key, lambda it: it.ca_key_pem),
-    FileStep("pki.certificate", "Keep the engine's certificate", lambda guest: guest.certificate, lambda it: it.engine_pem, 0o644),
+    FileStep(
+        "pki.certificate", "Keep the engine's certificate", lambda guest: guest.certificate, lambda it: it.engine_pem, 0o644
+    ),
     FileStep("pki.key", "Keep the engine's key", lambda guest: guest.key, lambda it: it.engine_key_pem),
     FileStep(
         "cluster.keep",

@@ -44,10 +44,14 @@ def mount_and_read(guest: Guest, processes: Processes, clock: Clock, log: Callab
         processes.run(["umount", str(place)], timeout_s=MOUNT_TIMEOUT_S)
 
 
-def apply(guest: Guest, seed: Path, log: Callable[[str], None], set_hostname: Callable[[str], None] | None = None) -> EngineStart:
+def apply(
+    guest: Guest, seed: Path, log: Callable[[str], None], set_hostname: Callable[[str], None] | None = None
+) -> EngineStart:
     """Write what follows from the files in ``seed``: network, names, hostname, and the copies for the other programs."""
     start = read(EngineStart, seed / START_NAME, "seed.invalid", REMEDY)
     texts.check(start)
+    guest.run.mkdir(parents=True, exist_ok=True)
+    guest.run.chmod(0o755)  # web and jobs read start.json; what is secret in there has its own mode
     write_private(guest.at("/run/systemd/network/10-trivet.network"), texts.network(start), 0o644)
     hosts = guest.at("/etc/hosts")
     write_private(hosts, texts.hosts_file(hosts.read_text() if hosts.exists() else "127.0.0.1 localhost\n", start), 0o644)

@@ -36,7 +36,9 @@ def changes(before: Mapping[str, HostStatus], now: Mapping[str, HostStatus]) -> 
         if status == before.get(host) or status == "initializing":
             continue
         if status == "up":
-            sentence = f"Host {host} is up." if host not in before or before[host] == "initializing" else f"Host {host} is back."
+            sentence = (
+                f"Host {host} is up." if host not in before or before[host] == "initializing" else f"Host {host} is back."
+            )
         else:
             sentence = f"Host {host} does not answer (for {SILENCE_S:g} s)."
         found.append(Change(host, status, sentence))

@@ -38,7 +38,9 @@ class Observations:
         """``node`` has just said ``body`` (JSON data) about ``kind``."""
         with explained():
             heard = str(self._clock.monotonic_s())
-            Observation.insert(node=node, kind=kind, body=json.dumps(body), monotonic_s=heard).on_conflict_replace().execute()
+            Observation.insert(
+                node=node, kind=kind, body=json.dumps(body), monotonic_s=heard
+            ).on_conflict_replace().execute()
 
     def drop(self, node: str) -> None:
         """Forget all that ``node`` said."""
@@ -50,6 +52,8 @@ class Observations:
         now_s = self._clock.monotonic_s()
         with explained():
             return {
-                (row.node, row.kind): Heard(row.node, row.kind, json.loads(row.body), max(0.0, now_s - float(row.monotonic_s)))
+                (row.node, row.kind): Heard(
+                    row.node, row.kind, json.loads(row.body), max(0.0, now_s - float(row.monotonic_s))
+                )
                 for row in Observation.select()
             }

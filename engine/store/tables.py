@@ -5,7 +5,7 @@ from __future__ import annotations
 from peewee import BigIntegerField, CompositeKey, IntegerField, Model, TextField
 
 
-class Start(Model):  # type: ignore[misc]
+class Start(Model):
     epoch = IntegerField(primary_key=True)
     host = TextField()
     version = TextField()
@@ -13,7 +13,7 @@ class Start(Model):  # type: ignore[misc]
     wall_ms = BigIntegerField()
 
 
-class Account(Model):  # type: ignore[misc]
+class Account(Model):
     id = TextField(primary_key=True)
     name = TextField()
     domain = TextField()
@@ -21,7 +21,7 @@ class Account(Model):  # type: ignore[misc]
     enabled = IntegerField()
 
 
-class Token(Model):  # type: ignore[misc]
+class Token(Model):
     digest = TextField(primary_key=True)
     account_id = TextField()
     kind = TextField()
@@ -30,7 +30,7 @@ class Token(Model):  # type: ignore[misc]
     expires_ms = BigIntegerField()
 
 
-class Event(Model):  # type: ignore[misc]
+class Event(Model):
     id = IntegerField(primary_key=True)
     wall_ms = BigIntegerField()
     code = IntegerField()
@@ -45,7 +45,7 @@ class Event(Model):  # type: ignore[misc]
     extra = TextField()
 
 
-class Item(Model):  # type: ignore[misc]
+class Item(Model):
     """An inventory object. ``body`` is JSON; ``kind`` is host, cluster, data_center, storage_domain or vm."""
 
     kind = TextField()
@@ -57,7 +57,7 @@ class Item(Model):  # type: ignore[misc]
         primary_key = CompositeKey("kind", "id")
 
 
-class Setting(Model):  # type: ignore[misc]
+class Setting(Model):
     name = TextField(primary_key=True)
     value = TextField()
 
@@ -65,7 +65,7 @@ class Setting(Model):  # type: ignore[misc]
 TABLES = (Start, Account, Token, Event, Item, Setting)
 
 
-class Observation(Model):  # type: ignore[misc]
+class Observation(Model):
     """In /run: the last thing a node said of one kind. ``monotonic_s`` is this machine's clock when it was heard."""
 
     node = TextField()

@@ -82,13 +82,15 @@ def login() -> Response:
         account = engine().accounts.verify(principal, request.form.get("password", ""), request.remote_addr or "")
         issued = engine().accounts.issue(account, "session", "console", SESSION_LIFETIME_S)
     except Denied as error:
-        words = "User name or password is wrong." if error.code == "login.wrong" else f"{_upper(error.reason)}. {error.remedy}"
+        words = (
+            "User name or password is wrong." if error.code == "login.wrong" else f"{_upper(error.reason)}. {error.remedy}"
+        )
         return login_form(words, user, 429 if error.code == "login.slowed" else 403)
     except TrivetError as error:
         return login_form(f"{_upper(error.reason)}. {error.remedy}", user, error.status)
-    response = redirect("/", 303)
+    response = make_response(redirect("/", 303))
     cookie(response, SESSION, issued.token, SESSION_LIFETIME_S)
-    return response  # type: ignore[return-value]
+    return response
 
 
 def _upper(text: str) -> str:
@@ -103,9 +105,9 @@ def logout() -> Response:
         return reply(403, {"error": {"code": "web.csrf", "reason": "the form does not belong to this session"}})
     if held is not None:
         engine().accounts.revoke(held[0])
-    response = redirect("/", 303)
+    response = make_response(redirect("/", 303))
     cookie(response, SESSION, "", 0)
-    return response  # type: ignore[return-value]
+    return response
 
 
 @blueprint.get("/api/v1/overview")

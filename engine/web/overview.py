@@ -29,7 +29,13 @@ def overview(engine: Engine) -> dict[str, Any]:
             "volumes": [_volume(volume) for volume in view.pool.volumes] if view.pool else [],
         },
         "events": [
-            {"id": event.id, "time_ms": event.wall_ms, "severity": event.severity, "text": event.description, "origin": event.origin}
+            {
+                "id": event.id,
+                "time_ms": event.wall_ms,
+                "severity": event.severity,
+                "text": event.description,
+                "origin": event.origin,
+            }
             for event in engine.store.events(limit=EVENTS_SHOWN)
         ],
         "now_ms": engine.now_ms(),
@@ -70,7 +76,8 @@ def _node(view: View, host: HostView) -> dict[str, Any]:
         "score": ha.score if ha else None,
         "reasons": list(ha.reasons) if ha else [],
         "decision": ha.decision if ha else None,
-        "engine_here": any(vm.name == layout.ENGINE_VM_NAME and vm.power == "running" for vm in host.vms) and host.status == "up",
+        "engine_here": any(vm.name == layout.ENGINE_VM_NAME and vm.power == "running" for vm in host.vms)
+        and host.status == "up",
     }
 
 

@@ -39,16 +39,22 @@ from gluster.model import Brick, Peer, PoolStatus, Volume
 PASSWORD = "correct horse battery"
 ADMIN = "admin@internal"
 REPOSITORY = Path(__file__).resolve().parents[2]
-MEMBERS = tuple(
-    Member(f"11111111-0000-4000-8000-00000000000{i}", f"node{i}", f"198.18.0.{10 + i}") for i in (1, 2, 3)
-)
+MEMBERS = tuple(Member(f"11111111-0000-4000-8000-00000000000{i}", f"node{i}", f"198.18.0.{10 + i}") for i in (1, 2, 3))
 CLUSTER = Cluster(
     "22222222-0000-4000-8000-000000000001",
     "trivet",
     MEMBERS,
     EngineVm(
-        "33333333-0000-4000-8000-000000000001", "engine.trivet.lab", "198.18.0.100", 24, "198.18.0.1", (), "52:54:00:00:00:01",
-        1024, 2, 4 * 1024**3,
+        "33333333-0000-4000-8000-000000000001",
+        "engine.trivet.lab",
+        "198.18.0.100",
+        24,
+        "198.18.0.1",
+        (),
+        "52:54:00:00:00:01",
+        1024,
+        2,
+        4 * 1024**3,
     ),
 )
 START = EngineStart(
@@ -74,8 +80,12 @@ def certificates() -> tuple[str, str, str, str]:
 
         now = dt.datetime.now(dt.UTC)
         return (
-            x509.CertificateBuilder().subject_name(who(name)).issuer_name(who(issuer)).public_key(public)
-            .serial_number(x509.random_serial_number()).not_valid_before(now - dt.timedelta(days=1))
+            x509.CertificateBuilder()
+            .subject_name(who(name))
+            .issuer_name(who(issuer))
+            .public_key(public)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - dt.timedelta(days=1))
             .not_valid_after(now + dt.timedelta(days=30))
         )
 
@@ -110,10 +120,27 @@ def ready_guest(root: Path, clock: Clock, start: EngineStart = START) -> Guest:
 
 def facts(member: Member) -> NodeFacts:
     return NodeFacts(
-        member.name, member.id, CLUSTER.id, "0.1.0", 0.0, "boot", "6.12.0-1-cloud-amd64", CpuFacts("Intel Xeon", 1, 2, 1, False),
-        8 * 1024**3, (), (Nic("eth0", "52:54:00:00:00:11", True, 1500, (), "ovirtmgmt", True),
-        Nic("ovirtmgmt", "52:54:00:00:00:11", True, 1500, (f"{member.address}/24",), "", False)), "11.1", "11.3.0", "10.0.2",
-        tuple(one.name for one in MEMBERS if one is not member), "Supermicro", "X11", "S1",
+        member.name,
+        member.id,
+        CLUSTER.id,
+        "0.1.0",
+        0.0,
+        "boot",
+        "6.12.0-1-cloud-amd64",
+        CpuFacts("Intel Xeon", 1, 2, 1, False),
+        8 * 1024**3,
+        (),
+        (
+            Nic("eth0", "52:54:00:00:00:11", True, 1500, (), "ovirtmgmt", True),
+            Nic("ovirtmgmt", "52:54:00:00:00:11", True, 1500, (f"{member.address}/24",), "", False),
+        ),
+        "11.1",
+        "11.3.0",
+        "10.0.2",
+        tuple(one.name for one in MEMBERS if one is not member),
+        "Supermicro",
+        "X11",
+        "S1",
     )
 
 
@@ -124,22 +151,50 @@ def statistics(available: int = 5 * 1024**3) -> NodeStatistics:
 def pool(online: bool = True, pending: int = 0) -> PoolStatus:
     def volume(name: str) -> Volume:
         bricks = tuple(
-            Brick(one.name, f"/data/{name}", online or one.name != "node3", 42, 49152, 100 * 1024**3, 60 * 1024**3, "xfs", pending, 0)
+            Brick(
+                one.name,
+                f"/data/{name}",
+                online or one.name != "node3",
+                42,
+                49152,
+                100 * 1024**3,
+                60 * 1024**3,
+                "xfs",
+                pending,
+                0,
+            )
             for one in MEMBERS
         )
         return Volume(
-            f"v-{name}", name, "Replicate", "Started", 3, bricks, {"cluster.quorum-type": "auto"}, 100 * 1024**3, 40 * 1024**3,
+            f"v-{name}",
+            name,
+            "Replicate",
+            "Started",
+            3,
+            bricks,
+            {"cluster.quorum-type": "auto"},
+            100 * 1024**3,
+            40 * 1024**3,
             60 * 1024**3,
         )
 
-    peers = tuple(Peer(one.id, one.name, (one.name,), online or one.name != "node3", "Peer in Cluster") for one in MEMBERS[1:])
+    peers = tuple(
+        Peer(one.id, one.name, (one.name,), online or one.name != "node3", "Peer in Cluster") for one in MEMBERS[1:]
+    )
     return PoolStatus(peers, (volume("engine"), volume("vmstore")))
 
 
 def ha(host: str = "node2") -> HaStatus:
     hosts = tuple(
-        HostHa(one.name, True, 3400, (), "the engine runs here" if one.name == host else f"stands by: {host} holds the engine",
-               one.name == host, 0.4)
+        HostHa(
+            one.name,
+            True,
+            3400,
+            (),
+            "the engine runs here" if one.name == host else f"stands by: {host} holds the engine",
+            one.name == host,
+            0.4,
+        )
         for one in MEMBERS
     )
     return HaStatus(EngineHa("up", host, 7, "2026-11-23T14:00:00Z"), "none", hosts, (), 0.3)
@@ -242,9 +297,13 @@ def serve(guest: Guest, log: Path) -> Running:
     """`trivet engine web` on a free port of loopback; returns when it answers."""
     port = free_port()
     words = ["engine", "web", "--root", str(guest.root), "--address", "127.0.0.1", "--port", str(port)]
-    code = f"import sys; sys.path.insert(0, {str(REPOSITORY)!r}); from appliance.command import main; sys.exit(main({words!r}))"
+    code = (
+        f"import sys; sys.path.insert(0, {str(REPOSITORY)!r}); from appliance.command import main; sys.exit(main({words!r}))"
+    )
     with log.open("wb") as out:
-        process = subprocess.Popen([sys.executable, "-I", "-c", code], stdout=out, stderr=out, env={"PATH": os.environ["PATH"]})
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-c", code], stdout=out, stderr=out, env={"PATH": os.environ["PATH"]}
+        )
     running = Running(guest, port, process)
     for _ in range(300):
         try:
@@ -257,5 +316,3 @@ def serve(guest: Guest, log: Path) -> Running:
     if process.poll() is None:
         running.stop()
     raise AssertionError(log.read_text())
-
-

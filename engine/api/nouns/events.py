@@ -57,9 +57,13 @@ def add(engine: Engine, given: Mapping[str, Any], account: AccountRecord, correl
         )
     for name in ("origin", "description", "custom_data"):
         if len(given.get(name) or "") > TEXT_LIMIT:
-            raise Refused("event.too-long", subject=name, reason=f"it has more than {TEXT_LIMIT} characters", remedy="Shorten it.")
+            raise Refused(
+                "event.too-long", subject=name, reason=f"it has more than {TEXT_LIMIT} characters", remedy="Shorten it."
+            )
     if not 0 <= given["custom_id"] <= CUSTOM_ID_MAX:
-        raise Refused("event.custom-id", subject="custom_id", reason="it is not a positive 32 bit number", remedy="Use another.")
+        raise Refused(
+            "event.custom-id", subject="custom_id", reason="it is not a positive 32 bit number", remedy="Use another."
+        )
     stored = engine.store.add_event(
         EventRecord(
             given["severity"],

@@ -76,7 +76,12 @@ def _cluster(item: ItemRecord) -> dict[str, Any]:
         "log_max_memory_used_threshold": 95,
         "log_max_memory_used_threshold_type": "percentage",
         "memory_policy": {"over_commit": {"percent": 100}, "transparent_huge_pages": {"enabled": True}},
-        "migration": {"auto_converge": inherit, "bandwidth": {"assignment_method": "auto"}, "compressed": inherit, "encrypted": "true"},
+        "migration": {
+            "auto_converge": inherit,
+            "bandwidth": {"assignment_method": "auto"},
+            "compressed": inherit,
+            "encrypted": "true",
+        },
         "required_rng_sources": ["urandom"],
         "switch_type": "legacy",
         "threads_as_cores": False,

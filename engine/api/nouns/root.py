@@ -21,7 +21,9 @@ def root(engine: Engine, account: AccountRecord) -> dict[str, Any]:
     """The root object as ``account`` sees it."""
     view = engine.view()
     domains = engine.store.items("storage_domain")
-    started = [domain for domain in domains if (volume := view.volume(str(domain.body["volume"]))) and volume.status == "Started"]
+    started = [
+        domain for domain in domains if (volume := view.volume(str(domain.body["volume"]))) and volume.status == "Started"
+    ]
     vms = engine.store.items("vm")
     running = [vm for vm in vms if (found := view.vm(vm.name)) and found[1].power == "running"]
     links: list[Link] = []

@@ -1,0 +1,191 @@
+"""The data disk with the real tools on plain files, and the steps of the first start cut anywhere."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from appliance.codec import encode
+from appliance.effects.clock import FakeClock
+from appliance.effects.process import SystemProcesses
+from appliance.errors import Conflict, Refused, Unavailable
+from engine.boot import data, seed
+from engine.boot.activate import first_start, record
+from engine.boot.first_start import STEPS
+from engine.layout import Guest, write_private
+from engine.store.durable import Store
+from tests.engine import world
+
+TOOLS = SystemProcesses()
+SIZE_BYTES = 32 * 1024 * 1024
+
+
+def quiet(_text: str) -> None:
+    """A log for nobody."""
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Path:
+    path = tmp_path / "data.raw"
+    with path.open("wb") as file:
+        file.truncate(SIZE_BYTES)
+    return path
+
+
+def test_a_blank_disk_is_formatted_once_and_mounted_ever_after(disk: Path) -> None:
+    assert data.settle(disk, TOOLS, quiet).action == "continue-first-start"
+    assert data.look(disk, TOOLS).label == "trivet-new"
+    born = uuid_of(disk)
+    assert data.settle(disk, TOOLS, quiet).action == "continue-first-start"  # the power was cut before the first start's end
+    data.mark_ready(disk, TOOLS)
+    assert data.settle(disk, TOOLS, quiet).action == "mount"
+    assert uuid_of(disk) == born  # formatting anew would have given it another
+
+
+def uuid_of(disk: Path) -> str:
+    return TOOLS.run(["blkid", "-p", "-s", "UUID", "-o", "value", str(disk)], timeout_s=10).stdout
+
+
+@pytest.mark.parametrize("where", ["first", "last"])
+def test_a_disk_with_anything_at_its_ends_is_not_touched(disk: Path, where: str) -> None:
+    with disk.open("r+b") as file:
+        file.seek(700_000 if where == "first" else SIZE_BYTES - 700_000)
+        file.write(b"precious")
+    before = disk.read_bytes()
+    with pytest.raises(Refused) as error:
+        data.settle(disk, TOOLS, quiet)
+    assert error.value.code == "data-disk.foreign"
+    assert disk.read_bytes() == before
+
+
+@pytest.mark.parametrize("make", [["mkfs.xfs", "-q"], ["mkfs.ext4", "-q", "-F"], ["mkswap"]])
+def test_a_foreign_file_system_is_never_formatted(tmp_path: Path, make: list[str]) -> None:
+    path = tmp_path / "foreign.raw"
+    with path.open("wb") as file:
+        file.truncate(320 * 1024 * 1024)
+    TOOLS.run([*make, str(path)], timeout_s=60)
+    with path.open("rb") as file:
+        before = file.read(SIZE_BYTES)
+    with pytest.raises(Refused) as error:
+        data.settle(path, TOOLS, quiet)
+    assert error.value.code == "data-disk.foreign"
+    assert "It was not changed" in error.value.reason
+    with path.open("rb") as file:
+        assert file.read(SIZE_BYTES) == before
+
+
+def test_a_damaged_data_disk_is_refused_and_not_formatted(disk: Path) -> None:
+    data.settle(disk, TOOLS, quiet)
+    data.mark_ready(disk, TOOLS)
+    with disk.open("r+b") as file:  # group descriptors and the root folder's inode
+        file.seek(4096)
+        file.write(b"\xff" * 2_000_000)
+    with pytest.raises(Refused) as error:
+        data.settle(disk, TOOLS, quiet)
+    assert error.value.code == "data-disk.damaged"
+    assert data.look(disk, TOOLS).label == "trivet-data"
+
+
+def test_waiting_for_the_disk_says_so(tmp_path: Path) -> None:
+    clock, said, device = FakeClock(), [], tmp_path / "disk"
+
+    def log(text: str) -> None:
+        said.append(text)
+        device.touch()
+
+    data.wait_for(device, clock, log)
+    assert said == ["standby: waiting for the data disk (disk)"]
+
+
+class Cut(Exception):
+    """The power goes."""
+
+
+@pytest.mark.parametrize("at", range(len(STEPS)))
+def test_a_power_cut_in_the_first_start_is_finished_by_the_next(
+    tmp_path: Path, at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, guest = FakeClock(), Guest(tmp_path)
+    guest.state.mkdir(parents=True)
+    given = world.identity()
+    write_private(guest.identity_file, json.dumps(encode(given)))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(STEPS[at]), "do", _cut_at(STEPS[at].name, type(STEPS[at]).do))
+        with pytest.raises(Cut):
+            first_start(guest, clock, quiet)
+    first_start(guest, clock, quiet)
+    assert guest.key.read_text() == given.engine_key_pem
+    assert stat.S_IMODE(guest.identity.stat().st_mode) == stat.S_IMODE(guest.ca_key.stat().st_mode) == 0o600
+    store = Store(guest.database)
+    assert [one.principal for one in store.accounts()] == [world.ADMIN]
+    assert [one.name for one in store.items("host")] == ["node1", "node2", "node3"]
+    store.close()
+
+
+def _cut_at(name: str, real: object) -> object:
+    def do(self: object, *arguments: object) -> None:
+        if self.name == name:  # type: ignore[attr-defined]
+            raise Cut
+        real(self, *arguments)  # type: ignore[operator]
+
+    return do
+
+
+def test_a_password_hash_that_is_not_argon2id_is_refused(tmp_path: Path) -> None:
+    guest = Guest(tmp_path)
+    guest.state.mkdir(parents=True)
+    wrong = {**encode(world.identity()), "admin_password_hash": "plain"}
+    write_private(guest.identity_file, json.dumps(wrong))
+    with pytest.raises(Refused) as error:
+        first_start(guest, FakeClock(), quiet)
+    assert error.value.code == "identity.password-hash"
+
+
+def test_a_start_that_is_not_newer_does_not_go_active(tmp_path: Path) -> None:
+    clock = FakeClock()
+    guest = world.ready_guest(tmp_path, clock)
+    record(guest, world.START, clock, quiet)  # the unit was restarted: the same start
+    write_private(guest.boot_id, "boot-2\n")
+    with pytest.raises(Conflict) as error:
+        record(guest, world.START, clock, quiet)
+    assert error.value.code == "engine.stale-epoch"
+    newer = type(world.START)(**{**world.START.__dict__, "epoch": 9, "host": "node3"})
+    record(guest, newer, clock, quiet)
+    store = Store(guest.database)
+    assert [(one.epoch, one.host) for one in store.starts()] == [(9, "node3"), (7, "node2")]
+    assert store.events()[0].description == "The engine has started on host node3 (epoch 9)."
+    store.close()
+
+
+def test_the_seed_makes_network_names_and_private_copies(tmp_path: Path) -> None:
+    guest, folder = Guest(tmp_path / "guest"), tmp_path / "seed"
+    folder.mkdir()
+    (folder / "trivet-start.json").write_text(json.dumps(encode(world.START)))
+    (folder / "trivet-identity.json").write_text('{"secret": 1}')
+    assert seed.apply(guest, folder, quiet) == world.START
+    assert "Address=198.18.0.100/24" in guest.at("/run/systemd/network/10-trivet.network").read_text()
+    assert guest.at("/etc/hostname").read_text() == "engine.trivet.lab\n"
+    assert stat.S_IMODE(guest.identity_file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(guest.start_file.stat().st_mode) == 0o644
+    assert stat.S_IMODE(guest.run.stat().st_mode) == 0o755
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"epoch": "7"}', "x" * 2_000_000])
+def test_a_broken_seed_is_refused_before_anything_is_written(tmp_path: Path, text: str) -> None:
+    guest, folder = Guest(tmp_path / "guest"), tmp_path / "seed"
+    folder.mkdir()
+    (folder / "trivet-start.json").write_text(text)
+    with pytest.raises(Refused) as error:
+        seed.apply(guest, folder, quiet)
+    assert error.value.code == "seed.invalid"
+    assert not guest.root.exists()
+
+
+def test_a_missing_seed_is_said_after_a_while(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable) as error:
+        seed.mount_and_read(Guest(tmp_path), TOOLS, FakeClock(), quiet)
+    assert error.value.code == "seed.missing"

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from appliance.effects.clock import FakeClock
+from appliance.errors import Conflict, Refused, Unavailable
+from engine.store.durable import Store
+from engine.store.migrate import migrate, shipped
+from engine.store.observed import Observations
+from engine.store.records import EventRecord, ItemRecord
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    made = Store(tmp_path / "engine.sqlite")
+    made.migrate()
+    return made
+
+
+def event(custom_id: int | None = None, origin: str = "test") -> EventRecord:
+    return EventRecord("normal", origin, "it happened", 9801, 1, custom_id=custom_id)
+
+
+def test_migrations_are_numbered_without_gaps_and_run_once(store: Store) -> None:
+    assert sorted(shipped()) == list(range(1, len(shipped()) + 1))
+    assert store.migrate() == ()
+
+
+def test_a_failed_migration_leaves_nothing_half_done(store: Store) -> None:
+    steps = {**shipped(), 2: ("bad", ("CREATE TABLE half (id INTEGER)", "CREATE NONSENSE"))}
+    with pytest.raises(Exception, match="syntax"):
+        migrate(store._database, steps)
+    assert "half" not in store._database.get_tables()
+    good = {**shipped(), 2: ("good", ("CREATE TABLE half (id INTEGER)",))}
+    assert migrate(store._database, good) == (2,)
+
+
+def test_a_database_of_a_newer_version_is_refused(store: Store) -> None:
+    migrate(store._database, {**shipped(), 99: ("later", ("CREATE TABLE later (id INTEGER)",))})
+    with pytest.raises(Refused) as error:
+        store.migrate()
+    assert error.value.code == "store.newer"
+
+
+def test_commits_are_durable(store: Store) -> None:
+    read = store._database.execute_sql
+    assert read("PRAGMA journal_mode").fetchone()[0] == "wal"
+    assert read("PRAGMA synchronous").fetchone()[0] == 2
+
+
+def test_events_grow_and_custom_ids_are_unique_per_origin(store: Store) -> None:
+    first, second = store.add_event(event(1)), store.add_event(event(1, "other"))
+    assert second.id > first.id
+    with pytest.raises(Conflict) as error:
+        store.add_event(event(1))
+    assert error.value.code == "event.exists"
+    store.add_event(event())
+    store.add_event(event())
+    assert len(store.events()) == 4
+    assert [one.id for one in store.events(after=first.id, limit=2)] == [4, 3]
+    assert store.event(99) is None
+
+
+def test_a_broken_database_is_unavailable(tmp_path: Path) -> None:
+    path = tmp_path / "engine.sqlite"
+    path.write_bytes(b"this is not a database" * 1000)
+    with pytest.raises(Unavailable) as error:
+        Store(path).probe(1)
+    assert error.value.code == "store.failed"
+
+
+def test_items_are_replaced(store: Store) -> None:
+    store.put_item(ItemRecord("host", "1", "a", {"x": 1}))
+    store.put_item(ItemRecord("host", "1", "b", {"x": 1}))
+    assert store.items("host") == (ItemRecord("host", "1", "b", {"x": 1}),)
+    assert store.item("vm", "1") is None
+
+
+def test_observations_know_their_age(tmp_path: Path) -> None:
+    clock = FakeClock()
+    observations = Observations(tmp_path / "observed.sqlite", clock)
+    observations.put("node1", "heard", True)
+    clock.sleep(12)
+    clock.jump_wall(3600)
+    observations.put("node2", "heard", True)
+    heard = observations.all()
+    assert heard["node1", "heard"].age_s == 12
+    assert heard["node2", "heard"].age_s == 0
+    observations.drop("node1")
+    assert set(observations.all()) == {("node2", "heard")}
