@@ -7,8 +7,13 @@ from xml.etree import ElementTree as Xml
 from appliance.errors import Refused
 from appliance.model.vm import VmDisk, VmNic, VmSpec
 
+DISKS_LIMIT = 26
+"""Labels end at z."""
+CDROMS_LIMIT = 6
+"""Ports of q35's SATA controller."""
+
 _BUS = {"virtio": "virtio", "scsi": "scsi", "cdrom": "sata"}
-_PREFIX = {"virtio": "vd", "scsi": "sd", "cdrom": "sdz"}
+_PREFIX = {"virtio": "vd", "scsi": "sd", "cdrom": "sd"}
 
 
 def domain_xml(spec: VmSpec, *, accelerated: bool) -> str:
@@ -45,6 +50,8 @@ def _check(spec: VmSpec) -> None:
     relative = [disk.path for disk in spec.disks if not disk.path.startswith("/")]
     if relative:
         raise _refuse(spec, f"the disk path {relative[0]!r} is not absolute")
+    if len(spec.disks) > DISKS_LIMIT or sum(disk.bus == "cdrom" for disk in spec.disks) > CDROMS_LIMIT:
+        raise _refuse(spec, f"more than {DISKS_LIMIT} disks, or than {CDROMS_LIMIT} of them CD-ROMs")
 
 
 def _refuse(spec: VmSpec, reason: str) -> Refused:
@@ -62,10 +69,13 @@ def _devices(devices: Xml.Element, spec: VmSpec) -> None:
     Xml.SubElement(devices, "controller", type="usb", model="none")
     if any(disk.bus == "scsi" for disk in spec.disks):
         Xml.SubElement(devices, "controller", type="scsi", index="0", model="virtio-scsi")
-    counts = dict.fromkeys(_BUS, 0)
+    units = dict.fromkeys(_BUS, 0)
+    letters = dict.fromkeys(_PREFIX.values(), 0)
     for disk in spec.disks:
-        _disk(devices, disk, counts[disk.bus])
-        counts[disk.bus] += 1
+        prefix = _PREFIX[disk.bus]
+        _disk(devices, disk, f"{prefix}{chr(ord('a') + letters[prefix])}", units[disk.bus])
+        units[disk.bus] += 1
+        letters[prefix] += 1
     for nic in spec.nics:
         _nic(devices, nic)
     _console(devices, spec.serial_log)
@@ -77,7 +87,7 @@ def _devices(devices: Xml.Element, spec: VmSpec) -> None:
     Xml.SubElement(devices, "panic", model="isa")
 
 
-def _disk(devices: Xml.Element, disk: VmDisk, index: int) -> None:
+def _disk(devices: Xml.Element, disk: VmDisk, label: str, unit: int) -> None:
     """Writable disks bypass the host's cache (what the guest was told is written, is) and stop the guest on an error: a lost
     lock must freeze it, never be reported to its file system."""
     element = Xml.SubElement(devices, "disk", type="file", device="cdrom" if disk.bus == "cdrom" else "disk")
@@ -88,8 +98,9 @@ def _disk(devices: Xml.Element, disk: VmDisk, index: int) -> None:
         driver |= {"error_policy": "stop", "rerror_policy": "stop", "discard": "unmap"}
     Xml.SubElement(element, "driver", driver)
     Xml.SubElement(element, "source", file=disk.path)
-    letters = chr(ord("a") + index)
-    Xml.SubElement(element, "target", dev=f"{_PREFIX[disk.bus]}{letters}", bus=_BUS[disk.bus])
+    Xml.SubElement(element, "target", dev=label, bus=_BUS[disk.bus])
+    if disk.bus != "virtio":  # named, or libvirt derives it from the label, which SCSI and SATA share
+        Xml.SubElement(element, "address", type="drive", controller="0", bus="0", target="0", unit=str(unit))
     if disk.read_only or disk.bus == "cdrom":
         Xml.SubElement(element, "readonly")
     if disk.serial:
