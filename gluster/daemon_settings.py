@@ -1,7 +1,7 @@
-"""The settings of glusterd itself, in /etc/glusterfs/glusterd.vol: a pure edit of the file's text.
+"""The settings of glusterd itself: a pure edit of the text of /etc/glusterfs/glusterd.vol, and a drop-in for its unit.
 
-Their reason (measured): with glusterd's defaults every command that needs all peers, eviction included, hangs for 33 s
-after a node vanished and then fails; with these it succeeded 7.2 s after the cut.
+The reason of the former (measured): with glusterd's defaults every command that needs all peers, eviction included,
+hangs for 33 s after a node vanished and then fails; with these it succeeded 7.2 s after the cut.
 """
 
 from __future__ import annotations
@@ -23,6 +23,20 @@ DAEMON_SETTINGS: Mapping[str, str] = {
 }
 """Names as glusterd 11.1 reads them (keepalive-time … in the ``transport.socket`` family, tcp-user-timeout in
 ``transport``)."""
+
+
+DROP_IN_FILE = Path("/etc/systemd/system/glusterd.service.d/trivet.conf")
+
+DROP_IN = """\
+# Written by Trivet. Debian's unit says KillMode=control-group: every restart (or crash) of glusterd would end the brick
+# processes, too, and a brick that starts anew has lost its locks. Bricks outlive glusterd, which finds them again.
+[Service]
+KillMode=process
+Restart=on-failure
+RestartSec=2
+"""
+"""Upstream's own unit has KillMode=process. 2 s instead of Debian's 60: glusterd starts in one, and without it nothing
+can be changed (eviction included)."""
 
 
 def with_settings(text: str, settings: Mapping[str, str] = DAEMON_SETTINGS) -> str:

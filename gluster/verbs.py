@@ -9,7 +9,7 @@ from appliance.effects.files import sync_folder, write_if_different
 from appliance.effects.root import Root
 from appliance.errors import Conflict, Failed, NotFound
 from appliance.ports import Clock, Processes
-from gluster.daemon_settings import DAEMON_FILE, with_settings
+from gluster.daemon_settings import DAEMON_FILE, DROP_IN, DROP_IN_FILE, with_settings
 from gluster.model import STARTED, BrickPlace, Volume, VolumeSpec
 from gluster.plan import brick_not_empty, differing_options, volume_differs
 from gluster.ports import Pool
@@ -17,7 +17,7 @@ from gluster.ports import Pool
 DAEMON_UNIT = "glusterd.service"
 
 RESTART_DEADLINE_S = 40.0
-"""glusterd stops and starts within 3 s on an idle machine; bricks go on meanwhile (KillMode=process). Margin for a
+"""glusterd stops and starts within 3 s on an idle machine; bricks go on meanwhile (the drop-in). Margin for a
 loaded one."""
 
 CONNECT_DEADLINE_S = 20.0
@@ -31,7 +31,10 @@ PEER_SETTLED = "Peer in Cluster"
 
 
 def configure(processes: Processes, root: Root) -> bool:
-    """Put our settings into glusterd.vol; restart glusterd if that changed the file. Answers whether it did."""
+    """Put our settings into glusterd.vol and our drop-in beside its unit; restart glusterd if the former changed.
+
+    Answers whether anything changed. The drop-in is loaded first, so that already this restart leaves bricks alone.
+    """
     path = root.at(DAEMON_FILE)
     try:
         text = path.read_text()
@@ -42,10 +45,13 @@ def configure(processes: Processes, root: Root) -> bool:
             reason="the file is not there",
             remedy="Is glusterfs-server installed? The node image has it.",
         ) from None
+    unit_changed = write_if_different(root.at(DROP_IN_FILE), DROP_IN, 0o644)
+    if unit_changed:
+        processes.run(["systemctl", "daemon-reload"], timeout_s=RESTART_DEADLINE_S)
     changed = write_if_different(path, with_settings(text), 0o644)
     if changed:
         processes.run(["systemctl", "restart", DAEMON_UNIT], timeout_s=RESTART_DEADLINE_S)
-    return changed
+    return changed or unit_changed
 
 
 def prepare_bricks(pool: Pool, root: Root, host: str, volumes: Mapping[str, str]) -> None:

@@ -10,7 +10,7 @@ from appliance.effects.process import Completed
 from appliance.effects.root import Root
 from appliance.errors import Failed
 from gluster import verbs
-from gluster.daemon_settings import DAEMON_FILE, DAEMON_SETTINGS, with_settings
+from gluster.daemon_settings import DAEMON_FILE, DAEMON_SETTINGS, DROP_IN_FILE, with_settings
 from tests.gluster.recorded import DATA, Scripted
 
 SHIPPED = (DATA / "11.1" / "glusterd.vol").read_text()
@@ -58,7 +58,20 @@ def test_configure_restarts_only_when_something_changed(tmp_path: Path) -> None:
     processes = Scripted(answers={"systemctl": Completed(("systemctl",), 0, "", "")})
     assert verbs.configure(processes, root) is True
     assert verbs.configure(processes, root) is False
-    assert [argv for argv, _ in processes.calls] == [("systemctl", "restart", "glusterd.service")]
+    assert [argv for argv, _ in processes.calls] == [
+        ("systemctl", "daemon-reload"),
+        ("systemctl", "restart", "glusterd.service"),
+    ]
+
+
+def test_bricks_outlive_a_restart_of_glusterd(tmp_path: Path) -> None:
+    root = Root(tmp_path)
+    root.at(DAEMON_FILE).parent.mkdir(parents=True)
+    root.at(DAEMON_FILE).write_text(with_settings(SHIPPED))
+    processes = Scripted(answers={"systemctl": Completed(("systemctl",), 0, "", "")})
+    assert verbs.configure(processes, root) is True
+    assert "KillMode=process" in root.at(DROP_IN_FILE).read_text().splitlines()
+    assert [argv[1] for argv, _ in processes.calls] == ["daemon-reload"]
 
 
 def test_configure_without_gluster_says_so(tmp_path: Path) -> None:
