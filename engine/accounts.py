@@ -26,7 +26,8 @@ TOKEN_BYTES = 48
 VERIFY_WAIT_S = 20.0
 """Passwords are verified one at a time (argon2id takes memory on purpose); a caller waits this long for its turn."""
 CONFIRMED_S = 300.0
-"""HTTP Basic sends the password with each request: a right one is remembered this long (as a keyed digest, in memory), because
+"""HTTP Basic sends the password with each request: a right one is remembered this long (as a keyed digest, in
+memory), because
 argon2id costs about a second on an emulated CPU."""
 CONFIRMED_ENTRIES = 256
 PASSWORD_LIMIT_CHARACTERS = 1024

@@ -16,7 +16,8 @@ from engine.web import console
 BODY_LIMIT_BYTES = 1024 * 1024
 """The largest body that a v4 client sends (a VM with cloud-init data) has some 100 KiB."""
 DRAIN_LIMIT_BYTES = 16 * 1024 * 1024
-"""A body that is too large is read and thrown away up to here, so that the caller reads our answer instead of a reset connection."""
+"""A body that is too large is read and thrown away up to here, so that the caller reads our answer instead of a
+reset connection."""
 log = logging.getLogger("trivet.web")
 
 

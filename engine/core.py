@@ -1,4 +1,5 @@
-"""The engine as the web layer sees it: store, observations, who we are. Everything is handed in, so tests build their own."""
+"""The engine as the web layer sees it: store, observations, who we are. Everything is handed in, so tests build
+their own."""
 
 from __future__ import annotations
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from appliance import layout
 
 ACCOUNT = "trivet-engine"
-"""System account of web and jobs, with a fixed number (files/sysusers.conf): its files outlive the root they were made under."""
+"""System account of web and jobs, with a fixed number (files/sysusers.conf): its files outlive the root they were
+made under."""
 DISK_ID = f"scsi-0QEMU_QEMU_HARDDISK_{layout.ENGINE_DISK_SERIAL}"
 START_NAME = layout.ENGINE_START_FILE
 IDENTITY_NAME = "trivet-identity.json"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import uuid
@@ -52,10 +53,8 @@ def answer(document: Document, status: int = 200) -> Response:
 
 def with_phrase(response: Response) -> Response:
     """The reason phrase as clients grep it ("409 Conflict", not "409 CONFLICT")."""
-    try:
+    with contextlib.suppress(ValueError):  # a status that Python does not know keeps what werkzeug says
         response.status = f"{response.status_code} {HTTPStatus(response.status_code).phrase}"
-    except ValueError:
-        pass
     return response
 
 

@@ -1,4 +1,5 @@
-"""The API's tree: one entry for everything below ``/ovirt-engine/api``, walked by the registry and, for the rest, by the model."""
+"""The API's tree: one entry for everything below ``/ovirt-engine/api``, walked by the registry and, for the rest, by
+the model."""
 
 from __future__ import annotations
 

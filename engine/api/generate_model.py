@@ -2,8 +2,10 @@
 
     build/venv/bin/python -m engine.api.generate_model
 
-The SDK is itself generated from oVirt's API model (Apache-2.0), and is what clients really parse our answers with. Its sources
-are read as syntax trees: writers give names, XML form and item names; readers give enum types and link relations; services give
+The SDK is itself generated from oVirt's API model (Apache-2.0), and is what clients really parse our answers with.
+Its sources
+are read as syntax trees: writers give names, XML form and item names; readers give enum types and link relations;
+services give
 paths, methods and actions.
 """
 
@@ -114,7 +116,7 @@ def attributes(writer: ast.FunctionDef, enums: dict[str, str], links: dict[str, 
             kind = function.removeprefix("write_").removesuffix("s") if function != "write_strings" else "string"
             row: dict[str, Any] = {"name": name, "tag": texts(call)[0], "kind": kind}
             if function.endswith("s"):
-                row["many"] = (texts(call) + [texts(call)[0]])[1]
+                row["many"] = [*texts(call), texts(call)[0]][1]
             rows[name] = row
         elif owner.endswith("Writer") and function in {"write_one", "write_many"} and name:
             row = {"name": name, "tag": texts(call)[-1], "kind": owner.removesuffix("Writer")}

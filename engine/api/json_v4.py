@@ -1,4 +1,5 @@
-"""The JSON codec: v4's dialect exactly. Whole numbers and booleans are strings, decimals numbers, dates epoch milliseconds."""
+"""The JSON codec: v4's dialect exactly. Whole numbers and booleans are strings, decimals numbers, dates epoch
+milliseconds."""
 
 from __future__ import annotations
 

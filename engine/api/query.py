@@ -1,4 +1,5 @@
-"""Query parameters of a list, and the subset of oVirt's search language that this version speaks: ``name=…`` and ``id=…``."""
+"""Query parameters of a list, and the subset of oVirt's search language that this version speaks: ``name=…`` and
+``id=…``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What the API serves: a row a collection. Root links, routes and the list of what is not served yet come from here and the model."""
+"""What the API serves: a row a collection. Root links, routes and the list of what is not served yet come from here
+and the model."""
 
 from __future__ import annotations
 

@@ -1,1 +1,2 @@
-"""How the engine VM comes up: :mod:`seed` reads what this start is, :mod:`data` makes the data disk usable, once or again."""
+"""How the engine VM comes up: :mod:`seed` reads what this start is, :mod:`data` makes the data disk usable, once or
+again."""

@@ -1,4 +1,5 @@
-"""From a data disk to an active engine: mount, first start if need be, migrations, the epoch, ownership, cloud-init's folder."""
+"""From a data disk to an active engine: mount, first start if need be, migrations, the epoch, ownership,
+cloud-init's folder."""
 
 from __future__ import annotations
 

@@ -91,7 +91,8 @@ def mount(device: Path, guest: Guest, processes: Processes) -> None:
     )
     if held.stdout.strip():
         return
-    # errors=remount-ro: a disk that answers with errors is lost to us (the fence); better to stop than to go on half-written.
+    # errors=remount-ro: a disk that answers with errors is lost to us (the fence); better to stop than to go on
+    # half-written.
     options = "noatime,nosuid,nodev,errors=remount-ro"
     processes.run(["mount", "-t", FILE_SYSTEM, "-o", options, str(device), str(guest.state)], timeout_s=TOOL_TIMEOUT_S)
 

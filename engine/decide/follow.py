@@ -9,7 +9,8 @@ from typing import Literal
 HostStatus = Literal["up", "non_responsive", "initializing"]
 
 SILENCE_S = 10.0
-"""A node not heard for this long is non_responsive. Because a lost brick stalls a node's answers for 5.6 s (measured), and the
+"""A node not heard for this long is non_responsive. Because a lost brick stalls a node's answers for 5.6 s
+(measured), and the
 nodes are asked every 2 s."""
 
 
@@ -30,7 +31,8 @@ def host_status(age_s: float | None, since_start_s: float) -> HostStatus:
 
 
 def changes(before: Mapping[str, HostStatus], now: Mapping[str, HostStatus]) -> tuple[Change, ...]:
-    """The changes that people should hear about. Coming to know a host for the first time is one; ``initializing`` is none."""
+    """The changes that people should hear about. Coming to know a host for the first time is one; ``initializing``
+    is none."""
     found = []
     for host, status in sorted(now.items()):
         if status == before.get(host) or status == "initializing":

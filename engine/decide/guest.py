@@ -49,7 +49,8 @@ def _refuse(reason: str) -> Refused:
 
 
 def network(start: EngineStart) -> str:
-    """A unit for systemd-networkd: the one Ethernet NIC has the address. The seed is the only authority, so no RA, no DHCP."""
+    """A unit for systemd-networkd: the one Ethernet NIC has the address. The seed is the only authority, so no RA,
+    no DHCP."""
     lines = [
         "[Match]",
         "Type=ether",

@@ -12,7 +12,8 @@ FREE_FAILURES = 2
 """Because a person mistypes twice, and a guesser gains nothing from two guesses."""
 FIRST_DELAY_S = 1.0
 LONGEST_DELAY_S = 30.0
-"""Because 2,880 guesses a day against argon2id are hopeless, and a locked-out administrator waits half a minute, not an hour."""
+"""Because 2,880 guesses a day against argon2id are hopeless, and a locked-out administrator waits half a minute, not
+an hour."""
 FORGET_AFTER_S = 900.0
 """Failures older than this do not count any more."""
 REMEMBERED = 4096

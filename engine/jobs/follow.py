@@ -20,7 +20,8 @@ from engine.store.records import EventRecord
 TURN_S = 2.0
 """How often a node is asked: the console shows a change within two of these."""
 REST_FACTOR = 2.0
-"""After a turn that took long, rest at least this many times as long: on a slow (emulated) engine asking must not eat the CPU."""
+"""After a turn that took long, rest at least this many times as long: on a slow (emulated) engine asking must not
+eat the CPU."""
 FACTS_EVERY_S = 30.0
 POOL_EVERY_S = 6.0
 """Heal counts walk the bricks' indices: not more often than anybody can react."""

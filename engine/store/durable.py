@@ -1,4 +1,5 @@
-"""The database on the data disk: SQLite in WAL mode with synchronous=FULL, so a commit is on all three bricks when it returns."""
+"""The database on the data disk: SQLite in WAL mode with synchronous=FULL, so a commit is on all three bricks when
+it returns."""
 
 from __future__ import annotations
 

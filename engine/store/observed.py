@@ -18,7 +18,8 @@ BUSY_TIMEOUT_MS = 2_000
 
 
 class Observations:
-    """Written by ``trivet-engine-jobs``, read by ``trivet-engine-web``. Ages are judged by the monotonic clock of this machine."""
+    """Written by ``trivet-engine-jobs``, read by ``trivet-engine-web``. Ages are judged by the monotonic clock of
+    this machine."""
 
     def __init__(self, path: Path, clock: Clock) -> None:
         self._clock = clock

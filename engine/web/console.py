@@ -1,4 +1,5 @@
-"""Pages and sessions of the console. A session is a token in a Secure, HttpOnly, SameSite=Strict cookie; forms carry a CSRF token."""
+"""Pages and sessions of the console. A session is a token in a Secure, HttpOnly, SameSite=Strict cookie; forms carry
+a CSRF token."""
 
 from __future__ import annotations
 

@@ -231,7 +231,8 @@ def test_negotiation_and_correlation(client: FlaskClient, token: str) -> None:
 
 
 def test_events_are_written_and_read(client: FlaskClient, token: str) -> None:
-    xml = "<event><origin>test</origin><severity>warning</severity><description>a row</description><custom_id>41</custom_id></event>"
+    inner = "".join(f"<{name}>{value}</{name}>" for name, value in {**EVENT, "custom_id": 41}.items())
+    xml = f"<event>{inner}</event>"
     answer = client.post(f"{API}/events", data=xml, content_type="application/xml", headers=bearer(token))
     assert answer.status == "201 Created"
     assert answer.headers["Location"] == answer.get_json()["href"]

@@ -1,4 +1,5 @@
-"""An engine to test with: a guest's file tree in a temporary folder, certificates, fake nodes, and the real server on loopback."""
+"""An engine to test with: a guest's file tree in a temporary folder, certificates, fake nodes, and the real server
+on loopback."""
 
 from __future__ import annotations
 
