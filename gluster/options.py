@@ -66,7 +66,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "cluster.self-heal-window-size",
         "128",
-        "16 MiB at once: a 4 GiB disk was healed in 30 s, with the default of 1 MiB in 53 s; its lock stalls a write for 0.1 s",
+        "16 MiB at once: 4 GiB were healed in 30 s, with the default of 1 MiB in 53 s; a write waits 0.1 s for it",
         (ENGINE_VOLUME,),
     ),
     Option("cluster.locking-scheme", "granular", "a write may pass a heal of the same file at another place"),

@@ -22,7 +22,7 @@ class GlusterApi(Protocol):
 
     @route("POST", "/v1/gluster/configure", "command", verbs.RESTART_DEADLINE_S + _ANSWER_S)
     def gluster_configure(self) -> bool:
-        """Our timeouts into glusterd.vol, our drop-in beside its unit; restart when needed. Answers whether anything changed."""
+        """Our timeouts into glusterd.vol, a drop-in beside its unit; restart when needed. Answers whether it changed."""
 
     @route("GET", "/v1/gluster/pool", "node", 2 * READ_DEADLINE_S + HEAL_DEADLINE_S + _ANSWER_S)
     def gluster_pool(self) -> PoolStatus:
