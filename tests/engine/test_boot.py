@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,10 +16,11 @@ from appliance.effects.clock import FakeClock
 from appliance.effects.process import SystemProcesses
 from appliance.errors import Conflict, Refused, Unavailable
 from engine.boot import data, seed
-from engine.boot.activate import first_start, record
+from engine.boot.activate import activate, first_start, record
 from engine.boot.first_start import STEPS
 from engine.layout import Guest, write_private
 from engine.store.durable import Store
+from engine.store.records import EventRecord
 from tests.engine import world
 
 TOOLS = SystemProcesses()
@@ -189,3 +193,44 @@ def test_a_missing_seed_is_said_after_a_while(tmp_path: Path) -> None:
     with pytest.raises(Unavailable) as error:
         seed.mount_and_read(Guest(tmp_path), TOOLS, FakeClock(), quiet)
     assert error.value.code == "seed.missing"
+
+
+@pytest.fixture
+def block_device(disk: Path) -> Iterator[Path]:
+    if os.geteuid() != 0:
+        pytest.skip("loop devices need root")
+    device = Path(TOOLS.run(["losetup", "--find", "--show", str(disk)], timeout_s=10).stdout.strip())
+    yield device
+    TOOLS.run(["losetup", "--detach", str(device)], timeout_s=10)
+
+
+def test_a_real_disk_from_blank_to_the_third_start(tmp_path: Path, block_device: Path) -> None:
+    """`trivet engine data`, all of it, with a real block device, mount and power cut."""
+    guest, clock, said = Guest(tmp_path / "guest"), FakeClock(), []
+    guest.data_device.parent.mkdir(parents=True)
+    guest.data_device.symlink_to(block_device)
+    write_private(guest.boot_id, "boot-1\n")
+    write_private(guest.start_file, json.dumps(encode(world.START)))
+    write_private(guest.identity_file, json.dumps(encode(world.identity())))
+    try:
+        activate(guest, TOOLS, clock, said.append)
+        assert data.look(block_device, TOOLS).label == "trivet-data"
+        activate(guest, TOOLS, clock, said.append)  # the unit is restarted: the disk is mounted and stays untouched
+        store = Store(guest.database)
+        store.add_event(EventRecord("normal", "test", "a row", 9801, 1))
+        store.close()
+        TOOLS.run(["umount", str(guest.state)], timeout_s=30)
+        write_private(guest.boot_id, "boot-2\n")
+        with pytest.raises(Conflict):
+            activate(guest, TOOLS, clock, said.append)
+        newer = dataclasses.replace(world.START, epoch=8)
+        write_private(guest.start_file, json.dumps(encode(newer)))
+        guest.identity_file.unlink()  # only the first start needs it
+        activate(guest, TOOLS, clock, said.append)
+        store = Store(guest.database)
+        assert [one.epoch for one in store.starts()] == [8, 7]
+        assert "a row" in [one.description for one in store.events()]
+        store.close()
+    finally:
+        TOOLS.run(["umount", str(guest.state)], timeout_s=30, ok=None)
+    assert sum("formatting" in text for text in said) == 1
