@@ -75,13 +75,13 @@ def _web(arguments: argparse.Namespace, output: Output) -> None:
 
 
 def _jobs(arguments: argparse.Namespace, output: Output) -> None:
+    from appliance.effects.notify import tell_systemd
     from appliance.model.cluster import Cluster
     from appliance.model.engine_start import EngineStart
     from engine.boot.files import read
     from engine.boot.seed import REMEDY
     from engine.jobs.follow import Following
     from engine.nodes import wire_nodes
-    from engine.notify import tell
     from engine.store.durable import Store
     from engine.store.observed import Observations
 
@@ -98,8 +98,8 @@ def _jobs(arguments: argparse.Namespace, output: Output) -> None:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    tell("READY=1")
-    following.run(lambda: tell("WATCHDOG=1"))
+    tell_systemd("READY=1")
+    following.run(lambda: tell_systemd("WATCHDOG=1"))
 
 
 COMMANDS: tuple[Command, ...] = (

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 import threading
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
 
 from appliance.effects.clock import Clock, SystemClock
+from appliance.effects.notify import tell_systemd
 from appliance.model.cluster import Cluster
 from appliance.model.engine_start import EngineStart
 from engine.accounts import Accounts
@@ -18,7 +21,6 @@ from engine.boot.files import read
 from engine.boot.seed import REMEDY
 from engine.core import Engine
 from engine.layout import Guest
-from engine.notify import tell
 from engine.store.durable import Store
 from engine.store.observed import Observations
 
@@ -27,6 +29,8 @@ THREADS = 16
 KEEPALIVE_S = 30
 """The console asks every 2 s: it should not shake hands each time."""
 GRACE_S = 5
+SILENCE_S = 10.0
+"""How long a peer may be silent in the handshake or inside a request."""
 WATCHDOG_EVERY_S = 5.0
 """A sixth of the unit's WatchdogSec=30."""
 
@@ -80,10 +84,25 @@ class Server(BaseApplication):  # type: ignore[misc]
         return create_app(build_engine(self._guest, SystemClock()))
 
 
-def _tls(_config: Any, default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
-    context = default()
+class _Patient(ssl.SSLContext):
+    """Gives every connection a limit of silence, the handshake included: silent peers must not hold all threads."""
+
+    def wrap_socket(self, sock: socket.socket, *arguments: Any, **named: Any) -> ssl.SSLSocket:
+        sock.settimeout(SILENCE_S)
+        return super().wrap_socket(sock, *arguments, **named)
+
+
+@cache
+def _context(certificate: str, key: str) -> ssl.SSLContext:
+    context = _Patient(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(certificate, key)
     return context
+
+
+def _tls(config: Any, _default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+    """gunicorn asks for each connection; the files are read once."""
+    return _context(config.certfile, config.keyfile)
 
 
 def _watchdog(worker: Any) -> None:
@@ -96,7 +115,7 @@ def _watchdog(worker: Any) -> None:
             with application.test_request_context("/"):
                 engine: Engine = application.extensions["trivet"]
                 engine.observations.all()
-            tell("WATCHDOG=1")
+            tell_systemd("WATCHDOG=1")
             never.wait(WATCHDOG_EVERY_S)
 
     threading.Thread(target=feed, name="watchdog", daemon=True).start()

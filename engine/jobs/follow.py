@@ -162,7 +162,7 @@ class Following:
         except TrivetError as error:
             self._log(f"an event could not be stored ({error}): {text}")
 
-    def run(self, alive: Callable[[], None]) -> None:
+    def run(self, alive: Callable[[], object]) -> None:
         """Follow until stopped. ``alive`` is called each turn (the watchdog's food)."""
         targets = [partial(self._follow, one) for one in self.followers]
         # In threads of their own: glusterd may take many seconds to answer, and its node is not silent for that.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import ssl
 import urllib.request
 
@@ -95,3 +96,12 @@ def test_old_tls_is_refused(running: world.Running) -> None:
     old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
     with pytest.raises(OSError):
         urllib.request.urlopen(f"{running.url}/health", context=old, timeout=10)
+
+
+def test_silent_peers_do_not_hold_the_server(running: world.Running) -> None:
+    silent = [socket.create_connection(("127.0.0.1", running.port)) for _ in range(20)]  # more than there are threads
+    try:
+        urllib.request.urlopen(f"{running.url}/health", context=running.context, timeout=25).close()
+    finally:
+        for one in silent:
+            one.close()
