@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -21,6 +21,8 @@ from gluster.plan import wanted_volumes
 from gluster.ports import Pool
 
 PROGRAM = Path(__file__).parents[2] / "trivet"
+LAB = os.environ.get("TRIVET_TEST_LAB", "trivet")
+"""The lab of ``make run``, unless another is named."""
 NODE = "node1"
 OTHERS = ("node2", "node3")
 
@@ -30,7 +32,7 @@ class InLabNode:
 
     def __init__(self, node: str) -> None:
         self._inner = SystemProcesses()
-        self._before = [sys.executable, "-I", str(PROGRAM), "lab", "exec", node, "--"]
+        self._before = [str(PROGRAM), "lab", "exec", "--name", LAB, node, "--"]
 
     def run(
         self,
