@@ -46,9 +46,7 @@ class Certificates:
         signed = pki.sign_csr(self.ca, csr, unit, name=name, sans=(name, "127.0.0.1"), now_wall_s=time.time())
         (self.folder / f"{name}.key").write_text(key)
         (self.folder / f"{name}.pem").write_text(signed)
-        return MutualTls(
-            self.folder / "ca.pem", self.folder / f"{name}.pem", self.folder / f"{name}.key", self.cluster_id
-        )
+        return MutualTls(self.folder / "ca.pem", self.folder / f"{name}.pem", self.folder / f"{name}.key", self.cluster_id)
 
 
 def free_port() -> int:

@@ -78,14 +78,13 @@ def test_a_bare_node_is_joined_with_its_token_and_comes_back_as_a_member(tmp_pat
         )
         other = Certificates(tmp_path / "other-pki", "another-cluster")
         membership = Membership(certificates.cluster_id, "id-1", "node1")
-        foreign = refusal(
-            lambda: join.join_accept(token, signed, other.ca.certificate_pem, cluster(), membership)
-        )
+        foreign = refusal(lambda: join.join_accept(token, signed, other.ca.certificate_pem, cluster(), membership))
         assert foreign.code == "pki.certificate-foreign"
         stranger = Membership(certificates.cluster_id, "id-7", "node7")
-        assert refusal(
-            lambda: join.join_accept(token, signed, certificates.ca.certificate_pem, cluster(), stranger)
-        ).code == "join.mismatch"
+        assert (
+            refusal(lambda: join.join_accept(token, signed, certificates.ca.certificate_pem, cluster(), stranger)).code
+            == "join.mismatch"
+        )
         assert path.exists(), "a refused membership uses no token up"
 
         join.join_accept(token, signed, certificates.ca.certificate_pem, cluster(), membership)

@@ -26,10 +26,10 @@ class Wire:
     def __init__(self, error: Said | None = None, alive: bool = True) -> None:
         self.error, self.alive = error, alive
 
-    def isAlive(self) -> bool:  # noqa: N802 - libvirt's name
+    def isAlive(self) -> bool:
         return self.alive
 
-    def createXML(self, xml: str, flags: int) -> None:  # noqa: N802 - libvirt's name
+    def createXML(self, xml: str, flags: int) -> None:
         if self.error:
             raise self.error
 
