@@ -22,6 +22,8 @@ Argv = list[str]
 NFT_TABLE: Final = "trivet_lab"
 DROPPED_CAPABILITIES: Final = "CAP_SYS_TIME,CAP_SYS_MODULE"
 """Because clock and modules belong to this machine and not to a node; everything else a node may do as root does."""
+WITHHELD: Final = ",".join("-" + name.removeprefix("CAP_").lower() for name in DROPPED_CAPABILITIES.split(","))
+"""The same as setpriv spells it."""
 
 NSPAWN_ENVIRONMENT: Final = {
     # Debian 13's systemd runs on cgroup v2 only; this hands it v2 also where the machine mixes v1 and v2.
@@ -156,8 +158,10 @@ def enter(leader_pid: int, cgroup: Path, argv: Sequence[str], *, extra: Sequence
     return [
         *("sh", "-c", _INTO_CGROUP, "sh", str(cgroup / "cgroup.procs")),
         *("nsenter", "-t", str(leader_pid), "-m", "-n", "-u", "-i", "-p", "-C"),
+        # nsenter brings all our capabilities along; the command may have only those that the node's init has.
+        *("setpriv", "--inh-caps", "-all", "--bounding-set", WITHHELD),
         # When whoever asked for the command is killed, nsenter dies, and the command must not stay behind.
-        *("setpriv", "--pdeathsig", "KILL"),
+        *("--pdeathsig", "KILL"),
         *("env", "-i", *CLEAN_ENVIRONMENT, *extra),
         *argv,
     ]

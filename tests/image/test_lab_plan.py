@@ -57,7 +57,8 @@ def test_a_command_in_a_node_gets_nothing_of_our_environment_and_dies_with_its_c
     argv = plan.enter(123, Path("/cg/exec"), ["true"], extra=("TERM=dumb",))
     assert argv[-1] == "true"
     assert argv[argv.index("env") + 1] == "-i"
-    assert argv[argv.index("setpriv") + 1 : argv.index("setpriv") + 3] == ["--pdeathsig", "KILL"]
+    assert argv[argv.index("--pdeathsig") + 1] == "KILL"
+    assert argv[argv.index("--bounding-set") + 1] == "-sys_time,-sys_module"
     assert "/cg/exec/cgroup.procs" in argv
 
 
