@@ -169,9 +169,7 @@ class JoinRoutes:
                 write_atomically(path, pki.create_key(), PRIVATE)
         return pki.create_csr(path.read_text(), name, (name, address))
 
-    def join_accept(
-        self, token: str, certificate_pem: str, ca_pem: str, cluster: Cluster, membership: Membership
-    ) -> None:
+    def join_accept(self, token: str, certificate_pem: str, ca_pem: str, cluster: Cluster, membership: Membership) -> None:
         with self._lock:
             self._admit(token)
             self._check(certificate_pem, ca_pem, cluster, membership)

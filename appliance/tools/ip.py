@@ -38,9 +38,7 @@ def nics(text: str) -> tuple[Nic, ...]:
 
 def gateways(text: str) -> tuple[str, ...]:
     """The gateways of the default routes in the output of :func:`routes_argv`."""
-    return tuple(
-        str(entry["gateway"]) for entry in _json_list(text) if entry.get("dst") == "default" and "gateway" in entry
-    )
+    return tuple(str(entry["gateway"]) for entry in _json_list(text) if entry.get("dst") == "default" and "gateway" in entry)
 
 
 def static_routes(text: str) -> tuple[tuple[str, str], ...]:

@@ -22,7 +22,7 @@ from appliance.errors import TrivetError, Unavailable, from_json
 from appliance.layout import AGENT_PORT
 from appliance.wire.definition import ALIVE_PATH, EPOCH_HEADER, Route, route
 from appliance.wire.signatures import Method, methods
-from appliance.wire.tls import PinnedTls, Tls, other_cluster
+from appliance.wire.tls import PinnedTls, Tls, other_cluster, wrong_certificate, wrong_date
 
 I = TypeVar("I")  # noqa: E741 - an interface
 
@@ -101,7 +101,7 @@ class HttpsTransport:
         try:
             status, data = self._exchange(method.route, path, body, _Deadline(timeout_s))
         except ssl.SSLCertVerificationError as error:
-            raise other_cluster(self._node, f"its certificate is not this cluster's ({error.verify_message})") from error
+            raise wrong_certificate(self._node, self._address, error) from error
         except ssl.SSLError as error:
             raise self._tls_refused(error) from error
         except TimeoutError as error:
@@ -149,8 +149,10 @@ class HttpsTransport:
         )
 
     def _tls_refused(self, error: ssl.SSLError) -> TrivetError:
-        text = str(error).lower()
-        if "alert" in text and ("unknown ca" in text or "unknown_ca" in text or "certificate" in text):
+        text = str(error).lower().replace("_", " ")
+        if "alert" in text and "certificate expired" in text:
+            return wrong_date(self._node, "it says that our certificate has expired")
+        if "alert" in text and ("unknown ca" in text or "certificate" in text):
             return other_cluster(self._node, f"it refused our certificate ({error.reason})")
         return self._unreachable(f"broke off the TLS handshake ({error.reason or error})", "TLS")
 

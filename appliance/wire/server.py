@@ -83,9 +83,7 @@ def caller_of(environ: Mapping[str, Any]) -> Caller:
         return given
     ask = getattr(environ.get("gunicorn.socket"), "getpeercert", None)
     found = subject(ask() if ask else None)
-    return Caller(
-        found.get("commonName", ""), found.get("organizationName", ""), found.get("organizationalUnitName", "")
-    )
+    return Caller(found.get("commonName", ""), found.get("organizationName", ""), found.get("organizationalUnitName", ""))
 
 
 def _epoch_header() -> int | None:

@@ -99,3 +99,33 @@ def other_cluster(node: str, reason: str) -> Denied:
         reason=reason,
         remedy="Check the address: a node belongs to one cluster only. To move a node here, install it anew.",
     )
+
+
+NOT_YET_VALID = 9
+EXPIRED = 10
+OTHER_NAME = (62, 64)
+"""OpenSSL's verification results (x509_vfy.h): the last two are a host name and an IP address that the certificate lacks."""
+
+
+def wrong_certificate(node: str, address: str, error: ssl.SSLCertVerificationError) -> Denied:
+    """The error for a server's certificate that TLS did not accept, by what exactly was wrong with it."""
+    if error.verify_code in (NOT_YET_VALID, EXPIRED):
+        return wrong_date(node, f"its certificate is out of its time ({error.verify_message})")
+    if error.verify_code in OTHER_NAME:
+        return Denied(
+            "agent.other-node",
+            subject=node,
+            reason=f"the agent at {address} is another member: {error.verify_message}",
+            remedy="Check the addresses in cluster.json, and that no address is used twice.",
+        )
+    return other_cluster(node, f"its certificate is not this cluster's ({error.verify_message})")
+
+
+def wrong_date(node: str, reason: str) -> Denied:
+    """The error for a certificate that is not valid now, or a clock that is wrong."""
+    return Denied(
+        "agent.certificate-date",
+        subject=node,
+        reason=reason,
+        remedy="Compare `date` here and there; if both are right, the certificate has to be renewed.",
+    )

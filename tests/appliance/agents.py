@@ -40,10 +40,12 @@ class Certificates:
         self.ca = pki.create_ca(cluster_id, "lab", time.time())
         (folder / "ca.pem").write_text(self.ca.certificate_pem)
 
-    def tls(self, name: str, unit: pki.Unit = "node") -> MutualTls:
+    def tls(self, name: str, unit: pki.Unit = "node", days_from_now: int = 0, address: str = "127.0.0.1") -> MutualTls:
+        """A member's files. ``days_from_now`` moves the certificate's time, ``address`` is the one it names."""
         key = pki.create_key()
-        csr = pki.create_csr(key, name, (name, "127.0.0.1"))
-        signed = pki.sign_csr(self.ca, csr, unit, name=name, sans=(name, "127.0.0.1"), now_wall_s=time.time())
+        csr = pki.create_csr(key, name, (name, address))
+        now_wall_s = time.time() + days_from_now * 86400
+        signed = pki.sign_csr(self.ca, csr, unit, name=name, sans=(name, address), now_wall_s=now_wall_s)
         (self.folder / f"{name}.key").write_text(key)
         (self.folder / f"{name}.pem").write_text(signed)
         return MutualTls(self.folder / "ca.pem", self.folder / f"{name}.pem", self.folder / f"{name}.key", self.cluster_id)

@@ -131,6 +131,43 @@ def test_same_ca_but_another_cluster_id(member: AgentProcess, certificates: Cert
     assert certificates.cluster_id in error.reason
 
 
+def test_a_caller_whose_certificate_has_expired_or_not_begun(member: AgentProcess, certificates: Certificates) -> None:
+    past = certificates.tls("past", days_from_now=-pki.MEMBER_DAYS - 1)
+    assert refusal(lambda: node(member, past).facts()).code == "agent.certificate-date"
+    # TLS has no alert of its own for "not yet": the node says only that it is bad
+    future = certificates.tls("future", days_from_now=3)
+    assert refusal(lambda: node(member, future).facts()).code in ("agent.certificate-date", "agent.other-cluster")
+
+
+@pytest.mark.parametrize(
+    ("days", "address", "code"),
+    [
+        (-pki.MEMBER_DAYS - 1, "127.0.0.1", "agent.certificate-date"),
+        (3, "127.0.0.1", "agent.certificate-date"),
+        (0, "127.0.0.2", "agent.other-node"),
+    ],
+)
+def test_a_node_whose_certificate_is_out_of_time_or_another_nodes(
+    certificates: Certificates, days: int, address: str, code: str
+) -> None:
+    tls = certificates.tls("node1", days_from_now=days, address=address)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tls.certificate, tls.key)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def shake_hands() -> None:
+            plain, _ = listener.accept()
+            with plain, pytest.raises(OSError):
+                context.wrap_socket(plain, server_side=True).recv(1)
+
+        thread = threading.Thread(target=shake_hands, daemon=True)
+        thread.start()
+        agent = connect(NodeApi, "127.0.0.1", listener.getsockname()[1], certificates.tls("node2"), name="node1")
+        error = refusal(agent.facts)
+        thread.join(5)
+    assert (error.code, error.subject) == (code, "node1")
+
+
 def test_an_engine_must_send_its_epoch_with_commands(member: AgentProcess, certificates: Certificates) -> None:
     engine = certificates.tls("engine", "engine")
     error = refusal(lambda: node(member, engine).unit("glusterd", "state"))
