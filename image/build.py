@@ -177,6 +177,14 @@ class Builder:
             path.touch()
             return path
 
+    def tools(self) -> Path:
+        """The root of the node's OS layer: Debian 13's QEMU and firmware, for running guests on this machine."""
+        layer = self.os_layer(NODE)
+        with self._lock():
+            if not layer.is_dir():
+                self._run(Kind.NODE, self._tree_stages(NODE)[:1])
+        return layer / "root"
+
     def _engine_stages(self, kind: Kind) -> list[Stage]:
         if kind is Kind.ENGINE or self.current(ENGINE) is not None:
             return []

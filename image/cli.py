@@ -11,9 +11,15 @@ from appliance.effects.clock import SystemClock
 from appliance.effects.process import SystemProcesses
 from image.build import Builder
 from image.manifest import Manifest, read_manifest
-from image.recipe import IMAGES, MIB, RECIPES, Kind
+from image.qemu import Firmware
+from image.recipe import CACHE, IMAGES, MIB, RECIPES, Kind
+from image.verify import Verifier
 
 KIND = Option(("kind",), "which image", {"choices": [kind.value for kind in Kind], "metavar": "node|engine"})
+
+FIRMWARE = Option(
+    ("--firmware",), "under which firmware (default: both)", {"choices": ["bios", "uefi", "both"], "default": "both"}
+)
 
 
 def build(arguments: argparse.Namespace, output: Output) -> None:
@@ -26,17 +32,31 @@ def build(arguments: argparse.Namespace, output: Output) -> None:
     output.result(data, f"{built.image}: {words}, {size}, {len(built.manifest.debian)} Debian packages")
 
 
+def verify(arguments: argparse.Namespace, output: Output) -> None:
+    """``trivet image verify``."""
+    require_root()
+    kind = Kind(arguments.kind)
+    builder = Builder(SystemProcesses(), SystemClock(), output, os.environ)
+    verifier = Verifier(SystemProcesses(), SystemClock(), output, builder.tools(), CACHE / "verify")
+    wanted: list[Firmware] = ["bios", "uefi"] if arguments.firmware == "both" else [arguments.firmware]
+    found = [verifier.verify(kind, builder.image_path(RECIPES[kind]), firmware) for firmware in wanted]
+    rows = [(one.firmware, f"{one.answer_s:.1f} s", f"{one.report_s:.1f} s", one.answer, one.time) for one in found]
+    headings = ("firmware", "answers after", "booted after", "answer", "systemd says")
+    output.result({"boots": encode(found)}, table(headings, rows))
+
+
 def listing(_arguments: argparse.Namespace, output: Output) -> None:
     """``trivet image list``."""
     found = [read_manifest(path) for path in sorted(IMAGES.glob("*.manifest.json"))]
-    rows = [
-        (one.kind, one.version, one.file, f"{one.size_bytes / MIB:.0f} MiB", f"{one.disk_bytes / MIB:.0f} MiB", one.sha256[:16])
-        for one in found
-    ]
+    rows = [(one.kind, one.version, one.file, _mib(one.size_bytes), _mib(one.disk_bytes), one.sha256[:16]) for one in found]
     output.result(
         {"folder": str(IMAGES), "images": [_short(one) for one in found]},
         table(("kind", "version", "file", "size", "disk", "sha256"), rows),
     )
+
+
+def _mib(size_bytes: int) -> str:
+    return f"{size_bytes / MIB:.0f} MiB"
 
 
 def _short(manifest: Manifest) -> dict[str, object]:
@@ -46,6 +66,13 @@ def _short(manifest: Manifest) -> dict[str, object]:
 
 COMMANDS: tuple[Command, ...] = (
     Command(("image", "build"), "build an image; at once when nothing changed", "trivet image build node", build, (KIND,)),
+    Command(
+        ("image", "verify"),
+        "boot an image under both firmware kinds and see that its units are up",
+        "trivet image verify engine --firmware uefi",
+        verify,
+        (KIND, FIRMWARE),
+    ),
     Command(("image", "list"), "the images that are built, with sizes and checksums", "trivet image list", listing),
 )
 assert set(RECIPES) == set(Kind)

@@ -1,7 +1,7 @@
-"""Disk images on plain files: partition table, FAT boot partition, root file system. No loop device, no mount, no root tricks.
+"""Disk images on plain files: partition table, FAT boot partition, root file system. No loop device, no mount.
 
-The parts are made as files of their own, then copied to their place; the boot code comes last. Needs sfdisk, mkfs.vfat, mtools,
-syslinux, mke2fs and mksquashfs of the build machine.
+The parts are made as files of their own, then copied to their place; the boot code comes last. Needs sfdisk, mkfs.vfat,
+mtools, syslinux, mke2fs and mksquashfs of the build machine.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ ESP_SPARE_BYTES: Final = 4 * MIB
 EXT4_OVERHEAD: Final = 1.10
 """Inode tables, journal and rounding of files to blocks, as measured on the node's tree (6 to 8 %)."""
 
-SQUASHFS_ARGUMENTS: Final = ("-comp", "zstd", "-Xcompression-level", "9", "-b", "131072", "-no-progress", "-noappend", "-quiet")
+SQUASHFS_COMPRESSION: Final = ("-comp", "zstd", "-Xcompression-level", "9", "-b", "131072")
+SQUASHFS_ARGUMENTS: Final = (*SQUASHFS_COMPRESSION, "-no-progress", "-noappend", "-quiet")
 COPY_TIMEOUT_S: Final = 600.0
 MAKE_TIMEOUT_S: Final = 900.0
 """Half a gigabyte takes 5 s here; slow disks get their time."""
@@ -81,8 +82,10 @@ def kernel_arguments(recipe: Recipe, root: uuid.UUID) -> tuple[str, ...]:
     return recipe.kernel_arguments
 
 
-def make_disk(processes: Processes, recipe: Recipe, tree: Path, boot_files: Path, inputs_sha256: str, target: Path) -> Layout:
-    """Write the disk image of ``tree`` to ``target`` (sparse). ``target``'s folder also holds the parts while they are made."""
+def make_disk(
+    processes: Processes, recipe: Recipe, tree: Path, boot_files: Path, inputs_sha256: str, target: Path
+) -> Layout:
+    """Write the disk image of ``tree`` to ``target`` (sparse). The parts lie beside it while they are made."""
     root_id = root_identifier(inputs_sha256)
     squashfs = target.with_name(target.name + ".root")
     esp = target.with_name(target.name + ".esp")

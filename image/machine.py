@@ -1,4 +1,4 @@
-"""What the build takes from the machine it runs on: Debian mirrors, proxies, pip's settings. Nothing of it goes into an image."""
+"""What the build takes from its machine: Debian mirrors, proxies, pip's settings. None of it goes into an image."""
 
 from __future__ import annotations
 
@@ -26,6 +26,5 @@ def network_environment(environment: Mapping[str, str]) -> dict[str, str]:
 def mirrors(apt: Path = APT) -> Mirrors:
     """This machine's Debian mirrors. Raises ``Refused`` (``image.mirror-missing``)."""
     files = [apt / "sources.list", *sorted((apt / "sources.list.d").glob("*"))]
-    return choose_mirrors(
-        parse_sources({path.name: path.read_text() for path in files if path.suffix in (".list", ".sources") and path.is_file()})
-    )
+    readable = [path for path in files if path.suffix in (".list", ".sources") and path.is_file()]
+    return choose_mirrors(parse_sources({path.name: path.read_text() for path in readable}))

@@ -20,7 +20,8 @@ SUMS: Final = "SHA256SUMS"
 class Manifest:
     """One image. ``inputs_sha256`` is the hash of everything it was made from: equal inputs need no new build.
 
-    ``disk_bytes`` is the size of the disk inside, ``size_bytes`` that of the file. ``debian`` and ``python``: package → version.
+    ``disk_bytes`` is the size of the disk inside, ``size_bytes`` that of the file; ``debian`` and ``python`` map packages to
+    versions.
     """
 
     kind: str

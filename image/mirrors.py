@@ -25,9 +25,7 @@ class Mirrors:
     security: str
 
 
-DEBIAN_SUITES = frozenset(
-    ("bookworm", "trixie", "forky", "duke", "sid", "stable", "oldstable", "testing", "unstable")
-)
+DEBIAN_SUITES = frozenset(("bookworm", "trixie", "forky", "duke", "sid", "stable", "oldstable", "testing", "unstable"))
 """Suite names of Debian's own archive: what tells it from other vendors' repositories on the same machine."""
 
 
@@ -86,7 +84,7 @@ def choose_mirrors(sources: Iterable[Source]) -> Mirrors:
 
     Raises ``Refused`` (``image.mirror-missing``) when the machine's apt does not know one of the two.
     """
-    debian = [source for source in sources if source.suite.partition("-")[0] in DEBIAN_SUITES and "main" in source.components]
+    debian = [one for one in sources if one.suite.partition("-")[0] in DEBIAN_SUITES and "main" in one.components]
     security = next((source.uri for source in debian if source.suite.endswith("-security")), None)
     archive = next((source.uri for source in debian if not source.suite.endswith(("-security", "-backports"))), None)
     for name, value in (("archive", archive), ("security archive", security)):

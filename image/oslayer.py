@@ -1,7 +1,7 @@
 """The OS layer: Debian as diskimage-builder makes it, plus the Python packages. Slow (a minute), rarely changed, cached.
 
-A layer is a folder ``CACHE/os/KIND-HASH`` with ``root/`` (the tree without kernel), ``boot/`` (kernel, initrd, the UEFI loader) and
-``packages.json``. It is made under another name and renamed when it is complete.
+A layer is a folder ``CACHE/os/KIND-HASH`` with ``root/`` (the tree without kernel), ``boot/`` (kernel, initrd, the UEFI
+loader) and ``packages.json``. It is made under another name and renamed when it is complete.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ IDENTITY: Final = (
     "etc/resolv.conf", "etc/hostname", "etc/apt/sources.list.d", "var/lib/dbus/machine-id", "etc/.pwd.lock", "var/lib/cloud",
     "var/lib/systemd/random-seed", "etc/network", "vmlinuz", "vmlinuz.old", "initrd.img", "initrd.img.old", "lost+found",
 )  # fmt: skip
-"""What the build machine, or the build itself, left in the tree: of no use in an image, or harmful when shared by machines."""
+"""What the build machine, or the build itself, left in the tree: useless in an image, or harmful when shared by machines."""
 
 
 def build_layer(processes: Processes, recipe: Recipe, target: Path, environment: Mapping[str, str], log: Log) -> None:
@@ -83,16 +83,18 @@ def run_dib(processes: Processes, recipe: Recipe, making: Path, environment: Map
         "TMPDIR": str(scratch),
     }
     output = making / "os"
-    argv = ["unshare", "--mount", "--propagation", "private", str(venv / "disk-image-create"), "-t", "tar", "-o", str(output)]
-    processes.stream([*argv, *recipe.elements], timeout_s=DIB_TIMEOUT_S, line=log, env=settings)
+    argv = ["unshare", "--mount", "--propagation", "private", str(venv / "disk-image-create")]
+    argv += ["-t", "tar", "-o", str(output), *recipe.elements]
+    processes.stream(argv, timeout_s=DIB_TIMEOUT_S, line=log, env=settings)
     shutil.rmtree(scratch)
     shutil.rmtree(output.with_suffix(".d"))
     return output.with_suffix(".tar")
 
 
 def install_python(processes: Processes, recipe: Recipe, root: Path, environment: Mapping[str, str], log: Log) -> None:
-    """Make the image's virtual environment, filled by this machine's pip (which knows how to reach an index)."""
-    processes.run(inside(root, ["/usr/bin/python3", "-m", "venv", "--without-pip", str(layout.VENV)]), timeout_s=TOOL_TIMEOUT_S)
+    """Make the image's virtual environment, filled by this machine's pip (it knows how to reach an index)."""
+    make_venv = ["/usr/bin/python3", "-m", "venv", "--without-pip", str(layout.VENV)]
+    processes.run(inside(root, make_venv), timeout_s=TOOL_TIMEOUT_S)
     packages = root / layout.VENV.relative_to("/") / f"lib/python{PYTHON}/site-packages"
     argv = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-compile", "--only-binary=:all:"]
     argv += ["--implementation=cp", f"--python-version={PYTHON}", *(f"--platform={name}" for name in PLATFORMS)]

@@ -1,4 +1,4 @@
-"""What the two images are made of: data only. Everything that decides the bytes of an image is named here or hashed from here.
+"""What the two images are made of: data only. What decides the bytes of an image is named here, or hashed by ``hashing``.
 
 Sizes and deadlines carry their reason. Package lists live in ``elements/*/package-installs.yaml``, where diskimage-builder
 looks for them; Python requirements in ``pyproject.toml`` with the versions of ``requirements.lock``.
@@ -49,7 +49,8 @@ class Recipe:
 
     ``elements`` are diskimage-builder's; ``requirements`` the names in pyproject.toml that go into the image's virtual
     environment; ``debian_modules`` Python modules taken from Debian's own packages instead; ``packages`` ours to ship,
-    ``unit_packages`` those whose units belong there, ``units`` the units to enable; ``root_slack_bytes`` what an ext4 root has free before it grows.
+    ``unit_packages`` those whose units belong there, ``units`` the units to enable; ``root_slack_bytes`` what an ext4 root
+    has free before it grows.
     """
 
     kind: Kind
@@ -81,7 +82,13 @@ NODE: Final = Recipe(
     elements=("debian-minimal", "trivet-node"),
     requirements=("argon2-cffi", "cryptography", "flask", "glustercli", "gunicorn", "lxml", "peewee"),
     # libvirt-python has no wheel, and must fit the libvirt beside it: Debian's own build does, without a compiler.
-    debian_modules=("libvirt.py", "libvirt_qemu.py", "libvirtmod.cpython-*.so", "libvirtmod_qemu.cpython-*.so", "libvirt_python-*-info"),
+    debian_modules=(
+        "libvirt.py",
+        "libvirt_qemu.py",
+        "libvirtmod.cpython-*.so",
+        "libvirtmod_qemu.cpython-*.so",
+        "libvirt_python-*-info",
+    ),
     packages=("appliance", "gluster", "ha_broker", "engine", "image", "installer"),
     unit_packages=("appliance", "gluster", "ha_broker", "installer"),
     units=("trivet-agent.service", "trivet-install-answers.service"),
