@@ -98,9 +98,12 @@ def free_port() -> int:
 
 @contextmanager
 def machine_folder(parent: Path) -> Iterator[Path]:
-    """A folder for one machine's disks and files; gone afterwards."""
+    """A folder for one machine's disks and files; gone afterwards, or with the next machine if this program is killed."""
     parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="machine-", dir=parent) as name:
+    for left in parent.glob("machine-*"):
+        if not Path("/proc", left.name.split("-")[1]).exists():
+            shutil.rmtree(left)
+    with tempfile.TemporaryDirectory(prefix=f"machine-{os.getpid()}-", dir=parent) as name:
         yield Path(name)
 
 
