@@ -1,0 +1,96 @@
+"""Both images under both firmware kinds, booted for real under emulation. Minutes, hence a marker of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from appliance.effects.clock import SystemClock
+from appliance.effects.process import SystemProcesses
+from appliance.errors import Refused
+from image.build import Builder, Quiet
+from image.hashing import file_sha256
+from image.manifest import manifest_path
+from image.qemu import Firmware, machine_folder, running
+from image.recipe import CACHE, MIB, RECIPES, Kind
+from image.verify import BOOT_LIMIT_S, DATA_DISK_BYTES, Verifier
+
+pytestmark = [pytest.mark.images, pytest.mark.slow, pytest.mark.skipif(os.geteuid() != 0, reason="building needs root")]
+
+FOREIGN_LIMIT_S = 120.0
+"""The refusal comes before the engine's programs start: 20 s here."""
+
+
+@pytest.fixture(scope="module")
+def builder() -> Builder:
+    return Builder(SystemProcesses(), SystemClock(), Quiet(), os.environ)
+
+
+@pytest.fixture(scope="module")
+def verifier(builder: Builder) -> Verifier:
+    return Verifier(SystemProcesses(), SystemClock(), Quiet(), builder.tools(), CACHE / "verify")
+
+
+def no_machine_runs() -> bool:
+    table = subprocess.run(["ps", "-e", "-o", "args"], capture_output=True, text=True, check=True).stdout
+    return not any(line.startswith("qemu-system") and "/run/verify/" in line for line in table.splitlines())
+
+
+@pytest.mark.parametrize("firmware", ["bios", "uefi"])
+@pytest.mark.parametrize("kind", list(Kind), ids=[kind.value for kind in Kind])
+def test_the_image_boots_and_its_units_are_up(builder: Builder, verifier: Verifier, kind: Kind, firmware: Firmware) -> None:
+    image = builder.build(kind).image
+    before = image.stat().st_mtime_ns
+    found = verifier.verify(kind, image, firmware)
+    print(
+        f"\n{kind.value} under {firmware}: answers after {found.answer_s} s, booted after {found.report_s} s; {found.time}"
+    )
+    assert found.failed_units == "none"
+    assert image.stat().st_mtime_ns == before
+    file_system, size_kib = found.root.split()[:2]
+    if kind is Kind.NODE:
+        disk_bytes = builder.build(kind).manifest.disk_bytes
+        assert file_system == "ext4" and int(size_kib) * 1024 > disk_bytes, "the root has grown into the larger disk"
+        assert "HTTP 4" in found.answer
+    else:
+        assert file_system == "overlay" and '"epoch": 1' in found.answer
+    assert no_machine_runs()
+
+
+def test_a_data_disk_with_a_foreign_file_system_is_not_touched(builder: Builder, verifier: Verifier) -> None:
+    image = builder.build(Kind.ENGINE).image
+    with machine_folder(CACHE / "verify") as folder:
+        data = folder / "data"
+        with data.open("wb") as file:
+            file.truncate(DATA_DISK_BYTES)
+        subprocess.run(["mke2fs", "-q", "-t", "ext4", "-L", "payroll", data], check=True)
+        before = file_sha256(data)
+        machine, ask = verifier.prepare_engine(image, "bios", folder)
+        with running(SystemProcesses(), builder.tools(), folder, machine, BOOT_LIMIT_S) as guest:
+            said = verifier.until(
+                guest,
+                lambda: "data-disk.foreign" in guest.console() or None,
+                FOREIGN_LIMIT_S,
+                "the refusal was not on the console",
+            )
+            assert said and ask(machine.forwards[0][0]) is None
+            console = guest.console()
+        assert file_sha256(data) == before
+        assert "payroll" in console and "It was not changed" in console
+
+
+@pytest.mark.parametrize("kind", list(Kind), ids=[kind.value for kind in Kind])
+def test_an_altered_image_is_not_booted(builder: Builder, verifier: Verifier, kind: Kind, tmp_path: Path) -> None:
+    built = builder.build(kind)
+    image = tmp_path / RECIPES[kind].file_name
+    subprocess.run(["cp", "--sparse=always", built.image, image], check=True)
+    manifest_path(image).write_bytes(manifest_path(built.image).read_bytes())
+    with image.open("r+b") as file:
+        file.truncate(built.manifest.size_bytes - MIB)
+    with pytest.raises(Refused) as refused:
+        verifier.verify(kind, image, "bios")
+    assert refused.value.code == "image.checksum"
+    assert no_machine_runs()
