@@ -156,7 +156,9 @@ def test_a_second_build_waits_for_the_first_and_says_so(tiny: build.Builder, tmp
     assert tiny.image_path(ENGINE).exists()
 
 
-def test_the_node_is_another_when_the_engine_inside_it_is(tmp_path: Path, heard: Heard, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_node_is_another_when_the_engine_inside_it_is(
+    tmp_path: Path, heard: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = builder(tmp_path, heard)
     hashes = {kind: before.inputs_sha256(recipe) for kind, recipe in (("node", NODE), ("engine", ENGINE))}
     real = build.hashing.code_sha256

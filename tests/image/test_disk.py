@@ -80,7 +80,11 @@ def test_a_small_disk_has_all_its_parts(tmp_path: Path, recipe: Recipe) -> None:
 
     made = make_disk(SystemProcesses(), recipe, tree, boot_files, "inputs", disk)
 
-    assert disk.stat().st_size == made.total_bytes and sorted(path.name for path in tmp_path.iterdir()) == ["boot", "disk", "tree"]
+    assert disk.stat().st_size == made.total_bytes and sorted(path.name for path in tmp_path.iterdir()) == [
+        "boot",
+        "disk",
+        "tree",
+    ]
     listing = subprocess.run(["sfdisk", "--json", disk], capture_output=True, text=True, check=True).stdout
     esp, root = json.loads(listing)["partitiontable"]["partitions"]
     assert esp["type"].lower() == str(boot.ESP_TYPE) and "LegacyBIOSBootable" in esp["attrs"]
@@ -98,8 +102,12 @@ def test_a_small_disk_has_all_its_parts(tmp_path: Path, recipe: Recipe) -> None:
     names = subprocess.run(["mdir", "-a", "-b", "-i", fat, "::/"], capture_output=True, text=True, check=True).stdout
     assert {"::/vmlinuz", "::/initrd", "::/syslinux.cfg", "::/ldlinux.sys"} <= set(names.lower().split())
     if recipe is ENGINE:
-        held = subprocess.run(["unsquashfs", "-cat", file_system, "etc/hostname"], capture_output=True, text=True, check=True)
+        held = subprocess.run(
+            ["unsquashfs", "-cat", file_system, "etc/hostname"], capture_output=True, text=True, check=True
+        )
     else:
-        held = subprocess.run(["debugfs", "-R", "cat /etc/hostname", file_system], capture_output=True, text=True, check=True)
+        held = subprocess.run(
+            ["debugfs", "-R", "cat /etc/hostname", file_system], capture_output=True, text=True, check=True
+        )
         subprocess.run(["e2fsck", "-fn", file_system], capture_output=True, check=True)
     assert held.stdout == "small\n"
