@@ -17,7 +17,7 @@ from appliance.codec import decode
 from appliance.effects.clock import Clock
 from appliance.effects.files import PRIVATE, PUBLIC, write_atomically
 from appliance.effects.process import SystemProcesses
-from appliance.errors import Failed, TrivetError, Unavailable
+from appliance.errors import Conflict, Failed, TrivetError, Unavailable
 from appliance.ports import Processes
 from image.lab import model, observe
 from image.lab.operations import Lab
@@ -67,6 +67,7 @@ class Showroom:
     def run(self, nodes: int, tree: Callable[[], Path], say: Say, log: Callable[[str], None]) -> None:
         """From whatever state to a cluster whose engine answers on this machine's loopback."""
         say(10, "bringing the nodes up")
+        self._check_port()
         self.lab.up(nodes=nodes, tree=tree, port=None, ssh_keys=(), say=lambda percent, text: say(10 + percent * 0.15, text))
         first = model.nodes_of(self.lab.wanted())[0].name
         if not self._there(first, FINISHED_ON_NODE):
@@ -77,6 +78,20 @@ class Showroom:
         self._forward()
         say(92, "waiting for the engine to answer")
         self._wait_health(log)
+
+    @property
+    def is_up(self) -> bool:
+        """Does the lab exist, with whatever power?"""
+        return self.lab.file.exists()
+
+    def _check_port(self) -> None:
+        if self.is_up and not self.lab.wanted().forward_port:
+            raise Conflict(
+                "run.no-port",
+                subject=f"lab {self.name}",
+                reason="it was made with --port 0, so its engine cannot be reached from this machine",
+                remedy=f"`trivet stop --name {self.name}`, or choose another --name.",
+            )
 
     def _install(self, first: str, say: Say, log: Callable[[str], None]) -> None:
         # Tokens are used up as the nodes join: an answers file that an interrupted run left is the only one with them.

@@ -30,8 +30,13 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
     def say(percent: float, text: str) -> None:
         output.progress(percent, clock.monotonic_s() - begun_s, text)
 
-    tree = _built(say, output)
-    showroom.run(model.check_nodes(arguments.nodes), lambda: tree, say, output.log)
+    nodes = model.check_nodes(arguments.nodes)
+    if showroom.is_up:
+        output.log("the nodes are there already and keep their image; `trivet stop` first for nodes from a newer one")
+        tree = showroom.lab.wanted().tree
+    else:
+        tree = _built(say, output)
+    showroom.run(nodes, lambda: tree, say, output.log)
     say(100, "the engine answers")
     data = describe(showroom)
     output.result(data, f"\n{described(data)}\n\n{hints(showroom.name)}")
