@@ -97,7 +97,8 @@ class LibvirtHost:
 
     def _connection(self) -> Any:
         with self._lock:
-            if self._held is None or not self._held.isAlive():
+            if self._held is None or not _answers(self._held):
+                self._held = None
                 self._held = libvirt.open(self._uri)
             return self._held
 
@@ -136,6 +137,14 @@ class LibvirtHost:
     def _alive(self) -> bool:
         held = self._held
         return held is not None and bool(held.isAlive())
+
+
+def _answers(wire: Any) -> bool:
+    """Ask it something small. ``isAlive()`` alone still says yes after libvirtd was restarted, until something is sent."""
+    try:
+        return bool(wire.isAlive()) and wire.getLibVersion() > 0
+    except libvirt.libvirtError:
+        return False
 
 
 def unknown_vm(name: str) -> NotFound:
