@@ -37,7 +37,10 @@ ALMOST_FULL_BYTES: Final = 32 * MIB
 """Less free than this after a failure, and the full disk is taken for its cause, whatever the tool said."""
 
 KEPT_TREES: Final = 3
-"""Trees kept of each kind: the present one, and those that a lab may still run on. They share their files."""
+"""Trees kept of each kind: the present one, and what a change taken back may want again. They share their files."""
+
+KEPT_LAYERS: Final = 2
+"""OS layers kept of each kind (0.3 and 0.7 GiB each): the present one and the one before it."""
 
 COMPRESS_TIMEOUT_S: Final = 900.0
 """10 s here."""
@@ -210,6 +213,7 @@ class Builder:
         for older in sorted(layer.parent.glob("*.making")):
             oslayer.discard_tree(self._processes, older)
         oslayer.build_layer(self._processes, recipe, layer, self._environment, self._log)
+        self._prune(layer, KEPT_LAYERS)
 
     def _make_tree(self, recipe: Recipe, layer: Path, target: Path) -> None:
         making = target.with_name(target.name + ".making")
@@ -219,7 +223,7 @@ class Builder:
         extra = (engine, manifest_path(engine)) if recipe.kind is Kind.NODE else ()
         tree.add_code(self._processes, making, recipe, extra)
         making.rename(target)
-        self._prune_trees(target)
+        self._prune(target, KEPT_TREES)
 
     def _make_image(self, recipe: Recipe) -> None:
         final = self.image_path(recipe)
@@ -254,13 +258,13 @@ class Builder:
             for part in {raw, making}:
                 part.unlink(missing_ok=True)
 
-    def _prune_trees(self, present: Path) -> None:
-        """Remove old trees, except those that something on this machine has mounted."""
+    def _prune(self, present: Path, kept: int) -> None:
+        """Remove old trees (or layers), except those that something on this machine has mounted."""
         kind = present.name.partition("-")[0]
         found = [path for path in present.parent.glob(f"{kind}-*") if path.is_dir() and path != present]
         newest_first = sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
         mounted = all_mounts()
-        for path in newest_first[KEPT_TREES - 1 :]:
+        for path in newest_first[kept - 1 :]:
             if str(path) not in mounted:
                 oslayer.discard_tree(self._processes, path)
 

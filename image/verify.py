@@ -25,10 +25,10 @@ from image.manifest import check_sums
 from image.qemu import GUEST_ADDRESS, GUEST_GATEWAY, Disk, Firmware, Machine, Running, free_port, machine_folder, running
 from image.recipe import LOGS, MIB, Kind
 
-BOOT_LIMIT_S: Final = 240.0
-"""15 to 60 s here under emulation; a machine that builds something beside it may take four times as long."""
+BOOT_LIMIT_S: Final = 480.0
+"""15 to 60 s here under emulation; a machine that builds something beside it may take several times as long."""
 
-REPORT_WAIT_S: Final = 120.0
+REPORT_WAIT_S: Final = 300.0
 """After the answer, until the guest's boot has ended: the engine's first start runs cloud-init then."""
 
 LOOK_EVERY_S: Final = 0.25

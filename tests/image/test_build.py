@@ -174,5 +174,5 @@ def test_old_trees_go_except_those_in_use(tmp_path: Path, heard: Heard, monkeypa
         (trees / name).mkdir(parents=True)
         os.utime(trees / name, (1_000_000 - age, 1_000_000 - age))
     monkeypatch.setattr(build, "all_mounts", lambda: f"overlay / overlay rw,lowerdir={trees / 'node-c'},upperdir=u")
-    builder(tmp_path, heard)._prune_trees(trees / "node-new")
+    builder(tmp_path, heard)._prune(trees / "node-new", build.KEPT_TREES)
     assert sorted(path.name for path in trees.iterdir()) == ["engine-x", "node-a", "node-b", "node-c", "node-new"]

@@ -35,7 +35,9 @@ def test_a_whole_image_passes_and_its_manifest_comes_back(tmp_path: Path) -> Non
 
 def test_sha256sums_agree_with_coreutils(tmp_path: Path) -> None:
     an_image(tmp_path)
-    checked = subprocess.run(["sha256sum", "--check", "SHA256SUMS"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    checked = subprocess.run(
+        ["sha256sum", "--check", "SHA256SUMS"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
     assert checked.stdout.count("OK") == 2
 
 
