@@ -164,6 +164,8 @@ class Event:
 
 
 class EventLog(Protocol):
+    """Where what a broker did is kept for people and tests (``events.jsonl``)."""
+
     def write(self, event: Event) -> None: ...
 
 
@@ -178,6 +180,8 @@ class Requests(Protocol):
 
 
 class StatusFile(Protocol):
+    """Where the status of each turn goes, replaced as a whole."""
+
     def write(self, status: HaStatus) -> None: ...
 
 

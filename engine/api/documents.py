@@ -16,6 +16,8 @@ Besides: ``link`` (list of :class:`Link`) and, for a missing value, ``None`` (le
 
 @dataclass(frozen=True)
 class Link:
+    """A ``link`` element: relation and address (beginning with the base path)."""
+
     rel: str
     href: str
 
@@ -30,12 +32,16 @@ class Item:
 
 @dataclass(frozen=True)
 class Collection:
+    """A list of objects of one struct (``kind``)."""
+
     kind: str
     values: Sequence[Object]
 
 
 @dataclass(frozen=True)
 class Fault:
+    """What v4 answers instead of an object when a request went wrong."""
+
     reason: str
     detail: str
 

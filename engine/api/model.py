@@ -41,6 +41,8 @@ class Struct:
 
 @dataclass(frozen=True)
 class Service:
+    """A service of the tree: its methods (list, get, add …), actions, and sub-services by path segment."""
+
     methods: tuple[str, ...]
     actions: tuple[str, ...]
     locators: Mapping[str, str]
@@ -48,6 +50,8 @@ class Service:
 
 @dataclass(frozen=True)
 class Model:
+    """The whole of API v4 as the published SDK knows it."""
+
     structs: Mapping[str, Struct]
     enums: Mapping[str, tuple[str, ...]]
     services: Mapping[str, Service]

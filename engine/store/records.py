@@ -23,6 +23,8 @@ class StartRecord:
 
 @dataclass(frozen=True)
 class AccountRecord:
+    """An account as the login sees it."""
+
     id: str
     name: str
     domain: str

@@ -6,6 +6,8 @@ from peewee import BigIntegerField, CompositeKey, IntegerField, Model, TextField
 
 
 class Start(Model):
+    """A start of the engine VM that went active: its epoch, the node, and when (wall clock, ms since 1970)."""
+
     epoch = IntegerField(primary_key=True)
     host = TextField()
     version = TextField()
@@ -14,6 +16,8 @@ class Start(Model):
 
 
 class Account(Model):
+    """Somebody who may log in. ``password_hash`` is argon2id in PHC form; ``enabled`` 0 or 1."""
+
     id = TextField(primary_key=True)
     name = TextField()
     domain = TextField()
@@ -22,6 +26,8 @@ class Account(Model):
 
 
 class Token(Model):
+    """A bearer token or web session: only the SHA-256 ``digest`` of it is kept. Times in ms since 1970."""
+
     digest = TextField(primary_key=True)
     account_id = TextField()
     kind = TextField()
@@ -31,6 +37,8 @@ class Token(Model):
 
 
 class Event(Model):
+    """An event with oVirt's code and severity; ``custom_id`` only on those that outside tools posted; ``extra`` is JSON."""
+
     id = IntegerField(primary_key=True)
     wall_ms = BigIntegerField()
     code = IntegerField()
@@ -58,6 +66,8 @@ class Item(Model):
 
 
 class Setting(Model):
+    """A value the engine keeps about itself, by name."""
+
     name = TextField(primary_key=True)
     value = TextField()
 

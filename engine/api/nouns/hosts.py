@@ -7,6 +7,7 @@ from typing import Any
 
 from appliance import layout
 from appliance.model.ha import HostHa
+from appliance.model.node import NodeFacts
 from engine.api.documents import BASE, Link
 from engine.api.nouns import ref
 from engine.core import Engine
@@ -47,15 +48,7 @@ def host_object(engine: Engine, view: View, host: HostView) -> dict[str, Any]:
         },
         "device_passthrough": {"enabled": False},
         "external_status": "ok",
-        "hardware_information": {
-            "manufacturer": facts.manufacturer,
-            "product_name": facts.product,
-            "serial_number": facts.serial,
-            "uuid": facts.node_id,
-            "supported_rng_sources": ["urandom"],
-        }
-        if facts
-        else {},
+        "hardware_information": hardware(facts) if facts else {},
         "hosted_engine": hosted_engine(view, member.name),
         "iscsi": {"initiator": ""},
         "kdump_status": "disabled",
@@ -94,6 +87,17 @@ def host_object(engine: Engine, view: View, host: HostView) -> dict[str, Any]:
         "version": version_of(facts.version) if facts else {"full_version": ""},
         "vgpu_placement": "consolidated",
         "link": (Link("nics", f"{place}/nics"), Link("statistics", f"{place}/statistics")),
+    }
+
+
+def hardware(facts: NodeFacts) -> dict[str, Any]:
+    """What the node's firmware says of the machine."""
+    return {
+        "manufacturer": facts.manufacturer,
+        "product_name": facts.product,
+        "serial_number": facts.serial,
+        "uuid": facts.node_id,
+        "supported_rng_sources": ["urandom"],
     }
 
 
