@@ -17,7 +17,7 @@ from appliance.codec import decode
 from appliance.effects.clock import Clock
 from appliance.effects.files import PRIVATE, PUBLIC, write_atomically
 from appliance.effects.process import SystemProcesses
-from appliance.errors import Conflict, Failed, TrivetError, Unavailable
+from appliance.errors import EXIT_REFUSED, Conflict, Failed, Refused, TrivetError, Unavailable
 from appliance.ports import Processes
 from image.lab import model, observe
 from image.lab.operations import Lab
@@ -107,7 +107,7 @@ class Showroom:
         try:
             self._processes.stream(argv, timeout_s=INSTALL_TIMEOUT_S, line=spoken.line)
         except Failed as failed:
-            raise spoken.error() or failed from failed
+            raise spoken.error(failed.facts.get("status")) or failed from failed
         self._on(first, ["rm", "-f", ANSWERS_ON_NODE])
 
     def _answers(self) -> Answers:
@@ -246,14 +246,15 @@ class Spoken:
         else:
             self._rest.append(text)
 
-    def error(self) -> TrivetError | None:
-        """The error that it ended with, if it said one."""
+    def error(self, status: object) -> TrivetError | None:
+        """The error that it ended with, if it said one; a refusal stays one (exit ``status`` 2)."""
         start = next((index for index, text in enumerate(self._rest) if text == "{"), len(self._rest))
         found = _object("\n".join(self._rest[start:])).get("error")
         if not isinstance(found, dict):
             return None
         facts = found.get("facts")
-        return Failed(
+        family = Refused if status == EXIT_REFUSED else Failed
+        return family(
             str(found.get("code")),
             subject=str(found.get("object")),
             reason=str(found.get("reason")),
