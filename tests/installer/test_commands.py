@@ -12,7 +12,8 @@ from appliance.command import Output, main
 from appliance.errors import EXIT_REFUSED
 from appliance.journal import Progress
 from installer import answers, cli, showroom_cli
-from installer.fake import FakeAgents, FakeInstallingNode, FakeServers
+from installer.fake import FakeAgents, FakeInstallingNode
+from installer.fake_servers import FakeServers
 from installer.install import Installed, Prepared, prepare
 from installer.showroom import Spoken
 from tests.installer.test_crash import ANSWERS, rack

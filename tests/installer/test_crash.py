@@ -13,7 +13,8 @@ import pytest
 from appliance.effects.clock import FakeClock
 from appliance.journal import Journal, Progress
 from installer import answers
-from installer.fake import FakeAgents, FakeInstallingNode, FakeServers
+from installer.fake import FakeAgents, FakeInstallingNode
+from installer.fake_servers import FakeServers
 from installer.install import execute, prepare
 from tests.installer.test_answers import GOOD
 

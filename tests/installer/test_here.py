@@ -14,7 +14,8 @@ from appliance.effects.clock import FakeClock, SystemClock
 from appliance.errors import Conflict, Unavailable
 from appliance.model.cluster import Cluster
 from installer import answers
-from installer.fake import FakeAgents, FakeInstallingNode, FakeServers
+from installer.fake import FakeAgents, FakeInstallingNode
+from installer.fake_servers import FakeServers
 from installer.here import ThisNode, health
 from installer.install import alone
 from installer.plan import cluster_of, mac_of, steps_of

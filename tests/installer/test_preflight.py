@@ -14,7 +14,8 @@ from appliance.errors import Refused, Unavailable
 from appliance.model.node import FolderFacts, NodeFacts
 from appliance.wire.definition import Reached
 from installer import answers
-from installer.fake import GIB, FakeAgents, FakeInstallingNode, FakeServers
+from installer.fake import FakeAgents, FakeInstallingNode
+from installer.fake_servers import GIB, FakeServers
 from installer.install import prepare
 from installer.preflight import Problem, judge
 from installer.probe import NodeView, View, look
