@@ -118,6 +118,10 @@ def test_a_killed_or_hanging_agent_is_back(pair: tuple[str, str]) -> None:
     on("node2", "kill", "-KILL", before)
     wait("another agent", 60, lambda: on("node2", *show).stdout.strip() not in (before, "0"))
     wait("it answers", 60, members_answer)
+    hung = on("node2", "pgrep", "-P", on("node2", *show).stdout.strip()).stdout.strip()
+    on("node2", "kill", "-STOP", hung)
+    assert not members_answer()
+    wait("another worker", 90, members_answer)
 
 
 def test_a_second_qemu_does_not_get_the_disk(pair: tuple[str, str]) -> None:
@@ -178,9 +182,12 @@ csr = pki.create_csr(key, "node1", ("node1",))
 (folder / "clientcert.pem").write_text(
     pki.sign_csr(ca, csr, "node", name="node1", sans=("node1",), now_wall_s=time.time()))
 (folder / "cacert.pem").write_text(Path("/etc/pki/CA/cacert.pem").read_text())
+ours = Path("/root/ours"); ours.mkdir(exist_ok=True)
+for name in ("CA/cacert.pem", "libvirt/clientcert.pem", "libvirt/private/clientkey.pem"):
+    (ours / Path(name).name).write_text((Path("/etc/pki") / name).read_text())
 """
     on("node1", *PYTHON, script)
     uri = "qemu+tls://node2/system"
-    good = on("node1", "virsh", "-c", uri, "version")
+    good = on("node1", "virsh", "-c", f"{uri}?pkipath=/root/ours", "version")
     assert "QEMU" in good.stdout
     assert on("node1", "virsh", "-c", f"{uri}?pkipath=/root/foreign", "version", ok=False).status != 0
