@@ -39,10 +39,10 @@ def _say(output: Output) -> Say:
     return lambda percent, text: output.progress(percent, clock.monotonic_s() - begun_s, text)
 
 
-def _built_tree() -> Path:
+def _built_tree(output: Output) -> Path:
     from image.build import node_tree  # only `up` needs the builder
 
-    return node_tree()
+    return node_tree(output)
 
 
 def _show(lab: Lab, output: Output) -> None:
@@ -76,7 +76,7 @@ def up(arguments: argparse.Namespace, output: Output) -> None:
     keys = tuple(Path(file).read_text().strip() for file in arguments.ssh_key)
     lab.up(
         nodes=None if arguments.nodes is None else model.check_nodes(arguments.nodes),
-        tree=(lambda: tree) if tree else _built_tree,
+        tree=lambda: tree or _built_tree(output),
         port=arguments.port,
         ssh_keys=keys,
         say=_say(output),

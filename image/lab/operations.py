@@ -12,7 +12,7 @@ from typing import Final
 from appliance.codec import decode, encode
 from appliance.effects.clock import Clock
 from appliance.effects.process import Completed
-from appliance.errors import Conflict, Failed, NotFound, Unavailable
+from appliance.errors import Conflict, Failed, Unavailable
 from appliance.ports import Processes
 from image.lab import ground, model, observe, plan, preflight
 from image.lab.model import Direction, LabFile, LabNode
@@ -108,7 +108,8 @@ class Lab:
     ) -> LabFile:
         """Make the lab, or bring one that is partly there to: every node on, every link healed.
 
-        ``tree`` finds the node image's tree; an existing lab keeps the one it was made from. Refusals change nothing.
+        ``tree`` finds or builds the node image's tree, after all other checks; an existing lab keeps the one it was made
+        from. Refusals change nothing.
         """
         known = self._known()
         nodes = nodes or (known.nodes if known else model.DEFAULT_NODES)
@@ -119,11 +120,12 @@ class Lab:
                 reason=f"it is up with {known.nodes} nodes, not {nodes}",
                 remedy=f"`trivet lab down --name {self.name}` first, or ask for {known.nodes}.",
             )
-        chosen, trouble = self._tree(known, tree)
         port = port if port is not None else known.forward_port if known else model.default_port()
-        problems = self.preflight(nodes, chosen, trouble, port)
-        if problems or chosen is None:
+        problems = self.preflight(nodes, port)
+        if problems:
             raise preflight.refuse(problems)
+        chosen = known.tree if known else tree()
+        preflight.check_tree(chosen)
         with self.locked():
             lab = self._settle(nodes, chosen, port)
             self._switch(lab)
@@ -133,11 +135,9 @@ class Lab:
         self._wait_booted(model.nodes_of(lab), lambda percent, text: say(30 + 0.7 * percent, text))
         return lab
 
-    def preflight(self, nodes: int, tree: Path | None, trouble: str | None, port: int) -> tuple[preflight.Problem, ...]:
+    def preflight(self, nodes: int, port: int) -> tuple[preflight.Problem, ...]:
         """What keeps the lab from running here."""
-        facts = preflight.gather(
-            self._processes, tree=tree, tree_problem=trouble, port=port, port_is_ours=bool(self.forward_pids())
-        )
+        facts = preflight.gather(self._processes, port=port, port_is_ours=bool(self.forward_pids()))
         already_on = bool(observe.namespaces(self.name))
         # What a lab that is already up uses must not be asked for a second time.
         return tuple(
@@ -151,15 +151,6 @@ class Lab:
             return self.wanted()
         except Conflict:
             return None
-
-    @staticmethod
-    def _tree(known: LabFile | None, find: Callable[[], Path]) -> tuple[Path | None, str | None]:
-        if known:
-            return known.tree, None
-        try:
-            return find(), None
-        except (NotFound, Conflict, Failed) as missing:
-            return None, f"{missing.subject}: {missing.reason}"
 
     def _settle(self, nodes: int, tree: Path, port: int) -> LabFile:
         """Write down what is wanted before anything is made."""

@@ -81,7 +81,6 @@ class Facts:
     file_system: str
     free_bytes: int
     available_memory_bytes: int
-    tree_problem: str | None
     port: int
     port_user: str | None
 
@@ -126,8 +125,6 @@ def judge(facts: Facts, nodes: int) -> tuple[Problem, ...]:
     if facts.available_memory_bytes < memory:
         found = f"{_gib(facts.available_memory_bytes)} of memory available, {_gib(memory)} needed ({nodes} nodes, engine VM)"
         problems.append(Problem("lab.memory-too-small", found, "End other programs, or use fewer nodes (--nodes)."))
-    if facts.tree_problem:
-        problems.append(Problem("lab.tree-missing", facts.tree_problem, "`trivet image build node` builds it."))
     if facts.port_user is not None:
         problems.append(port_problem(facts.port, facts.port_user))
     return tuple(problems)
@@ -154,7 +151,7 @@ def refuse(problems: tuple[Problem, ...]) -> Refused:
     )
 
 
-def gather(processes: Processes, *, tree: Path | None, tree_problem: str | None, port: int, port_is_ours: bool) -> Facts:
+def gather(processes: Processes, *, port: int, port_is_ours: bool) -> Facts:
     """Look at this machine. ``port_is_ours``: the lab's own forward listens there already."""
     from image.lab.observe import cgroup_mount  # the only reader that refuses by itself
 
@@ -169,8 +166,6 @@ def gather(processes: Processes, *, tree: Path | None, tree_problem: str | None,
     mounts = read_mounts()
     kinds = {mount.kind for mount in mounts}
     holder = next(folder for folder in (STATE_ROOT, *STATE_ROOT.parents) if folder.exists())
-    if tree is not None and not (tree / "usr/lib/systemd/systemd").exists():
-        tree_problem = f"{tree} is not the extracted tree of a node image (it has no systemd)"
     return Facts(
         missing_tools=missing,
         failed_probes=tuple(failed),
@@ -181,10 +176,18 @@ def gather(processes: Processes, *, tree: Path | None, tree_problem: str | None,
         file_system=filesystem_of(mounts, holder),
         free_bytes=shutil.disk_usage(holder).free,
         available_memory_bytes=available_memory(Path("/proc/meminfo").read_text()),
-        tree_problem=tree_problem,
         port=port,
         port_user=None if port_is_ours or not port else port_user(processes, port),
     )
+
+
+def check_tree(tree: Path) -> None:
+    """Raise ``Refused`` (``lab.tree-missing``) unless ``tree`` is a root tree with systemd as its init."""
+    if not (tree / "usr/lib/systemd/systemd").exists():
+        what = f"{tree} is not the extracted tree of a node image (it has no systemd)"
+        raise refuse(
+            (Problem("lab.tree-missing", what, "`trivet image build node` builds it; `trivet lab down` forgets it."),)
+        )
 
 
 def _has_cgroup_kill(root: Path) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from appliance.effects.process import SystemProcesses
+from appliance.errors import Refused
 from image.lab import preflight
 from image.lab.preflight import Facts, judge, refuse
 
@@ -21,7 +22,6 @@ GOOD = Facts(
     file_system="ext4",
     free_bytes=100 * 2**30,
     available_memory_bytes=15 * 2**30,
-    tree_problem=None,
     port=8443,
     port_user=None,
 )
@@ -42,7 +42,6 @@ def test_a_machine_that_has_everything_has_no_problem() -> None:
         (replace(GOOD, file_system="overlay"), "lab.brick-filesystem", "overlay"),
         (replace(GOOD, free_bytes=2**30), "lab.disk-too-small", "1.0 GiB free"),
         (replace(GOOD, available_memory_bytes=2**30), "lab.memory-too-small", "1.0 GiB"),
-        (replace(GOOD, tree_problem="no node image is built"), "lab.tree-missing", "no node image"),
         (replace(GOOD, port_user="nginx (process 7)"), "lab.port-taken", "nginx (process 7)"),
     ],
 )
@@ -97,7 +96,17 @@ def test_available_memory_is_read_in_bytes() -> None:
 
 
 def test_a_folder_without_systemd_is_not_a_node_tree(tmp_path: Path) -> None:
-    facts = preflight.gather(SystemProcesses(), tree=tmp_path, tree_problem=None, port=0, port_is_ours=False)
-    assert facts.tree_problem is not None
-    assert str(tmp_path) in facts.tree_problem
+    with pytest.raises(Refused) as refused:
+        preflight.check_tree(tmp_path)
+    assert refused.value.code == "lab.tree-missing"
+    assert str(tmp_path) in refused.value.reason
+    (tmp_path / "usr/lib/systemd").mkdir(parents=True)
+    (tmp_path / "usr/lib/systemd/systemd").touch()
+    preflight.check_tree(tmp_path)
+
+
+def test_this_machine_is_looked_at_and_its_port_left_alone_when_none_is_wanted() -> None:
+    facts = preflight.gather(SystemProcesses(), port=0, port_is_ours=False)
     assert facts.port_user is None
+    assert facts.free_bytes > 0
+    assert facts.available_memory_bytes > 0

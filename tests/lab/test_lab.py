@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab.cluster import ROOT, Answer, trivet
+from tests.lab.conftest import TREE
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 
@@ -54,7 +55,7 @@ def leftovers(lab: str) -> list[str]:
 
 
 @pytest.fixture
-def killed_lab() -> Iterator[str]:
+def killed_lab(_alone: None) -> Iterator[str]:
     yield KILLED
     trivet("lab", "down", "--name", KILLED)
 
@@ -220,7 +221,7 @@ def test_a_taken_port_is_refused_by_name_before_anything_is_made(killed_lab: str
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         port = str(listener.getsockname()[1])
-        refused = trivet("lab", "up", "--name", killed_lab, "--port", port, "--json", ok=False)
+        refused = trivet("lab", "up", "--name", killed_lab, "--port", port, *TREE, "--json", ok=False)
     assert (refused.status, refused.json()["error"]["code"]) == (2, "lab.port-taken")
     assert str(os.getpid()) in refused.json()["error"]["reason"]
     assert leftovers(killed_lab) == []
@@ -228,7 +229,7 @@ def test_a_taken_port_is_refused_by_name_before_anything_is_made(killed_lab: str
 
 def test_an_up_killed_at_any_moment_leaves_what_down_removes(killed_lab: str) -> None:
     for after_s in (0.15, 0.25, 0.35, 0.5, 1.0, 3.0):
-        command = [str(ROOT / "trivet"), "lab", "up", "--name", killed_lab, "--nodes", "2", "--port", "0"]
+        command = [str(ROOT / "trivet"), "lab", "up", "--name", killed_lab, "--nodes", "2", "--port", "0", *TREE]
         with subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as running:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 running.wait(after_s)
@@ -239,7 +240,7 @@ def test_an_up_killed_at_any_moment_leaves_what_down_removes(killed_lab: str) ->
 
 
 def test_a_killed_up_is_finished_by_the_next_and_two_labs_do_not_meet(bare_lab: str, killed_lab: str) -> None:
-    command = [str(ROOT / "trivet"), "lab", "up", "--name", killed_lab, "--nodes", "1", "--port", "0"]
+    command = [str(ROOT / "trivet"), "lab", "up", "--name", killed_lab, "--nodes", "1", "--port", "0", *TREE]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as running:
         with contextlib.suppress(subprocess.TimeoutExpired):
             running.wait(0.3)
@@ -256,7 +257,7 @@ def test_the_forward_reaches_the_engines_address_and_ends_with_the_lab(killed_la
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    trivet("lab", "up", "--name", killed_lab, "--nodes", "1", "--port", str(port))
+    trivet("lab", "up", "--name", killed_lab, "--nodes", "1", "--port", str(port), *TREE)
     status = trivet("lab", "status", "--name", killed_lab, "--json").json()
     on(killed_lab, "node1", "ip", "address", "add", f"{status['engine_address']}/24", "dev", "eth0")
     script = f"""
