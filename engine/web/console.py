@@ -9,6 +9,7 @@ from typing import Any
 
 from flask import Blueprint, Response, make_response, redirect, render_template, request, send_from_directory
 
+from appliance.effects.own_memory import resident_bytes
 from appliance.errors import Denied, TrivetError
 from appliance.version import VERSION
 from engine.accounts import SESSION_LIFETIME_S
@@ -118,7 +119,7 @@ def overview_json() -> Response:
     by_token = given is not None and given.type == "bearer" and engine().accounts.holder(given.token or "", "api")
     if not by_token and session() is None:
         return reply(401, {"error": {"code": "api.unauthorized", "reason": "no valid session", "remedy": "Log in again."}})
-    return reply(200, overview(engine()))
+    return reply(200, {**overview(engine()), "programs_resident_bytes": resident_bytes()})
 
 
 @blueprint.get("/static/<path:name>")

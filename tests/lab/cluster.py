@@ -168,6 +168,27 @@ class Cluster:
         with urllib.request.urlopen(request, timeout=20, context=self.tls) as answer:
             return str(answer.read().decode())
 
+    def overview(self) -> Any:
+        """What the console shows, with a bearer token from the SSO endpoint."""
+        form = {
+            "grant_type": "password",
+            "scope": "ovirt-app-api",
+            "username": "admin@internal",
+            "password": self.password,
+        }
+        request = urllib.request.Request(
+            self.url.rstrip("/") + "/ovirt-engine/sso/oauth/token",
+            data=urllib.parse.urlencode(form).encode(),
+            headers={"Accept": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=20, context=self.tls) as answer:
+            token = json.loads(answer.read())["access_token"]
+        request = urllib.request.Request(
+            self.url.rstrip("/") + "/api/v1/overview", headers={"Authorization": f"Bearer {token}"}
+        )
+        with urllib.request.urlopen(request, timeout=20, context=self.tls) as answer:
+            return json.loads(answer.read())
+
     def write_row(self, text: str) -> None:
         """Put a durable row into the engine's database: an event of an outside tool."""
         custom_id = zlib.crc32(text.encode()) % 10**9
