@@ -36,7 +36,7 @@ Say = Callable[[float, str], None]
 
 @dataclass(frozen=True)
 class NodeStatus:
-    """A node as it is now. ``state`` is systemd's word for it ("running", "degraded", "starting" …) or "off"."""
+    """A node as it is now. ``pid`` is its init as this machine sees it, ``None`` when off; ``link`` is "up" or "cut"."""
 
     name: str
     power: model.Power
