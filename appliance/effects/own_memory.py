@@ -1,4 +1,4 @@
-"""How much memory the processes of the own user hold: what the engine says of itself, so that a promise about it can be checked."""
+"""How much memory the processes of the own user hold: what the engine says of itself, so that its budget can be checked."""
 
 from __future__ import annotations
 

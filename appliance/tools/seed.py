@@ -41,7 +41,7 @@ def user_data(keys: Sequence[str]) -> str:
 
 
 def iso_command(folder: Path, iso: Path) -> list[str]:
-    """Make an ISO file system of ``folder`` with long names (Joliet and Rock Ridge, keeping the modes) and NoCloud's label."""
+    """Make an ISO file system of ``folder`` with long names (Joliet, and Rock Ridge for the modes) and NoCloud's label."""
     argv = ["genisoimage", "-quiet", "-volid", layout.SEED_LABEL, "-joliet", "-rock"]
     return [*argv, "-output", str(iso), str(folder)]
 

@@ -27,7 +27,7 @@ def render_seed(
     """Write the seed of this start to ``path`` and sync it.
 
     An existing file is written over in place, at its size: a paused QEMU may hold it open. It holds keys, hence mode
-    0600 and, as root, QEMU's owner. ``scratch`` must be on a memory file system: the secrets lie there while the ISO is made.
+    0600 and, as root, QEMU's owner. ``scratch`` must be on a memory file system: secrets lie there while the ISO is made.
     Raises ``Refused`` (``seed.too-large``) and the errors of :class:`Processes`; ``path`` is untouched then.
     """
     scratch.mkdir(parents=True, exist_ok=True, mode=0o755)
