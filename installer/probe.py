@@ -65,13 +65,13 @@ def look(answers: Answers, draft: Cluster | None, agents: Agents, here: Installi
     def first(node: NodeAnswers) -> NodeView:
         return _meet(node, addresses[node.name], draft, agents, clock)
 
-    met = _all(first, answers.nodes)
+    met = at_once(first, answers.nodes)
 
     def second(index: int) -> NodeView:
         return _inspect(answers, answers.nodes[index], met[index], addresses, agents)
 
     return View(
-        nodes=tuple(_all(second, range(len(met)))),
+        nodes=tuple(at_once(second, range(len(met)))),
         here=next((name for name, address in addresses.items() if address and here.has_address(address)), ""),
         cluster_id=draft.id if draft else "",
         fqdn_resolves_to=here.resolve(answers.engine.fqdn),
@@ -79,7 +79,8 @@ def look(answers: Answers, draft: Cluster | None, agents: Agents, here: Installi
     )
 
 
-def _all(ask: Callable[[S], T], items: Sequence[S]) -> list[T]:
+def at_once(ask: Callable[[S], T], items: Sequence[S]) -> list[T]:
+    """``ask`` of every item, side by side; the first error that any raised is raised."""
     with ThreadPoolExecutor(max_workers=max(1, len(items))) as pool:
         return list(pool.map(ask, items))
 

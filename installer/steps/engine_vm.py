@@ -12,11 +12,10 @@ from appliance.errors import TrivetError, Unavailable
 from appliance.journal import Log
 from appliance.model.cluster import Cluster, Member
 from appliance.model.ha import HaStatus
+from appliance.tools.seed import SEED_BYTES
 from installer.ports import World
 from installer.steps.step import InstallStep, wait_until
 
-SEED_BYTES = 4 * 1024 * 1024
-"""The seed's file never changes its size, because QEMU reads the size once. What is on it fits a hundred times."""
 TRAVERSED = 0o711  # because QEMU (no root) opens its disks in the folder by name, and must list nothing
 PRIVATE_FOLDER = 0o700
 PRIVATE_FILE = 0o600

@@ -10,32 +10,34 @@ from appliance.journal import Log
 from appliance.model.cluster import Cluster, Member
 from installer.answers import Answers
 from installer.ports import World
+from installer.probe import at_once
 from installer.steps.step import InstallStep, patiently, wait_until
 
 BLIP_S = 60.0  # because a bridge takes over an address in about two seconds; a switch with spanning tree needs 30
 
 
 def names_steps(cluster: Cluster) -> Iterator[InstallStep]:
-    """Every member knows every member's and the engine's name."""
-    for member in cluster.members:
-        yield _names(member)
+    """Every member knows every member's and the engine's name. All at once: a name whose owner is silent takes seconds."""
+    wanted = [(one.name, one.address, layout.AGENT_PORT) for one in cluster.members]
+    wanted.append((cluster.engine.fqdn, cluster.engine.address, layout.ENGINE_PORT))
 
-
-def _names(member: Member) -> InstallStep:
-    def probe(world: World) -> bool:
+    def knows(world: World, member: Member) -> bool:
         api = world.agents.node(member)
-        cluster = world.cluster
-        wanted = [(one.name, one.address, layout.AGENT_PORT) for one in cluster.members]
-        wanted.append((cluster.engine.fqdn, cluster.engine.address, layout.ENGINE_PORT))
         return all(api.reach(name=name, port=port).resolved == address for name, address, port in wanted)
 
-    def action(world: World, log: Log) -> None:
-        cluster = world.cluster
+    def tell(world: World, member: Member) -> None:
         world.agents.node(member).set_names(
             members=cluster.members, engine_fqdn=cluster.engine.fqdn, engine_address=cluster.engine.address
         )
 
-    return InstallStep(f"names.{member.name}", f"Write the cluster's names on {member.name}", 0.5, probe, action)
+    def probe(world: World) -> bool:
+        return all(at_once(lambda member: knows(world, member), cluster.members))
+
+    def action(world: World, log: Log) -> None:
+        for member in cluster.members:
+            tell(world, member)
+
+    yield InstallStep("names", "Write the cluster's names on all nodes", 1.0, probe, action)
 
 
 def bridge_steps(answers: Answers, cluster: Cluster) -> Iterator[InstallStep]:
