@@ -202,7 +202,7 @@ def _command(
 
 
 COMMANDS: tuple[Command, ...] = (
-    _command("node facts", "what this node is: hardware, versions, peers", "trivet node facts --json", facts),
+    _command("node facts", "what this node is: hardware, versions, peers", "trivet node facts", facts),
     _command("node token", "the one-time token with which this bare node is joined", "trivet node token", token),
     _command("node status", "membership, the other agents, mounts, the engine's place", "trivet node status", status, PORT),
     _command(

@@ -42,11 +42,9 @@ def write_atomically(path: Path, content: str | bytes, mode: int, owner: int | N
 
 def write_if_different(path: Path, content: str, mode: int) -> bool:
     """As :func:`write_atomically`, unless it is so already. Answers whether something was written."""
-    try:
+    with contextlib.suppress(FileNotFoundError, UnicodeDecodeError):  # absent, or not a text of ours: it is written
         if path.read_text() == content and path.stat().st_mode & 0o7777 == mode:
             return False
-    except (FileNotFoundError, UnicodeDecodeError):
-        pass  # absent, or not a text of ours: it is written
     make_folders(path.parent, 0o755)
     write_atomically(path, content, mode)
     return True

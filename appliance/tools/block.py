@@ -4,10 +4,12 @@ from __future__ import annotations
 
 
 def begin(title: str) -> str:
+    """The line that opens the block ``title``."""
     return f"# BEGIN trivet {title} (replaced by trivet-agent)"
 
 
 def end(title: str) -> str:
+    """The line that closes the block ``title``."""
     return f"# END trivet {title}"
 
 

@@ -9,20 +9,17 @@ from pathlib import Path
 import pytest
 
 from appliance import layout
-from appliance.codec import encode
 from appliance.effects.clock import FakeClock
 from appliance.effects.process import Completed
 from appliance.effects.root import Root
-from appliance.errors import Conflict, Failed, NotFound, Refused, TrivetError, Unavailable
-from appliance.fakes.libvirt import DiskLocks, FakeLibvirt
+from appliance.errors import Conflict, Failed, Refused, TrivetError
+from appliance.fakes.libvirt import FakeLibvirt
 from appliance.fakes.process import Answer, ScriptedProcesses
 from appliance.model.cluster import Member, Membership
-from appliance.model.ha import EngineHa, HaStatus
 from appliance.verbs.brick_disk import BrickDisk
 from appliance.verbs.bridge import SETTLE_TIMEOUT_S, Bridge
 from appliance.verbs.facts import Facts, hardware_virtualization
 from appliance.verbs.folders import file_system_of, folder_facts
-from appliance.verbs.ha_status import read_status, write_status
 from appliance.verbs.libvirt_settings import LibvirtSettings
 from appliance.verbs.membership import MembershipFiles
 from appliance.verbs.mounts import Mounts
@@ -337,83 +334,6 @@ def test_mount_refusals(root: Root) -> None:
     mounts.unmount("engine")
 
 
-# VMs
-
-
-def verbs(node: str = "node1", locks: DiskLocks | None = None) -> tuple[VmVerbs, FakeLibvirt]:
-    fake = FakeLibvirt(node, locks or DiskLocks())
-    return VmVerbs(fake, accelerated=lambda: False), fake
-
-
-def test_starting_twice_finds_it_running() -> None:
-    vms, fake = verbs()
-    first = vms.start(ENGINE, paused=True)
-    assert (first.power, first.memory_mib, first.cpus) == ("paused", 1024, 2)
-    assert vms.start(ENGINE, paused=False) == first
-    vms.resume("HostedEngine")
-    vms.resume("HostedEngine")
-    assert vms.vms()[0].power == "running"
-    assert 'type="qemu"' in fake.xml["HostedEngine"]
-
-
-def test_the_disk_lock_is_one_for_all_nodes() -> None:
-    locks = DiskLocks()
-    (here, one), (there, _) = verbs("node1", locks), verbs("node2", locks)
-    here.start(ENGINE, paused=True)
-    assert code(lambda: there.start(ENGINE, paused=True)) == "vm.disk-locked"
-    assert there.vms() == ()
-    one.vanish("HostedEngine")
-    assert there.start(ENGINE, paused=True).power == "paused"
-
-
-def test_another_vm_of_that_name_is_a_conflict() -> None:
-    from dataclasses import replace
-
-    vms, _ = verbs()
-    vms.start(ENGINE, paused=False)
-    other = replace(ENGINE, id="99999999-2222-3333-4444-555555555555")
-    assert code(lambda: vms.start(other, paused=False)) == "vm.exists"
-
-
-def test_a_vm_that_stopped_on_an_io_error_is_never_resumed() -> None:
-    vms, fake = verbs()
-    vms.start(ENGINE, paused=False)
-    fake.set_power("HostedEngine", "paused-io-error")
-    assert code(lambda: vms.resume("HostedEngine")) == "vm.io-error"
-    assert vms.vms()[0].power == "paused-io-error"
-    assert code(lambda: vms.migrate("HostedEngine", "node2")) == "vm.not-running"
-
-
-def test_what_is_not_there() -> None:
-    vms, _ = verbs()
-    vms.shutdown("nobody")
-    vms.destroy("nobody")
-    assert code(lambda: vms.resume("nobody")) == "vm.unknown"
-    assert code(lambda: vms.migrate("nobody", "node2")) == "vm.unknown"
-
-
-def test_a_vm_that_ends_between_look_and_call_is_as_asked() -> None:
-    vms, fake = verbs()
-    vms.start(ENGINE, paused=False)
-    fake.fail["destroy"] = NotFound("vm.unknown", subject="VM", reason="gone", remedy="none")
-    vms.destroy("HostedEngine")
-    fake.fail["destroy"] = Unavailable("libvirt.deadline", subject="libvirt", reason="hangs", remedy="look")
-    assert code(lambda: vms.destroy("HostedEngine")) == "libvirt.deadline"
-
-
-def test_migration_moves_vm_and_lock() -> None:
-    locks = DiskLocks()
-    (here, one), (there, two) = verbs("node1", locks), verbs("node2", locks)
-    one.peers["node2"] = two
-    here.start(ENGINE, paused=False)
-    here.migrate("HostedEngine", "node2")
-    assert here.vms() == () and there.vms()[0].power == "running"
-    assert set(locks.holders.values()) == {"node2/HostedEngine"}
-
-
-# libvirt's settings, membership, HA status
-
-
 def test_libvirt_settings_are_written_once(tmp_path: Path) -> None:
     root = node_root(tmp_path / "root")
     fake = FakeLibvirt()
@@ -457,25 +377,6 @@ def test_membership_files(root: Root) -> None:
     assert files.require()[0].name == "renamed"
     root.at(layout.CLUSTER_FILE).write_text("{")
     assert code(files.cluster) == "node.state-damaged"
-
-
-STATUS = HaStatus(EngineHa("up", "node1", 7, ""), "none", (), (), 0.0)
-
-
-def test_ha_status_ages(tmp_path: Path) -> None:
-    clock, path = FakeClock(), tmp_path / "trivet" / "ha-status.json"
-    with pytest.raises(Unavailable):
-        read_status(path, clock)
-    write_status(path, STATUS, clock)
-    clock.sleep(4)
-    clock.jump_wall(3600)
-    found = read_status(path, clock)
-    assert found.broker_age_s == 4.0 and found.engine.epoch == 7
-    for text in ("", "[]", "{}", json.dumps(encode(STATUS)), json.dumps({**encode(STATUS), "written_monotonic_s": "x"})):
-        path.write_text(text)
-        with pytest.raises(Failed) as caught:
-            read_status(path, clock)
-        assert caught.value.code == "ha.status-damaged"
 
 
 def test_conflicts_and_refusals_promise_exit_code_2() -> None:
