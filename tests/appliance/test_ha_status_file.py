@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from appliance.codec import encode
 from appliance.effects.clock import FakeClock
-from appliance.errors import Unavailable
+from appliance.errors import Failed, Unavailable
 from appliance.model.ha import EngineHa, HaStatus
 from appliance.verbs.ha_status import read_status, write_status
 
