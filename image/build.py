@@ -7,11 +7,9 @@ seconds), the image file. One build at a time on a machine; a second one waits a
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
-import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -21,26 +19,11 @@ from appliance.effects.process import SystemProcesses
 from appliance.errors import Failed, Refused, TrivetError
 from appliance.ports import Processes
 from appliance.version import VERSION
-from image import disk, hashing, oslayer, tree
+from image import disk, hashing, oslayer, tree, workshop
 from image.manifest import Manifest, check_sums, manifest_path, read_manifest, write_manifest
 from image.recipe import CACHE, DEBIAN_RELEASE, ENGINE, IMAGES, LOGS, MIB, NODE, RECIPES, Kind, Recipe
 
 __all__ = ["Builder", "Built", "check_sums", "node_tree"]
-
-SPACE_CACHE_BYTES: Final = 4096 * MIB
-"""An OS layer with its tar and scratch folder takes 2 GiB at most; twice that, because two images share the disk."""
-
-SPACE_IMAGES_BYTES: Final = 3072 * MIB
-"""The node's disk (1.5 GiB, while it is made) and its compressed file, with room for one more."""
-
-ALMOST_FULL_BYTES: Final = 32 * MIB
-"""Less free than this after a failure, and the full disk is taken for its cause, whatever the tool said."""
-
-KEPT_TREES: Final = 3
-"""Trees kept of each kind: the present one, and what a change taken back may want again. They share their files."""
-
-KEPT_LAYERS: Final = 2
-"""OS layers kept of each kind (0.3 and 0.7 GiB each): the present one and the one before it."""
 
 COMPRESS_TIMEOUT_S: Final = 900.0
 """10 s here."""
@@ -108,6 +91,9 @@ class Builder:
         self._hashes: dict[str, str] = {}
         """Taken once a builder: an editor that saves a file during a build must not mix two hashes in one image."""
 
+    def _alone(self) -> AbstractContextManager[None]:
+        return workshop.alone(self._cache, self._report.log)
+
     # What identifies each stage ------------------------------------------------------------------------------------
 
     def os_layer(self, recipe: Recipe) -> Path:
@@ -161,7 +147,7 @@ class Builder:
         (``image.mirror-missing``, ``image.disk-full``). Nothing half-made is ever under a final name.
         """
         recipe = RECIPES[kind]
-        with self._lock():
+        with self._alone():
             manifest = self.current(recipe)
             if manifest is not None:
                 return Built(self.image_path(recipe), manifest, reused=True)
@@ -173,7 +159,7 @@ class Builder:
 
         It is never changed once it exists. Made when it is missing; same errors as :meth:`build`.
         """
-        with self._lock():
+        with self._alone():
             path = self.tree_path(NODE)
             if not path.is_dir():
                 self._run(Kind.NODE, [*self._engine_stages(Kind.NODE), *self._tree_stages(NODE)])
@@ -183,7 +169,7 @@ class Builder:
     def tools(self) -> Path:
         """The root of the node's OS layer: Debian 13's QEMU and firmware, for running guests on this machine."""
         layer = self.os_layer(NODE)
-        with self._lock():
+        with self._alone():
             if not layer.is_dir():
                 self._run(Kind.NODE, self._tree_stages(NODE)[:1])
         return layer / "root"
@@ -213,7 +199,7 @@ class Builder:
         for older in sorted(layer.parent.glob("*.making")):
             oslayer.discard_tree(self._processes, older)
         oslayer.build_layer(self._processes, recipe, layer, self._environment, self._log)
-        self._prune(layer, KEPT_LAYERS)
+        workshop.prune(self._processes, layer, workshop.KEPT_LAYERS)
 
     def _make_tree(self, recipe: Recipe, layer: Path, target: Path) -> None:
         making = target.with_name(target.name + ".making")
@@ -223,7 +209,7 @@ class Builder:
         extra = (engine, manifest_path(engine)) if recipe.kind is Kind.NODE else ()
         tree.add_code(self._processes, making, recipe, extra)
         making.rename(target)
-        self._prune(target, KEPT_TREES)
+        workshop.prune(self._processes, target, workshop.KEPT_TREES)
 
     def _make_image(self, recipe: Recipe) -> None:
         final = self.image_path(recipe)
@@ -235,7 +221,7 @@ class Builder:
             if raw is not making:
                 argv = ["zstd", "-q", "-f", "-T0", "-3", str(raw), "-o", str(making)]
                 self._processes.run(argv, timeout_s=COMPRESS_TIMEOUT_S)
-            sync_file(making)
+            workshop.sync_file(making)
             packages = oslayer.read_packages(layer)
             manifest = Manifest(
                 kind=recipe.kind.value,
@@ -258,23 +244,13 @@ class Builder:
             for part in {raw, making}:
                 part.unlink(missing_ok=True)
 
-    def _prune(self, present: Path, kept: int) -> None:
-        """Remove old trees (or layers), except those that something on this machine has mounted."""
-        kind = present.name.partition("-")[0]
-        found = [path for path in present.parent.glob(f"{kind}-*") if path.is_dir() and path != present]
-        newest_first = sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
-        mounted = all_mounts()
-        for path in newest_first[kept - 1 :]:
-            if str(path) not in mounted:
-                oslayer.discard_tree(self._processes, path)
-
     # Running stages ------------------------------------------------------------------------------------------------
 
     def _run(self, kind: Kind, stages: Sequence[Stage]) -> None:
         self._images.mkdir(parents=True, exist_ok=True)
         self._logs.mkdir(parents=True, exist_ok=True)
         log_path = self._logs / f"image-{kind.value}.log"
-        self._check_space()
+        workshop.check_space({self._cache: workshop.SPACE_CACHE_BYTES, self._images: workshop.SPACE_IMAGES_BYTES})
         total_s = sum(stage.weight_s for stage in stages) or 1.0
         began_s = self._clock.monotonic_s()
         passed_s = 0.0
@@ -298,71 +274,19 @@ class Builder:
             raise
         except TrivetError as error:
             self._log(f"failed: {error}")
-            if any(words in error.reason for words in NO_SPACE) or self._almost_full():
+            if any(words in error.reason for words in NO_SPACE) or workshop.almost_full((self._cache, self._images)):
                 raise self._disk_full(stage, error.reason[-200:]) from error
             error.remedy += f" The full log is {log_path}."
             raise
-
-    def _almost_full(self) -> bool:
-        return any(shutil.disk_usage(folder).free < ALMOST_FULL_BYTES for folder in (self._cache, self._images))
 
     def _disk_full(self, stage: Stage, said: str) -> Failed:
         return Failed(
             "image.disk-full",
             subject=f"{stage.title}",
             reason=f"the disk of {self._cache} or {self._images} is full ({said}); no half-made file got a final name",
-            remedy=f"Free {SPACE_CACHE_BYTES // MIB} MiB at {self._cache} and {SPACE_IMAGES_BYTES // MIB} MiB at "
-            f"{self._images}, then run the same command again: what is done already is kept.",
+            remedy=f"Free {workshop.SPACE_CACHE_BYTES // MIB} MiB at {self._cache} and {workshop.SPACE_IMAGES_BYTES // MIB} MiB"
+            f" at {self._images}, then run the same command again: what is done already is kept.",
         )
-
-    def _check_space(self) -> None:
-        for folder, needed in ((self._cache, SPACE_CACHE_BYTES), (self._images, SPACE_IMAGES_BYTES)):
-            free = shutil.disk_usage(folder).free
-            if free < needed:
-                raise Refused(
-                    "image.disk-full",
-                    subject=str(folder),
-                    reason=f"{free // MIB} MiB are free, a build needs {needed // MIB} MiB there",
-                    remedy="Free some space and run the same command again.",
-                    facts={"free_bytes": free, "needed_bytes": needed},
-                )
-
-    @contextmanager
-    def _lock(self) -> Iterator[None]:
-        """One build at a time on this machine: a second one waits, and says whom it waits for."""
-        self._cache.mkdir(parents=True, exist_ok=True)
-        with (self._cache / "lock").open("a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.seek(0)
-                self._report.log(f"another build is running (process {file.read().strip() or '?'}); waiting for it")
-                fcntl.flock(file, fcntl.LOCK_EX)
-            file.seek(0)
-            file.truncate()
-            file.write(str(os.getpid()))
-            file.flush()
-            yield
-
-
-def sync_file(path: Path) -> None:
-    """Make sure that the file's bytes are on the disk before it gets its final name."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def all_mounts() -> str:
-    """The mount tables of all processes, once each: lab nodes have mount namespaces of their own."""
-    tables = set()
-    for table in Path("/proc").glob("[0-9]*/mountinfo"):
-        try:
-            tables.add(table.read_text())
-        except OSError:  # that process has ended in the meantime
-            continue
-    return "".join(tables)
 
 
 def node_tree(report: Report | None = None) -> Path:

@@ -39,8 +39,9 @@ KERNEL_FOLDERS: Final = ("proc", "sys", "dev", "run", "tmp")
 """diskimage-builder's tar leaves these out."""
 
 IDENTITY: Final = (
-    "etc/resolv.conf", "etc/hostname", "etc/apt/sources.list.d", "var/lib/dbus/machine-id", "etc/.pwd.lock", "var/lib/cloud",
-    "var/lib/systemd/random-seed", "etc/network", "vmlinuz", "vmlinuz.old", "initrd.img", "initrd.img.old", "lost+found",
+    "etc/resolv.conf", "etc/hostname", "etc/dib-manifests", "etc/apt/sources.list.d", "etc/network", "etc/.pwd.lock",
+    "var/lib/dbus/machine-id", "var/lib/cloud", "var/lib/systemd/random-seed", "vmlinuz", "vmlinuz.old", "initrd.img",
+    "initrd.img.old", "lost+found",
 )  # fmt: skip
 """What the build machine, or the build itself, left in the tree: useless in an image, or harmful when shared by machines."""
 

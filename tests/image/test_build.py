@@ -15,7 +15,7 @@ import pytest
 from appliance.effects.clock import SystemClock
 from appliance.effects.process import SystemProcesses
 from appliance.errors import Failed, Refused
-from image import build
+from image import build, workshop
 from image.disk import MBR_CODE
 from image.manifest import check_sums, manifest_path
 from image.recipe import ENGINE, MIB, NODE, Kind
@@ -55,9 +55,9 @@ def builder(tmp_path: Path, heard: Heard, images: Path | None = None) -> build.B
 @pytest.fixture
 def tiny(tmp_path: Path, heard: Heard, monkeypatch: pytest.MonkeyPatch) -> build.Builder:
     """A builder whose OS layer and tree are there already, and small; only the disk image is left to make."""
-    monkeypatch.setattr(build, "SPACE_CACHE_BYTES", 0)
-    monkeypatch.setattr(build, "SPACE_IMAGES_BYTES", 0)
-    monkeypatch.setattr(build, "ALMOST_FULL_BYTES", 0)
+    monkeypatch.setattr(workshop, "SPACE_CACHE_BYTES", 0)
+    monkeypatch.setattr(workshop, "SPACE_IMAGES_BYTES", 0)
+    monkeypatch.setattr(workshop, "ALMOST_FULL_BYTES", 0)
     one = builder(tmp_path, heard)
     boot = one.os_layer(ENGINE) / "boot"
     boot.mkdir(parents=True)
@@ -134,7 +134,7 @@ def test_a_full_disk_leaves_the_image_before_as_it_was(
 def test_too_little_space_is_refused_before_anything_is_done(
     tmp_path: Path, heard: Heard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(build, "SPACE_CACHE_BYTES", 1 << 60)
+    monkeypatch.setattr(workshop, "SPACE_CACHE_BYTES", 1 << 60)
     with pytest.raises(Refused, match="a build needs") as refused:
         builder(tmp_path, heard).build(Kind.ENGINE)
     assert refused.value.code == "image.disk-full" and refused.value.facts["needed_bytes"] == 1 << 60
@@ -168,11 +168,11 @@ def test_the_node_is_another_when_the_engine_inside_it_is(
     assert after.os_layer(NODE) == before.os_layer(NODE)
 
 
-def test_old_trees_go_except_those_in_use(tmp_path: Path, heard: Heard, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_trees_go_except_those_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trees = tmp_path / "cache/tree"
     for age, name in enumerate(("node-new", "node-a", "node-b", "node-c", "node-d", "engine-x")):
         (trees / name).mkdir(parents=True)
         os.utime(trees / name, (1_000_000 - age, 1_000_000 - age))
-    monkeypatch.setattr(build, "all_mounts", lambda: f"overlay / overlay rw,lowerdir={trees / 'node-c'},upperdir=u")
-    builder(tmp_path, heard)._prune(trees / "node-new", build.KEPT_TREES)
+    monkeypatch.setattr(workshop, "all_mounts", lambda: f"overlay / overlay rw,lowerdir={trees / 'node-c'},upperdir=u")
+    workshop.prune(SystemProcesses(), trees / "node-new", workshop.KEPT_TREES)
     assert sorted(path.name for path in trees.iterdir()) == ["engine-x", "node-a", "node-b", "node-c", "node-new"]

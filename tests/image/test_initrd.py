@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import stat
-import subprocess
-from pathlib import Path
 
 import pytest
 
@@ -32,17 +29,29 @@ def test_a_kernel_without_the_module_is_an_error_that_names_it() -> None:
     assert failed.value.code == "image.module-missing"
 
 
-@pytest.mark.skipif(shutil.which("cpio") is None, reason="cpio is not installed")
-def test_the_archive_unpacks_to_what_went_in(tmp_path: Path) -> None:
+def unpacked(archive: bytes) -> dict[str, tuple[int, bytes]]:
+    """A reader of "newc" archives, written from cpio(5): path → mode and bytes."""
+    found = {}
+    at = 0
+    while True:
+        assert archive[at : at + 6] == b"070701"
+        fields = [int(archive[at + 6 + 8 * number : at + 14 + 8 * number], 16) for number in range(13)]
+        mode, size, name_size = fields[1], fields[6], fields[11]
+        name = archive[at + 110 : at + 110 + name_size - 1].decode()
+        start = -(-(at + 110 + name_size) // 4) * 4
+        if name == "TRAILER!!!":
+            return found
+        found[name] = (mode, archive[start : start + size])
+        at = -(-(start + size) // 4) * 4
+
+
+def test_the_archive_unpacks_to_what_went_in() -> None:
     entries = [
         Entry("bin", stat.S_IFDIR | 0o755),
         Entry("bin/busybox", stat.S_IFREG | 0o755, b"program"),
         Entry("bin/sh", stat.S_IFLNK | 0o777, b"busybox"),
     ]
-    subprocess.run(["cpio", "-idm", "--quiet"], cwd=tmp_path, input=cpio(entries), check=True)
-    assert (tmp_path / "bin/sh").readlink() == Path("busybox")
-    assert (tmp_path / "bin/sh").read_bytes() == b"program"
-    assert stat.S_IMODE((tmp_path / "bin/busybox").stat().st_mode) == 0o755
+    assert unpacked(cpio(entries)) == {entry.path: (entry.mode, entry.data) for entry in entries}
 
 
 def test_equal_inputs_give_equal_archives() -> None:
