@@ -284,8 +284,9 @@ class Builder:
             "image.disk-full",
             subject=f"{stage.title}",
             reason=f"the disk of {self._cache} or {self._images} is full ({said}); no half-made file got a final name",
-            remedy=f"Free {workshop.SPACE_CACHE_BYTES // MIB} MiB at {self._cache} and {workshop.SPACE_IMAGES_BYTES // MIB} MiB"
-            f" at {self._images}, then run the same command again: what is done already is kept.",
+            remedy=f"Free {workshop.SPACE_CACHE_BYTES // MIB} MiB at {self._cache} and "
+            f"{workshop.SPACE_IMAGES_BYTES // MIB} MiB at {self._images}, then run the same command again: what is done "
+            "already is kept.",
         )
 
 

@@ -15,7 +15,7 @@ import pytest
 from appliance.effects.clock import SystemClock
 from appliance.effects.process import SystemProcesses
 from appliance.errors import Failed, Refused
-from image import build, workshop
+from image import build, hashing, workshop
 from image.disk import MBR_CODE
 from image.manifest import check_sums, manifest_path
 from image.recipe import ENGINE, MIB, NODE, Kind
@@ -161,8 +161,8 @@ def test_the_node_is_another_when_the_engine_inside_it_is(
 ) -> None:
     before = builder(tmp_path, heard)
     hashes = {kind: before.inputs_sha256(recipe) for kind, recipe in (("node", NODE), ("engine", ENGINE))}
-    real = build.hashing.code_sha256
-    monkeypatch.setattr(build.hashing, "code_sha256", lambda recipe: real(recipe) + ("x" if recipe is ENGINE else ""))
+    real = hashing.code_sha256
+    monkeypatch.setattr(hashing, "code_sha256", lambda recipe: real(recipe) + ("x" if recipe is ENGINE else ""))
     after = builder(tmp_path, heard)
     assert after.inputs_sha256(ENGINE) != hashes["engine"] and after.inputs_sha256(NODE) != hashes["node"]
     assert after.os_layer(NODE) == before.os_layer(NODE)
