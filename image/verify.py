@@ -39,6 +39,7 @@ GROWN_BYTES: Final = 1024 * MIB
 
 NODE_MEMORY_MIB: Final = 1536
 ENGINE_MEMORY_MIB: Final = 1024
+SSH_PORT: Final = 22
 NODE_NAME: Final = "verify-node"
 REPORT: Final = re.compile(r"TRIVET-BOOT (?P<what>[a-z ]+): (?P<value>.*)")
 REPORT_END: Final = "time"
@@ -111,16 +112,21 @@ class Verifier:
         return Machine(firmware, NODE_MEMORY_MIB, disks, forwards), ask_agent
 
     def prepare_engine(self, image: Path, firmware: Firmware, folder: Path) -> tuple[Machine, Ask]:
-        """An engine VM with a seed and the data disk ``folder/data`` (if need be an empty one), its root read-only."""
+        """An engine VM with a throw-away identity and the data disk ``folder/data`` (if need be an empty one)."""
+        start, identity = throw_away_identity(self._clock.wall_s())
+        return self.engine_machine(image, firmware, folder, start, identity), health_asker(identity.ca_pem)
+
+    def engine_machine(
+        self, image: Path, firmware: Firmware, folder: Path, start: EngineStart, identity: EngineIdentity
+    ) -> Machine:
+        """An engine VM at that start, its root read-only as on a node. Forwards: the API, ssh."""
         self._processes.run(["cp", "--sparse=always", str(image), str(folder / "root")], timeout_s=BOOT_LIMIT_S)
         if not (folder / "data").exists():
             with (folder / "data").open("wb") as file:
                 file.truncate(DATA_DISK_BYTES)
-        start, identity = throw_away_identity(self._clock.wall_s())
         render_seed(self._processes, folder / "seed.iso", start, identity, identity.cluster.id, scratch=folder)
         disks = (Disk("root", "root", read_only=True), Disk("data", "data"), Disk("seed.iso", "cdrom", read_only=True))
-        forwards = ((free_port(), layout.ENGINE_PORT),)
-        return Machine(firmware, ENGINE_MEMORY_MIB, disks, forwards), health_asker(identity.ca_pem)
+        return Machine(firmware, ENGINE_MEMORY_MIB, disks, ((free_port(), layout.ENGINE_PORT), (free_port(), SSH_PORT)))
 
     def _watch(self, kind: Kind, firmware: Firmware, guest: Running, ask: Ask, port: int) -> Verified:
         began_s = self._clock.monotonic_s()

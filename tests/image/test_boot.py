@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
+import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -11,12 +14,13 @@ import pytest
 from appliance.effects.clock import SystemClock
 from appliance.effects.process import SystemProcesses
 from appliance.errors import Refused
+from appliance.model.engine_start import EngineIdentity, EngineStart
 from image.build import Builder, Quiet
 from image.hashing import file_sha256
 from image.manifest import manifest_path
 from image.qemu import Firmware, machine_folder, running
 from image.recipe import CACHE, MIB, RECIPES, Kind
-from image.verify import BOOT_LIMIT_S, DATA_DISK_BYTES, Verifier
+from image.verify import BOOT_LIMIT_S, DATA_DISK_BYTES, Verifier, boot_report, health_asker, throw_away_identity
 
 pytestmark = [pytest.mark.images, pytest.mark.slow, pytest.mark.skipif(os.geteuid() != 0, reason="building needs root")]
 
@@ -58,6 +62,65 @@ def test_the_image_boots_and_its_units_are_up(builder: Builder, verifier: Verifi
     else:
         assert file_system == "overlay" and '"epoch": 1' in found.answer
     assert no_machine_runs()
+
+
+SSH_OPTIONS = (
+    "StrictHostKeyChecking=no",
+    "UserKnownHostsFile=/dev/null",
+    "BatchMode=yes",
+    "ConnectTimeout=5",
+    "LogLevel=ERROR",
+)
+
+
+def over_ssh(port: int, key: Path, command: str) -> str | None:
+    """What ``command`` says in the guest; nothing while ssh does not let us in."""
+    options = [word for option in SSH_OPTIONS for word in ("-o", option)]
+    argv = ["ssh", *options, "-i", str(key), "-p", str(port), "root@127.0.0.1", command]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False, stdin=subprocess.DEVNULL)
+    return done.stdout if done.returncode == 0 else None
+
+
+@dataclass(frozen=True)
+class Start:
+    """What one start of the engine VM showed."""
+
+    answer: dict[str, object]
+    answer_s: float
+    host_key: str
+    cloud_init_ran: bool
+    console: str
+
+
+def a_start(builder: Builder, verifier: Verifier, folder: Path, start: EngineStart, who: EngineIdentity, key: Path) -> Start:
+    """Start the engine VM of ``folder`` and look."""
+    machine = verifier.engine_machine(builder.build(Kind.ENGINE).image, "bios", folder, start, who)
+    (api, _), (ssh, _) = machine.forwards
+    ask = health_asker(who.ca_pem)
+    began_s = time.monotonic()
+    with running(SystemProcesses(), builder.tools(), folder, machine, 2 * BOOT_LIMIT_S) as guest:
+        answer = verifier.until(guest, lambda: ask(api), BOOT_LIMIT_S, "no answer")
+        answer_s = time.monotonic() - began_s
+        verifier.until(guest, lambda: boot_report(guest.console()), BOOT_LIMIT_S, "no report")
+        look = "cat /var/lib/trivet-engine/ssh/*.pub; systemctl show -P ConditionResult trivet-engine-cloud.service; sync"
+        said = verifier.until(guest, lambda: over_ssh(ssh, key, look), BOOT_LIMIT_S, "ssh lets nobody in").splitlines()
+        return Start(json.loads(answer), answer_s, said[0], said[1] == "yes", guest.console())
+
+
+def test_a_later_start_keeps_everything_and_does_not_pay_for_cloud_init(
+    builder: Builder, verifier: Verifier, tmp_path: Path
+) -> None:
+    key = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    told, identity = throw_away_identity(SystemClock().wall_s())
+    identity = replace(identity, ssh_authorized_keys=(key.with_suffix(".pub").read_text().strip(),))
+    with machine_folder(CACHE / "verify") as folder:
+        first, later = (a_start(builder, verifier, folder, replace(told, epoch=epoch), identity, key) for epoch in (1, 2))
+    print(f"\nengine: the first start answers after {first.answer_s:.1f} s, a later one after {later.answer_s:.1f} s")
+    assert (first.answer["epoch"], later.answer["epoch"]) == (1, 2)
+    assert first.cloud_init_ran and not later.cloud_init_ran
+    assert first.host_key == later.host_key, "ssh's keys are on the data disk"
+    assert "formatting it" in first.console and "formatting it" not in later.console
 
 
 def test_a_data_disk_with_a_foreign_file_system_is_not_touched(builder: Builder, verifier: Verifier) -> None:
