@@ -16,6 +16,9 @@ from installer.steps.step import InstallStep, patiently, wait_until
 BLIP_S = 60.0  # because a bridge takes over an address in about two seconds; a switch with spanning tree needs 30
 
 
+LIBVIRT_S = 90.0  # because systemd gives a service that does not stop that long before it kills it
+
+
 def names_steps(cluster: Cluster) -> Iterator[InstallStep]:
     """Every member knows every member's and the engine's name. All at once: a name whose owner is silent takes seconds."""
     wanted = [(one.name, one.address, layout.AGENT_PORT) for one in cluster.members]
@@ -83,6 +86,7 @@ def _libvirt(member: Member) -> InstallStep:
         return world.agents.node(member).reach(name=member.name, port=layout.LIBVIRT_TLS_PORT).answered
 
     def action(world: World, log: Log) -> None:
-        world.agents.node(member).configure_libvirt()
+        # Seen once: libvirtd, just woken up from its idle exit, did not stop within the agent's deadline.
+        patiently(world, lambda: world.agents.node(member).configure_libvirt(), LIBVIRT_S)
 
     return InstallStep(f"libvirt.{member.name}", f"Let libvirt of {member.name} speak TLS", 3.0, probe, action)

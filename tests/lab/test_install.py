@@ -185,13 +185,9 @@ def test_killed_after_every_step_it_ends_the_same(bare_nodes: str) -> None:
 
 
 def _no_secret_in_logs(lab: str, secrets: list[str]) -> None:
+    script = "journalctl --no-pager; cat /var/lib/trivet/journal/* /var/log/glusterfs/*.log 2>/dev/null; true"
     for node in ("node1", "node2", "node3"):
-        logs = on(
-            lab,
-            node,
-            "sh",
-            "-c",
-            "journalctl --no-pager; cat /var/lib/trivet/journal/* /var/log/glusterfs/*.log 2>/dev/null",
-        )
+        logs = on(lab, node, "sh", "-c", script).stdout
+        assert "trivet" in logs
         for secret in secrets:
-            assert secret not in logs.stdout, node
+            assert secret not in logs, node
