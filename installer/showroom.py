@@ -21,6 +21,7 @@ from appliance.errors import EXIT_REFUSED, Conflict, Failed, Refused, TrivetErro
 from appliance.ports import Processes
 from image.lab import model, observe
 from image.lab.operations import Lab
+from image.lab.preflight import port_problem, port_user, refuse
 from installer.answers import Answers, ClusterAnswers, EngineAnswers, NodeAnswers, render
 from installer.here import health
 
@@ -64,11 +65,12 @@ class Showroom:
 
     # --- run ---
 
-    def run(self, nodes: int, tree: Callable[[], Path], say: Say, log: Callable[[str], None]) -> None:
+    def run(self, nodes: int, tree: Path, port: int | None, say: Say, log: Callable[[str], None]) -> None:
         """From whatever state to a cluster whose engine answers on this machine's loopback."""
         say(10, "bringing the nodes up")
-        self._check_port()
-        self.lab.up(nodes=nodes, tree=tree, port=None, ssh_keys=(), say=lambda percent, text: say(10 + percent * 0.15, text))
+        self.lab.up(
+            nodes=nodes, tree=lambda: tree, port=port, ssh_keys=(), say=lambda part, text: say(10 + part * 0.15, text)
+        )
         first = model.nodes_of(self.lab.wanted())[0].name
         if not self._there(first, FINISHED_ON_NODE):
             self._install(first, say, log)
@@ -84,8 +86,16 @@ class Showroom:
         """Does the lab exist, with whatever power?"""
         return self.lab.file.exists()
 
-    def _check_port(self) -> None:
-        if self.is_up and not self.lab.wanted().forward_port:
+    def check_port(self, port: int) -> None:
+        """Before anything is built: can the engine be reached at ``port`` of the loopback?
+
+        Raises ``Refused`` (``lab.port-taken``), or ``Conflict`` (``run.no-port``) for a lab that was made without one.
+        """
+        if not self.is_up:
+            user = port_user(self._processes, port)
+            if user is not None:
+                raise refuse((port_problem(port, user),))
+        elif not self.lab.wanted().forward_port:
             raise Conflict(
                 "run.no-port",
                 subject=f"lab {self.name}",

@@ -31,12 +31,13 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
         output.progress(percent, clock.monotonic_s() - begun_s, text)
 
     nodes = model.check_nodes(arguments.nodes)
+    showroom.check_port(arguments.port or model.default_port())
     if showroom.is_up:
         output.log("the nodes are there already and keep their image; `trivet stop` first for nodes from a newer one")
         tree = showroom.lab.wanted().tree
     else:
         tree = _built(say, output)
-    showroom.run(nodes, lambda: tree, say, output.log)
+    showroom.run(nodes, tree, arguments.port, say, output.log)
     say(100, "the engine answers")
     data = describe(showroom)
     output.result(data, f"\n{described(data)}\n\n{hints(showroom.name)}")
@@ -149,7 +150,11 @@ SHOWROOM_COMMANDS = (
         "Three nodes on this machine, from nothing to a running engine: build images, boot nodes, install the cluster.",
         "trivet run",
         run,
-        (NAME, Option(("--nodes",), "how many nodes (default: %(default)s)", {"type": int, "default": model.DEFAULT_NODES})),
+        (
+            NAME,
+            Option(("--nodes",), "how many nodes (default: %(default)s)", {"type": int, "default": model.DEFAULT_NODES}),
+            Option(("--port",), f"where the engine answers on 127.0.0.1 (default: {model.default_port()})", {"type": int}),
+        ),
     ),
     Command(("stop",), "Take the nodes of `trivet run` down and remove everything of them.", "trivet stop", stop, (NAME,)),
     Command(

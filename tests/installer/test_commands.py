@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,16 @@ def test_stop_of_a_lab_that_is_not_up_leaves_nothing() -> None:
     stdout = io.StringIO()
     assert main(["stop", "--name", "nobodyslab", "--json"], stdout=stdout, stderr=io.StringIO()) == 0
     assert json.loads(stdout.getvalue()) == {"name": "nobodyslab", "left": []}
+
+
+def test_a_port_that_is_taken_is_refused_before_anything_is_built() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        status, error = run("run", "--name", "nobodyslab", "--port", port)
+    assert (status, error["code"]) == (EXIT_REFUSED, "lab.port-taken")
+    assert port in str(error["reason"])
 
 
 def test_how_run_understands_install() -> None:
