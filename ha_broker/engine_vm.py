@@ -29,6 +29,7 @@ def vm_spec(cluster: Cluster, image: str) -> VmSpec:
             VmDisk(str(layout.ENGINE_SEED_DISK), "trivet-seed", bus="cdrom", read_only=True),
         ),
         nics=(VmNic(layout.MANAGEMENT_BRIDGE, engine.mac),),
+        on_reboot="destroy",  # each start needs an epoch of its own, so the broker starts it anew
         serial_log=SERIAL_LOG,
     )
 

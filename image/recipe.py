@@ -115,7 +115,15 @@ ENGINE: Final = Recipe(
     root=RootKind.SQUASHFS,
     root_label="trivet-engine",
     root_slack_bytes=0,
-    kernel_arguments=("ro", "console=tty0", "console=ttyS0,115200", "quiet", "random.trust_cpu=on", "mitigations=off"),
+    kernel_arguments=(
+        "ro",
+        "console=tty0",
+        "console=ttyS0,115200",
+        "quiet",
+        "random.trust_cpu=on",
+        "mitigations=off",
+        "edd=off",  # no BIOS disk calls while booting: QEMU's emulation was seen to end with an assertion there
+    ),
 )
 
 RECIPES: Final = {Kind.NODE: NODE, Kind.ENGINE: ENGINE}

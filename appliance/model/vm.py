@@ -41,6 +41,8 @@ class VmSpec:
     disks: tuple[VmDisk, ...]
     nics: tuple[VmNic, ...]
     firmware: Literal["bios", "uefi"] = "bios"
+    on_reboot: Literal["restart", "destroy"] = "restart"
+    """What a reboot from within the guest does: the same QEMU again, or its end (whoever keeps the VM starts it anew)."""
     serial_log: str = ""
     """File on the node that gets what the guest writes on its first serial console; empty: none."""
 

@@ -32,10 +32,13 @@ def domain_xml(spec: VmSpec, *, accelerated: bool) -> str:
     features = Xml.SubElement(root, "features")
     Xml.SubElement(features, "acpi")
     Xml.SubElement(features, "apic")
+    # Without system management mode: neither SeaBIOS nor OVMF needs it here, and switching to it changes the memory map under
+    # the other emulated CPU, where QEMU was seen to end with an assertion (iotlb_to_section) once in some dozens of boots.
+    Xml.SubElement(features, "smm", state="off")
     cpu = Xml.SubElement(root, "cpu", mode="custom", match="exact", check="none")
     _text(cpu, "model", spec.cpu_model, fallback="forbid")
     Xml.SubElement(root, "clock", offset="utc")
-    for event, action in (("on_poweroff", "destroy"), ("on_reboot", "restart"), ("on_crash", "destroy")):
+    for event, action in (("on_poweroff", "destroy"), ("on_reboot", spec.on_reboot), ("on_crash", "destroy")):
         _text(root, event, action)
     _devices(Xml.SubElement(root, "devices"), spec)
     Xml.indent(root)
