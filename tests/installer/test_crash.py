@@ -118,6 +118,7 @@ def test_again_changes_nothing(undisturbed: tuple[Path, dict[str, Any], set[str]
     assert (folder / "state/admin-password").read_text() == before
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("where", [pytest.param("call", marks=pytest.mark.slow), "step"])
 def test_killed_once_at_every_place(where: str, undisturbed: tuple[Path, dict[str, Any], set[str]], tmp_path: Path) -> None:
     """A new installation for every place: killed there, then run again."""
