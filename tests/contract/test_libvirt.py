@@ -49,7 +49,7 @@ def test_a_started_vm_is_listed_as_it_was_asked_for(libvirt: Hypervisor) -> None
     assert vm.id == str(uuid.uuid5(uuid.NAMESPACE_DNS, NAME))
 
 
-@pytest.mark.parametrize("libvirt", ["fake"], indirect=True)  # libvirt's test driver cannot start paused: tests/lab asks QEMU
+@pytest.mark.parametrize("libvirt", ["fake"], indirect=True)  # the test driver cannot start paused: tests/lab asks QEMU
 def test_paused_then_resumed(libvirt: Hypervisor) -> None:
     libvirt.start(small(), paused=True)
     vm = found(libvirt)
