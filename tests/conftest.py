@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.lab.cluster import trivet
+
 ROOT = Path(__file__).resolve().parent.parent
 
+CLUSTER = "testcluster"
+CLUSTER_PORT = "8453"
+"""Not 8443, because the machine's owner may have a cluster of their own up."""
+UP_S = 900.0
+"""The first one also builds the node image, or waits while another build runs."""
+RUN_S = 1500.0
+DOWN_S = 120.0
 ORDER = ("tidy", "appliance", "gluster", "ha_broker", "engine", "image", "installer", "contract")
 """House rules first, because they are quick and most often the reason; what boots machines last: it takes longest."""
 
@@ -54,3 +64,28 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     report = yield
     _refuse_skip(report)
     return report
+
+
+@pytest.fixture(scope="session")
+def alone() -> Iterator[None]:
+    """Two test runs would take each other's labs down."""
+    with Path("/run/trivet-lab-tests.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pytest.fail("another run of the lab tests is going on on this machine; wait for its end")
+        yield
+
+
+@pytest.fixture(scope="session")
+def installed(request: pytest.FixtureRequest) -> Iterator[str]:
+    mine = os.environ.get("TRIVET_TEST_CLUSTER")
+    if mine:
+        yield mine
+        return
+    request.getfixturevalue("alone")
+    trivet("stop", "--name", CLUSTER, timeout_s=DOWN_S)
+    trivet("lab", "up", "--name", CLUSTER, "--nodes", "3", "--port", CLUSTER_PORT, timeout_s=UP_S)
+    trivet("run", "--name", CLUSTER, timeout_s=RUN_S)
+    yield CLUSTER
+    trivet("stop", "--name", CLUSTER, timeout_s=DOWN_S)

@@ -1,8 +1,7 @@
-"""What the fake pool and the real one have in common. The real one: node1 of a running lab whose pool is built."""
+"""What the fake pool and the real one have in common. The real one: node1 of the cluster that the lab tests share."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -21,8 +20,6 @@ from gluster.plan import wanted_volumes
 from gluster.ports import Pool
 
 PROGRAM = Path(__file__).parents[2] / "trivet"
-LAB = os.environ.get("TRIVET_TEST_LAB", "trivet")
-"""The lab of ``make run``, unless another is named."""
 NODE = "node1"
 OTHERS = ("node2", "node3")
 
@@ -30,9 +27,9 @@ OTHERS = ("node2", "node3")
 class InLabNode:
     """A process port whose processes run in a node of the lab."""
 
-    def __init__(self, node: str) -> None:
+    def __init__(self, lab: str, node: str) -> None:
         self._inner = SystemProcesses()
-        self._before = [str(PROGRAM), "lab", "exec", "--name", LAB, node, "--"]
+        self._before = [str(PROGRAM), "lab", "exec", "--name", lab, node, "--"]
 
     def run(
         self,
@@ -72,7 +69,9 @@ def fake_pool() -> Pool:
 
 @pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.lab)])
 def pool(request: pytest.FixtureRequest) -> Pool:
-    return fake_pool() if request.param == "fake" else GlusterPool(InLabNode(NODE), SystemClock())
+    if request.param == "fake":
+        return fake_pool()
+    return GlusterPool(InLabNode(request.getfixturevalue("installed"), NODE), SystemClock())
 
 
 class TestPool:

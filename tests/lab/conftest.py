@@ -6,23 +6,15 @@ Both are made by the program that a person would use, under names of their own, 
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
+from tests.conftest import DOWN_S, UP_S
 from tests.lab.cluster import Cluster, trivet
 
 BARE = "testbare"
-CLUSTER = "testcluster"
-CLUSTER_PORT = "8453"
-"""Not 8443, because the machine's owner may have a cluster of their own up."""
-UP_S = 900.0
-"""The first one also builds the node image, or waits while another build runs."""
-RUN_S = 1500.0
-DOWN_S = 120.0
 TREE = ("--tree", os.environ["TRIVET_TEST_TREE"]) if "TRIVET_TEST_TREE" in os.environ else ()
 """An extracted node tree to try the lab itself with, while the image is being worked on."""
 
@@ -33,19 +25,8 @@ def _root() -> None:
         pytest.skip("a lab needs root")
 
 
-@pytest.fixture(scope="session")
-def _alone() -> Iterator[None]:
-    """Two test runs would take each other's labs down."""
-    with Path("/run/trivet-lab-tests.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            pytest.fail("another run of the lab tests is going on on this machine; wait for its end")
-        yield
-
-
 @pytest.fixture(scope="module")
-def bare_lab(_alone: None) -> Iterator[str]:
+def bare_lab(alone: None) -> Iterator[str]:
     """The name of a lab of three nodes on which nothing is installed."""
     trivet("lab", "down", "--name", BARE, timeout_s=DOWN_S)
     trivet("lab", "up", "--name", BARE, "--nodes", "3", "--port", "0", *TREE, timeout_s=UP_S)
@@ -53,22 +34,8 @@ def bare_lab(_alone: None) -> Iterator[str]:
     trivet("lab", "down", "--name", BARE, timeout_s=DOWN_S)
 
 
-@pytest.fixture(scope="session")
-def _installed(request: pytest.FixtureRequest) -> Iterator[str]:
-    mine = os.environ.get("TRIVET_TEST_CLUSTER")
-    if mine:
-        yield mine
-        return
-    request.getfixturevalue("_alone")
-    trivet("stop", "--name", CLUSTER, timeout_s=DOWN_S)
-    trivet("lab", "up", "--name", CLUSTER, "--nodes", "3", "--port", CLUSTER_PORT, timeout_s=UP_S)
-    trivet("run", "--name", CLUSTER, timeout_s=RUN_S)
-    yield CLUSTER
-    trivet("stop", "--name", CLUSTER, timeout_s=DOWN_S)
-
-
 @pytest.fixture
-def cluster(_installed: str) -> Cluster:
+def cluster(installed: str) -> Cluster:
     """The installed cluster, every node on and every link healed, whatever the test before has done to it."""
-    trivet("lab", "up", "--name", _installed, timeout_s=UP_S)
-    return Cluster(_installed)
+    trivet("lab", "up", "--name", installed, timeout_s=UP_S)
+    return Cluster(installed)
