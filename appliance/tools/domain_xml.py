@@ -32,8 +32,8 @@ def domain_xml(spec: VmSpec, *, accelerated: bool) -> str:
     features = Xml.SubElement(root, "features")
     Xml.SubElement(features, "acpi")
     Xml.SubElement(features, "apic")
-    # Without system management mode: neither SeaBIOS nor OVMF needs it here, and switching to it changes the memory map under
-    # the other emulated CPU, where QEMU was seen to end with an assertion (iotlb_to_section) once in some dozens of boots.
+    # Without system management mode: neither SeaBIOS nor OVMF needs it here, and switching to it changes the memory map
+    # under the other emulated CPU, where QEMU was seen to end with an assertion (iotlb_to_section), once in many boots.
     Xml.SubElement(features, "smm", state="off")
     cpu = Xml.SubElement(root, "cpu", mode="custom", match="exact", check="none")
     _text(cpu, "model", spec.cpu_model, fallback="forbid")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -117,9 +118,9 @@ def _mirrors(lab: str) -> list[Path]:
 def pids_in(cgroup: Path) -> tuple[int, ...]:
     """Every process in ``cgroup`` and below. Cgroups that vanish meanwhile are empty."""
     found: list[int] = []
-    for procs in cgroup.rglob("cgroup.procs"):
+    for folder, _, _ in os.walk(cgroup):  # unlike Path.rglob of Python 3.11 it passes over vanishing folders
         try:
-            found += [int(pid) for pid in procs.read_text().split()]
+            found += [int(pid) for pid in Path(folder, "cgroup.procs").read_text().split()]
         except (FileNotFoundError, OSError) as gone:
             if isinstance(gone, FileNotFoundError) or gone.errno in _GONE:
                 continue
