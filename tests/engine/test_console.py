@@ -58,6 +58,13 @@ def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
         "--no-sandbox",
         "--window-size=1280,1000",
         "--disable-gpu",
+        # Without these the browser looks for its maker's servers at every start; tests speak to loopback only.
+        "--no-first-run",
+        "--disable-quic",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
         f"--user-data-dir={tmp_path}",
     ):
         options.add_argument(flag)
