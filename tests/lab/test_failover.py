@@ -167,11 +167,11 @@ def check_data_disk(cluster: Cluster, row: str) -> None:
 def test_all_nodes_off_and_on(cluster: Cluster) -> None:
     before = cluster.settled()
     cluster.write_row(row := f"before the blackout {uuid.uuid4()}")
+    off_s = 0.0
     for node in cluster.nodes:
-        cluster.power(node, "off")
-    on_s = 0.0
+        off_s = cluster.power(node, "off")
     for node in cluster.nodes:
-        on_s = cluster.power(node, "on")
+        cluster.power(node, "on")
     after = cluster.wait_health(360, above_epoch=before["epoch"])
-    assert starts(cluster, cluster.nodes, on_s - 60) == [after["host"]]
+    assert starts(cluster, cluster.nodes, off_s) == [after["host"]]
     assert cluster.has_row(row)
