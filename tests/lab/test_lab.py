@@ -55,7 +55,7 @@ def leftovers(lab: str) -> list[str]:
 
 
 @pytest.fixture
-def killed_lab(_alone: None) -> Iterator[str]:
+def killed_lab(alone: None) -> Iterator[str]:
     yield KILLED
     trivet("lab", "down", "--name", KILLED)
 
