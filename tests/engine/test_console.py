@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
@@ -47,6 +49,12 @@ def talking(running: world.Running) -> Iterator[Talking]:
     made.stop()
 
 
+IMPLICIT_WAIT_S = 5
+"""A page may still be loading when its element is asked for."""
+LOOKS = 5
+"""The page renews its tables every two seconds: an element may go between being found and being read, but not five times."""
+
+
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
     if not shutil.which("chromium") or not shutil.which("chromedriver"):
@@ -70,6 +78,7 @@ def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
         options.add_argument(flag)
     options.accept_insecure_certs = True  # the test's CA is in no store; verification is tested with the SDK
     made = webdriver.Chrome(options, webdriver.ChromeService(str(shutil.which("chromedriver"))))
+    made.implicitly_wait(IMPLICIT_WAIT_S)
     yield made
     made.quit()
 
@@ -81,6 +90,9 @@ def log_in(browser: webdriver.Chrome, url: str, password: str) -> None:
 
 
 def text(browser: webdriver.Chrome, element: str) -> str:
+    for _ in range(LOOKS - 1):
+        with contextlib.suppress(StaleElementReferenceException):  # renewed under our hands: look again
+            return str(browser.find_element(By.ID, element).text)
     return str(browser.find_element(By.ID, element).text)
 
 
