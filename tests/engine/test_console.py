@@ -109,7 +109,7 @@ def test_logging_in_and_watching(running: world.Running, browser: webdriver.Chro
     assert "node2 engine up 198.18.0.12 15 %" in text(browser, "nodes").replace("\n", " ")
     assert "vmstore Started 3 of 3 0" in text(browser, "volumes").replace("\n", " ")
     assert "The engine has started on host node2 (epoch 7)." in text(browser, "events")
-    assert text(browser, "freshness") == "live"
+    wait.until(lambda it: text(it, "freshness") == "live")
     if "TRIVET_CONSOLE_PNG" in os.environ:
         browser.save_screenshot(os.environ["TRIVET_CONSOLE_PNG"])
     talking.silent = ("node3",)
