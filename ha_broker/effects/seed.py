@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from appliance.verbs.seed import render_seed
-
 from appliance.codec import decode
 from appliance.model.engine_start import EngineIdentity, EngineStart
 from appliance.ports import Processes
+from appliance.verbs.seed import render_seed
 
 
 class VolumeSeed:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-from appliance.verbs.vms import VmVerbs
-
 from appliance import layout
 from appliance.effects.clock import SystemClock
 from appliance.effects.libvirt_host import LibvirtHost
@@ -16,6 +14,7 @@ from appliance.model.cluster import Cluster
 from appliance.verbs.epoch import EpochStore
 from appliance.verbs.ha_status import STATUS_FILE
 from appliance.verbs.membership import MembershipFiles
+from appliance.verbs.vms import VmVerbs
 from ha_broker.effects.agents import WireAgents
 from ha_broker.effects.libvirt_vm import LibvirtEngineVm
 from ha_broker.effects.node import BootNotes, EventFile, RequestFile, RunStatus
