@@ -16,7 +16,7 @@ from appliance.effects.clock import Clock
 from appliance.model.engine_start import EngineStart
 from appliance.model.ha import HaStatus, MaintenanceState
 from appliance.model.vm import VmSpec
-from ha_broker.state import LocalVm, Notes
+from ha_broker.state import Brick, Heal, LocalVm, Notes
 
 T = TypeVar("T")
 Call = Callable[[], Any]
@@ -70,7 +70,8 @@ class Hypervisor(Protocol):
     def engine_vm(self) -> LocalVm: ...
 
     def start_paused(self, spec: VmSpec) -> int:
-        """Start QEMU, which takes the disk's lock, with the guest not running yet; answer its process id.
+        """Start QEMU, which takes the disk's lock, with the guest not running yet; answer its process id. Where saved
+        memory of this image is good, the guest is woken from it (its disks attached last), else it boots cold.
 
         Raises ``Conflict`` (``vm.disk-locked``) when another holds the lock.
         """
@@ -79,6 +80,13 @@ class Hypervisor(Protocol):
 
     def destroy(self) -> None:
         """End QEMU; no error when there is none."""
+
+    def shutdown(self) -> None:
+        """Press the guest's power button; does not wait."""
+
+    def migrate(self, target: str) -> None:
+        """Live-migrate to that member; ends when the target runs it. Raises ``Failed`` (``vm.migrate``): then the VM is
+        where ``engine_vm`` finds it."""
 
 
 class EpochStore(Protocol):
@@ -107,6 +115,19 @@ class Seed(Protocol):
         """Render it in place: same file, same size. Only under the lock."""
 
 
+class Pool(Protocol):
+    """The volume ``engine`` as a whole. May block for seconds."""
+
+    def bricks(self) -> tuple[Brick, ...]:
+        """As this host's mount sees them (cheap: no call to any daemon)."""
+
+    def heal(self) -> Heal:
+        """What is to be healed (dear: asked rarely). Never raises for what Gluster may answer: it is the ``error``."""
+
+    def free_bytes(self) -> int:
+        """Free space of the volume."""
+
+
 class Agents(Protocol):
     """Other nodes' agents, asked in parallel; those that did not answer within the deadline are absent."""
 
@@ -119,7 +140,7 @@ class Health(Protocol):
     """The engine's /health."""
 
     def epoch_up(self, deadline_s: float) -> int | None:
-        """The epoch of the engine that answers "up"; None: none does."""
+        """The epoch of the engine that answers "up"; None: none does. Asked by every host, not only the holder's."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +153,10 @@ class HostFacts:
     image: str
     """Path of the engine's root image; empty: missing or damaged."""
     image_error: str = ""
+    cpu_error: str = ""
+    """Why this host's QEMU cannot offer the engine VM's CPU model; empty: it can."""
+    certificate_days_left: float = 365.0
+    """Of this node's certificate; negative: expired."""
 
 
 class Host(Protocol):
@@ -178,6 +203,14 @@ class Requests(Protocol):
     def done(self) -> None:
         """Acknowledge: it is on the board."""
 
+    def local_maintenance(self) -> bool:
+        """Whether this host is to be in local maintenance: kept on this node's disk, survives a reboot."""
+
+    def forced_start(self) -> bool:
+        """Somebody typed the confirmation of a start that the rules would not make. Holds until ``forced_done``."""
+
+    def forced_done(self) -> None: ...
+
 
 class StatusFile(Protocol):
     """Where the status of each turn goes, replaced as a whole."""
@@ -193,6 +226,7 @@ class Ports:
     beside: Beside
     board: BoardFiles
     hypervisor: Hypervisor
+    pool: Pool
     epochs: EpochStore
     seed: Seed
     agents: Agents

@@ -8,7 +8,7 @@ from typing import Literal
 from appliance.model.ha import MaintenanceState
 from appliance.model.vm import VmPower
 
-EngineSeen = Literal["none", "starting", "running", "paused"]
+EngineSeen = Literal["none", "starting", "running", "paused", "migrating", "incoming"]
 """What a host says of the engine VM on itself."""
 
 
@@ -43,6 +43,16 @@ class Slot:
     decision: str = ""
     starts: int = 0
     """Starts of the engine VM within the window of L2."""
+    local_maintenance: bool = False
+    """This host is being worked on: it neither starts nor takes the engine VM, and hands it over if it has it."""
+    engine_reached: bool = True
+    """This host got an answer from the engine's /health lately, or had no reason to ask (nobody claims a running one)."""
+    brick_here: bool = True
+    """The local brick of ``engine`` answers this host's mount."""
+    fence: str = ""
+    """How firmly the data disk is held from here, in words; empty: not held."""
+    handing_to: str = ""
+    """The host that the engine VM is being migrated to from here."""
 
 
 @dataclass(frozen=True)
@@ -126,12 +136,33 @@ class Peer:
 
 @dataclass(frozen=True)
 class Work:
-    """The start or destroy that is under way in this broker. ``step`` is the last one begun."""
+    """What is under way in this broker. ``step`` is the last one begun; ``target`` is a migration's."""
 
     step: str
     for_s: float
     cancelled: bool = False
-    kind: Literal["start", "destroy"] = "start"
+    kind: Literal["start", "destroy", "migrate", "shutdown", "resume"] = "start"
+    target: str = ""
+
+
+@dataclass(frozen=True)
+class Brick:
+    """A brick of the volume ``engine`` as this host's mount sees it now. ``open``: every file that this mount holds open
+    is open (and locked, if it was) on that brick; a handle that went bad there makes it False until it is opened anew."""
+
+    host: str
+    connected: bool
+    open: bool
+
+
+@dataclass(frozen=True)
+class Heal:
+    """What the bricks of ``engine`` owe each other. ``pending``: entries to be healed; ``split_brain``: paths of files
+    whose copies contradict each other; ``error``: why it is not known (then the other fields mean nothing)."""
+
+    pending: int = 0
+    split_brain: tuple[str, ...] = ()
+    error: str = ""
 
 
 @dataclass(frozen=True)
@@ -170,7 +201,8 @@ class Observation:
         return max([self.local_epoch, self.notes.held.epoch if self.notes.held else 0, *slots])
 
 
-Action = Literal["start", "destroy", "none"]
+Action = Literal["start", "destroy", "migrate", "shutdown", "resume", "none"]
+"""``shutdown``: the power button (graceful). ``resume``: go on after a full volume got space; nothing else is resumed."""
 
 
 @dataclass(frozen=True)
@@ -182,3 +214,5 @@ class Decision:
     rule: str
     sentence: str
     until_s: float | None = None
+    target: str = ""
+    """The host to migrate to."""

@@ -28,6 +28,8 @@ class HostHa:
     decision: str
     engine_here: bool
     silent_s: float
+    maintenance: bool = False
+    """Local maintenance: this host alone neither starts nor takes the engine VM."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,25 @@ class HaDecision:
 
 
 @dataclass(frozen=True)
+class FenceHa:
+    """How firmly the holder has the data disk: on ``open_on`` of ``bricks`` bricks its file is open and locked. ``text``
+    for people: "disk open on 3 of 3 bricks", "refresh waits for heal (12 entries)". ``bricks`` 0: not known."""
+
+    open_on: int = 0
+    bricks: int = 0
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class HaAlert:
+    """Something a person should look at. ``code`` is stable ("ha.engine-slow", "ha.hold"); it stands until its cause is
+    over."""
+
+    code: str
+    sentence: str
+
+
+@dataclass(frozen=True)
 class HaStatus:
     """What ``trivet ha status --json`` prints. ``hosts`` sorted by name; ``decisions`` the answering broker's last ones."""
 
@@ -62,3 +83,7 @@ class HaStatus:
     decisions: tuple[HaDecision, ...]
     broker_age_s: float
     """How long ago the answering node's broker finished a turn; large: it hangs or is not running."""
+    fence: FenceHa = FenceHa()
+    alerts: tuple[HaAlert, ...] = ()
+    warm: str = ""
+    """Whether this node can wake the engine VM from saved memory, in words; empty: not known."""

@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-VmPower = Literal["running", "paused", "paused-io-error", "shutting-down", "off", "crashed", "migrating"]
+VmPower = Literal[
+    "running", "paused", "paused-io-error", "paused-no-space", "shutting-down", "off", "crashed", "migrating", "incoming"
+]
+"""``paused-no-space``: stopped on ENOSPC alone, its disk is still its own. ``migrating``: it is leaving this host;
+``incoming``: it is arriving here and does not run yet."""
 
 
 @dataclass(frozen=True)

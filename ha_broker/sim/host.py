@@ -14,7 +14,7 @@ from appliance.model.vm import VmSpec
 from ha_broker.broker import Broker
 from ha_broker.ports import Event, HostFacts, Ports, Procedure, Result
 from ha_broker.sim.volume import Qemu, Stalled, Volume
-from ha_broker.state import LocalVm, Notes
+from ha_broker.state import Brick, Heal, LocalVm, Notes
 
 BOOT_TO_READY_S = 15.0
 """Guest resumed → /health answers."""
@@ -166,6 +166,23 @@ class SimHost:
             self.volume.lock = None
         self.qemu = None
 
+    def shutdown(self) -> None:
+        self.destroy()
+
+    def migrate(self, target: str) -> None:
+        raise Failed("vm.migrate", subject="HostedEngine", reason="this world has no migration", remedy="-")
+
+    # --- Pool
+
+    def bricks(self) -> tuple[Brick, ...]:
+        return tuple(Brick(name, name not in self.volume.unreachable, True) for name in self.volume.hosts)
+
+    def heal(self) -> Heal:
+        return Heal()
+
+    def free_bytes(self) -> int:
+        return 1 << 40
+
     # --- EpochStore, Seed
 
     def read_record(self) -> int:
@@ -250,6 +267,15 @@ class _Local:
     def done(self) -> None:
         self._host.request = None
 
+    def local_maintenance(self) -> bool:
+        return False
+
+    def forced_start(self) -> bool:
+        return False
+
+    def forced_done(self) -> None:
+        return
+
 
 class _Events:
     def __init__(self, host: SimHost) -> None:
@@ -280,6 +306,7 @@ def _ports(host: SimHost) -> Ports:
         beside=host,
         board=_Board(host),
         hypervisor=host,
+        pool=host,
         epochs=host,
         seed=_Seed(host),
         agents=host,
