@@ -21,6 +21,8 @@ T = TypeVar("T")
 
 POLL_S = 0.2
 COMMAND_TIMEOUT_S = 120.0
+BLOCK_BYTES = 4096
+"""What the tests of the fence write and read at a time: the smallest that a direct read of any disk allows."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,12 @@ class Cluster:
     def guests(self, node: str) -> list[str]:
         """The VMs that libvirt of ``node`` has running or paused."""
         return self.shell(node, "virsh -c qemu:///system list --name").split()
+
+    def block(self, node: str, file: str, offset_mib: int) -> bytes:
+        """``BLOCK_BYTES`` of a file on a volume, as ``node`` reads it from the bricks, past all caches."""
+        blocks = offset_mib * (1 << 20) // BLOCK_BYTES
+        copy = f"dd if={file} iflag=direct bs={BLOCK_BYTES} skip={blocks} count=1 status=none"
+        return bytes.fromhex(self.shell(node, f"{copy} | od -An -v -tx1"))
 
     # --- the engine
 

@@ -11,7 +11,7 @@ import uuid
 
 import pytest
 
-from tests.lab.cluster import Cluster, wait
+from tests.lab.cluster import BLOCK_BYTES, Cluster, wait
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 
@@ -21,7 +21,6 @@ START_AFTER_QEMU_KILLED_S = 3.0
 OLD_QEMU_GONE_S = 10.0
 NODE_REJOINS_S = 240.0
 DATA_DISK = "/var/lib/trivet/volumes/engine/engine-vm/data.raw"
-BLOCK_BYTES = 4096
 OFFSETS_MIB = (32, 1500)
 """Below and beyond 64 MiB, the size of a shard: beyond it a sharded volume would let an old holder write."""
 
@@ -102,12 +101,12 @@ def test_a_partitioned_engine_is_fenced_and_goes(cluster: Cluster) -> None:
         assert cluster.guests(lost) == ["HostedEngine"], "the old QEMU is there"
         cluster.link(lost, "heal")
         wait("the old host sees the others again", 60, lambda: _peers_back(cluster, lost, others) or None)
-        held = {offset_mib: data_disk_block(cluster, after["host"], offset_mib) for offset_mib in OFFSETS_MIB}
+        held = {offset_mib: cluster.block(after["host"], DATA_DISK, offset_mib) for offset_mib in OFFSETS_MIB}
         assert bytes([0xBB]) * BLOCK_BYTES not in held.values()
         for offset_mib in OFFSETS_MIB:
             let_old_qemu_write(cluster, lost, offset_mib)
         for offset_mib in OFFSETS_MIB:
-            found = data_disk_block(cluster, after["host"], offset_mib)
+            found = cluster.block(after["host"], DATA_DISK, offset_mib)
             assert found != bytes([0xBB]) * BLOCK_BYTES, f"the fenced QEMU wrote at {offset_mib} MiB"
     finally:
         cluster.link(lost, "heal")
@@ -139,13 +138,6 @@ def let_old_qemu_write(cluster: Cluster, node: str, offset_mib: int) -> None:
     virsh = ("virsh", "-c", "qemu:///system", "qemu-monitor-command", "HostedEngine", "--hmp", command)
     said = cluster.on(node, "timeout", "30", *virsh)
     assert "rror" not in said.stdout + said.stderr, "the command itself must have been taken"
-
-
-def data_disk_block(cluster: Cluster, node: str, offset_mib: int) -> bytes:
-    """A block of the data disk as ``node`` reads it from the volume, past all caches."""
-    per_mib = (1 << 20) // BLOCK_BYTES
-    copy = f"dd if={DATA_DISK} iflag=direct bs={BLOCK_BYTES} skip={offset_mib * per_mib} count=1 status=none"
-    return bytes.fromhex(cluster.shell(node, f"{copy} | od -An -v -tx1"))
 
 
 def check_data_disk(cluster: Cluster, row: str) -> None:

@@ -13,17 +13,17 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.lab.cluster import Cluster, wait
+from tests.lab.cluster import BLOCK_BYTES, Cluster, wait
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 
 BELOW_MIB = 32
 BEYOND_MIB = 300
 """Below and beyond the first shard (64 MiB)."""
-BLOCK_BYTES = 4096
 OLD, NEW, STALE = 0xAA, 0xCC, 0xBB
 """What the holder writes, what its successor writes, and what the old holder writes when it has come back."""
 IMAGE_BYTES = 1 << 30
+DISK = "/mnt/fence/disk.raw"
 LOCK_FREE_S = 30.0
 
 START_QEMU = (
@@ -71,9 +71,7 @@ class Experiment:
 
     def read(self, offset_mib: int) -> int | None:
         """The byte that fills the block, as the new holder's node reads it from the volume, past caches; None: a mixture."""
-        per_mib = (1 << 20) // BLOCK_BYTES
-        copy = f"dd if=/mnt/fence/disk.raw iflag=direct bs={BLOCK_BYTES} skip={offset_mib * per_mib} count=1 status=none"
-        block = bytes.fromhex(self.cluster.shell(self.new, f"{copy} | od -An -v -tx1"))
+        block = self.cluster.block(self.new, DISK, offset_mib)
         return block[0] if len(set(block)) == 1 else None
 
 
