@@ -7,6 +7,7 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
+from appliance import layout
 from appliance.codec import encode
 from appliance.command import Command, Option, Output, explain, require_root
 from appliance.effects.clock import Clock, SystemClock
@@ -17,9 +18,10 @@ from appliance.model.ha import EngineHa, HaDecision, HaStatus, HostHa
 from appliance.verbs.ha_status import STATUS_FILE, read_status
 from appliance.verbs.membership import MembershipFiles
 from ha_broker import limits
+from ha_broker.effects.requests import MAINTENANCE_REQUEST
 from ha_broker.status import text
 
-REQUEST_FILE = STATUS_FILE.with_name("ha-maintenance.json")
+REQUEST_FILE = layout.RUN / MAINTENANCE_REQUEST
 """Left by ``trivet ha maintenance``, taken away by the broker once it is on the board."""
 
 POLL_S = 0.3

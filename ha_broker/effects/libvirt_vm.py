@@ -22,6 +22,10 @@ class VmVerbs(Protocol):
 
     def destroy(self, name: str) -> None: ...
 
+    def shutdown(self, name: str) -> None: ...
+
+    def migrate(self, name: str, target: str) -> None: ...
+
 
 class LibvirtEngineVm:
     """:class:`ha_broker.ports.Hypervisor`."""
@@ -49,3 +53,9 @@ class LibvirtEngineVm:
 
     def destroy(self) -> None:
         self._verbs.destroy(layout.ENGINE_VM_NAME)
+
+    def shutdown(self) -> None:
+        self._verbs.shutdown(layout.ENGINE_VM_NAME)
+
+    def migrate(self, target: str) -> None:
+        self._verbs.migrate(layout.ENGINE_VM_NAME, target)

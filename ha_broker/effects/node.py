@@ -1,5 +1,4 @@
-"""What the broker keeps and tells on its own node: notes, events, status, the request of maintenance, systemd's
-notifications."""
+"""What the broker keeps and tells on its own node: notes, events, status, systemd's notifications."""
 
 from __future__ import annotations
 
@@ -7,15 +6,13 @@ import json
 import os
 import socket
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from appliance.codec import decode, encode
 from appliance.effects.clock import Clock
 from appliance.effects.files import PRIVATE, PUBLIC, write_atomically
 from appliance.errors import Refused
-from appliance.model.ha import HaStatus, MaintenanceState
+from appliance.model.ha import HaStatus
 from ha_broker import limits
 from ha_broker.ports import Event
 from ha_broker.state import Notes
@@ -92,33 +89,6 @@ class RunStatus:
         )
         beside.chmod(PUBLIC)
         beside.replace(self._path)
-
-
-class RequestFile:
-    """:class:`ha_broker.ports.Requests`: a file in the run folder that the command line leaves and the broker takes away."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def maintenance(self) -> MaintenanceState | None:
-        try:
-            text = self._path.read_text()
-        except FileNotFoundError:
-            return None
-        try:
-            return decode(_Request, json.loads(text), subject=str(self._path), code="ha.request").maintenance
-        except (ValueError, Refused) as error:
-            journal(f"{self._path} is no request and is removed: {error}")
-            self.done()
-            return None
-
-    def done(self) -> None:
-        self._path.unlink(missing_ok=True)
-
-
-@dataclass(frozen=True)
-class _Request:
-    maintenance: Literal["none", "global"]
 
 
 def notify(message: str) -> None:

@@ -17,7 +17,9 @@ from appliance.verbs.membership import MembershipFiles
 from appliance.verbs.vms import VmVerbs
 from ha_broker.effects.agents import WireAgents
 from ha_broker.effects.libvirt_vm import LibvirtEngineVm
-from ha_broker.effects.node import BootNotes, EventFile, RequestFile, RunStatus
+from ha_broker.effects.node import BootNotes, EventFile, RunStatus
+from ha_broker.effects.pool import MountedPool
+from ha_broker.effects.requests import RequestFiles
 from ha_broker.effects.seed import VolumeSeed
 from ha_broker.effects.threads import ThreadsBeside
 from ha_broker.effects.volume import NodeEpochs, VolumeBoard
@@ -55,6 +57,7 @@ def real_ports(whose: Home) -> Ports:
         beside=beside,
         board=VolumeBoard(layout.BOARD, whose.host),
         hypervisor=LibvirtEngineVm(VmVerbs(LibvirtHost())),
+        pool=MountedPool(layout.ENGINE_MOUNT, layout.ENGINE_VOLUME),
         epochs=NodeEpochs(layout.ENGINE_EPOCH_RECORD, EpochStore(layout.EPOCH_FILE)),
         seed=VolumeSeed(SystemProcesses(), layout.ENGINE_SEED_DISK, layout.ENGINE_IDENTITY, whose.cluster.id),
         agents=WireAgents(whose.cluster, tls),
@@ -62,6 +65,6 @@ def real_ports(whose: Home) -> Ports:
         host=host,
         notes=BootNotes(NOTES_FILE, host.boot_id()),
         events=EventFile(EVENT_FILE),
-        requests=RequestFile(STATUS_FILE.with_name("ha-maintenance.json")),
+        requests=RequestFiles(layout.RUN, layout.HA_STATE),
         status=RunStatus(STATUS_FILE, clock),
     )

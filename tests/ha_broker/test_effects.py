@@ -20,7 +20,8 @@ from appliance.verbs.ha_status import read_status
 from ha_broker import cli, limits
 from ha_broker.board import SLOT_BYTES, from_bytes, to_bytes
 from ha_broker.effects.libvirt_vm import LibvirtEngineVm
-from ha_broker.effects.node import BootNotes, EventFile, RequestFile, RunStatus, notify
+from ha_broker.effects.node import BootNotes, EventFile, RunStatus, notify
+from ha_broker.effects.requests import MAINTENANCE_REQUEST, RequestFiles
 from ha_broker.effects.threads import ThreadsBeside
 from ha_broker.effects.volume import NodeEpochs, VolumeBoard
 from ha_broker.engine_vm import engine_start, next_epoch, vm_spec
@@ -163,15 +164,15 @@ def test_events_are_lines_and_bounded(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    requests = RequestFile(tmp_path / "r.json")
+    requests = RequestFiles(tmp_path, tmp_path)
     assert requests.maintenance() is None
-    (tmp_path / "r.json").write_text('{"maintenance": "global"}')
+    (tmp_path / MAINTENANCE_REQUEST).write_text('{"maintenance": "global"}')
     assert requests.maintenance() == "global"
     requests.done()
     assert requests.maintenance() is None
-    (tmp_path / "r.json").write_text('{"maintenance": "perhaps"}')
+    (tmp_path / MAINTENANCE_REQUEST).write_text('{"maintenance": "perhaps"}')
     assert requests.maintenance() is None
-    assert not (tmp_path / "r.json").exists()
+    assert not (tmp_path / MAINTENANCE_REQUEST).exists()
     assert "no request" in capsys.readouterr().err
 
 
@@ -203,6 +204,11 @@ class _Verbs:
     def resume(self, name: str) -> None: ...
 
     def destroy(self, name: str) -> None: ...
+
+    def shutdown(self, name: str) -> None: ...
+
+    def migrate(self, name: str, target: str) -> None:
+        self.migrated = (name, target)
 
 
 def test_the_engine_vm_among_others() -> None:
@@ -332,7 +338,7 @@ def test_maintenance_is_done_when_the_broker_took_the_request(tmp_path: Path) ->
     class Served(FakeClock):
         def sleep(self, seconds: float) -> None:
             super().sleep(seconds)
-            RequestFile(tmp_path / "r.json").done()
+            (tmp_path / "r.json").unlink()
 
     clock = Served()
     RunStatus(tmp_path / "s.json", clock).write(STATUS)
