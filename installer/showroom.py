@@ -65,15 +65,20 @@ class Showroom:
 
     # --- run ---
 
-    def run(self, nodes: int, tree: Path, port: int | None, say: Say, log: Callable[[str], None]) -> None:
-        """From whatever state to a cluster whose engine answers on this machine's loopback."""
+    def run(
+        self, nodes: int, tree: Path, port: int | None, say: Say, log: Callable[[str], None], ssh_keys: Sequence[str] = ()
+    ) -> None:
+        """From whatever state to a cluster whose engine answers on this machine's loopback.
+
+        ``ssh_keys``: public keys for root of the nodes and of the engine VM, where they are made by this run.
+        """
         say(10, "bringing the nodes up")
         self.lab.up(
-            nodes=nodes, tree=lambda: tree, port=port, ssh_keys=(), say=lambda part, text: say(10 + part * 0.15, text)
+            nodes=nodes, tree=lambda: tree, port=port, ssh_keys=ssh_keys, say=lambda part, text: say(10 + part * 0.15, text)
         )
         first = model.nodes_of(self.lab.wanted())[0].name
         if not self._there(first, FINISHED_ON_NODE):
-            self._install(first, say, log)
+            self._install(first, say, log, ssh_keys)
         self._take(first, str(layout.PKI / "ca.pem"), self.ca_file, PUBLIC)
         self._take(first, str(layout.ADMIN_PASSWORD_FILE), self.password_file, PRIVATE)
         say(90, "opening the way to the engine")
@@ -103,11 +108,11 @@ class Showroom:
                 remedy=f"`trivet stop --name {self.name}`, or choose another --name.",
             )
 
-    def _install(self, first: str, say: Say, log: Callable[[str], None]) -> None:
+    def _install(self, first: str, say: Say, log: Callable[[str], None], ssh_keys: Sequence[str]) -> None:
         # Tokens are used up as the nodes join: an answers file that an interrupted run left is the only one with them.
         if not self._there(first, ANSWERS_ON_NODE):
             say(25, "reading the nodes' join tokens")
-            text = render(self._answers(), tokens=True)
+            text = render(self._answers(ssh_keys), tokens=True)
             write = f"umask 077; cat > {ANSWERS_ON_NODE}.new && mv {ANSWERS_ON_NODE}.new {ANSWERS_ON_NODE}"
             self._on(first, ["sh", "-c", write], text)
         say(27, f"installing the cluster from {first}")
@@ -120,7 +125,7 @@ class Showroom:
             raise spoken.error(failed.facts.get("status")) or failed from failed
         self._on(first, ["rm", "-f", ANSWERS_ON_NODE])
 
-    def _answers(self) -> Answers:
+    def _answers(self, ssh_keys: Sequence[str]) -> Answers:
         lab = self.lab.wanted()
         return Answers(
             cluster=ClusterAnswers(name=self.name),
@@ -129,6 +134,7 @@ class Showroom:
                 address=model.engine_address(lab.index),
                 prefix=model.PREFIX_LENGTH,
                 data_disk_gib=DATA_DISK_GIB,
+                ssh_authorized_keys=tuple(ssh_keys),
             ),
             nodes=tuple(
                 NodeAnswers(node.name, node.address, self._token(node.name), model.NODE_NIC, brick_folder=BRICK_FOLDER)

@@ -37,7 +37,8 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
         tree = showroom.lab.wanted().tree
     else:
         tree = _built(say, output)
-    showroom.run(nodes, tree, arguments.port, say, output.log)
+    keys = tuple(Path(file).read_text().strip() for file in arguments.ssh_key)
+    showroom.run(nodes, tree, arguments.port, say, output.log, keys)
     say(100, "the engine answers")
     data = describe(showroom)
     output.result(data, f"\n{described(data)}\n\n{hints(showroom.name)}")
@@ -154,6 +155,11 @@ SHOWROOM_COMMANDS = (
             NAME,
             Option(("--nodes",), "how many nodes (default: %(default)s)", {"type": int, "default": model.DEFAULT_NODES}),
             Option(("--port",), f"where the engine answers on 127.0.0.1 (default: {model.default_port()})", {"type": int}),
+            Option(
+                ("--ssh-key",),
+                "public key file for root of nodes and engine VM (default: nobody can log in); may be repeated",
+                {"action": "append", "default": [], "metavar": "FILE"},
+            ),
         ),
     ),
     Command(("stop",), "Take the nodes of `trivet run` down and remove everything of them.", "trivet stop", stop, (NAME,)),

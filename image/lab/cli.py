@@ -14,7 +14,7 @@ from appliance.command import Command, Option, Output, require_root, table
 from appliance.effects.clock import SystemClock
 from appliance.effects.process import SystemProcesses
 from appliance.errors import EXIT_DONE, Failed, Refused
-from image.lab import forward, ground, model, observe, plan, preflight
+from image.lab import disturb, forward, ground, model, observe, plan, preflight
 from image.lab.operations import STEP_TIMEOUT_S, Lab, NodeStatus, Say
 
 EXEC_JSON_TIMEOUT_S: Final = 600.0
@@ -24,6 +24,9 @@ FORWARD_START_DEADLINE_S: Final = 10.0
 FORWARD_POLL_S: Final = 0.1
 SIGNAL_EXIT_BASE: Final = 128
 """A command ended by signal N has status 128 + N, as a shell reports it."""
+
+ENDED_BY: Final = {"cut": "heal", "off": "on", "freeze": "thaw"}
+"""What ends a fault that ``--for`` lets last for a while."""
 
 CHECKOUT: Final = Path(__file__).resolve().parents[2]
 
@@ -59,10 +62,15 @@ def _show(lab: Lab, output: Output) -> None:
     }
     rows = [_row(status) for status in statuses]
     lines = [table(("node", "power", "address", "link", "pid"), rows)]
-    lines += [f"dropped: {drop.source or 'anybody'} → {drop.target or 'anybody'}" for drop in wanted.drops]
+    lines += [_dropped(drop) for drop in wanted.drops]
     if pids:
         lines.append(f"forward: https://127.0.0.1:{wanted.forward_port} → {model.engine_address(wanted.index)}")
     output.result(data, "\n".join(lines))
+
+
+def _dropped(drop: model.Drop) -> str:
+    only = f" ({drop.only} only)" if drop.only else ""
+    return f"dropped: {drop.source or 'anybody'} → {drop.target or 'anybody'}{only}"
 
 
 def _row(status: NodeStatus) -> tuple[object, ...]:
@@ -135,14 +143,14 @@ def shell(arguments: argparse.Namespace, _output: Output) -> None:
 
 
 def logs(arguments: argparse.Namespace, output: Output) -> int:
-    """A node's journal; of a node that is off, the journal on its disk."""
+    """A node's journal; of a node that is off or frozen, the journal on its disk."""
     lab = _lab(arguments)
     node = lab.node(arguments.node)
-    pid = observe.leader(node)
+    pid = None if node.name in lab.wanted().frozen else observe.leader(node)
     if pid is not None:
         argv = lab.enter(node, pid, plan.journal(arguments.unit, follow=arguments.follow, lines=arguments.lines))
     elif arguments.follow:
-        raise model.node_is_off(node)
+        raise model.node_is_frozen(node) if node.name in lab.wanted().frozen else model.node_is_off(node)
     else:
         folder = node.folder / "upper/var/log/journal"
         argv = plan.journal(arguments.unit, follow=False, lines=arguments.lines, folder=folder)
@@ -154,17 +162,52 @@ def logs(arguments: argparse.Namespace, output: Output) -> int:
 
 
 def power(arguments: argparse.Namespace, output: Output) -> None:
-    """Switch a node on, cut its power, or both."""
+    """Switch a node on, cut its power, or both; or let it stand still and go on."""
     lab = _lab(arguments)
-    now = lab.power(arguments.node, arguments.wanted, _say(output))
+    _check_for(arguments)
+    now = _power(lab, arguments.node, arguments.wanted, output)
+
+    def end() -> None:
+        nonlocal now
+        now = _power(lab, arguments.node, ENDED_BY[arguments.wanted], output)
+
+    disturb.last(SystemClock(), arguments.duration_s, end)
     output.result(encode(now), table(("node", "power", "address", "link", "pid"), [_row(now)]))
+
+
+def _power(lab: Lab, node: str, wanted: str, output: Output) -> NodeStatus:
+    if wanted == "freeze":
+        return disturb.freeze(lab, node)
+    if wanted == "thaw":
+        return disturb.thaw(lab, node)
+    return lab.power(node, wanted, _say(output))
 
 
 def link(arguments: argparse.Namespace, output: Output) -> None:
     """Pull or plug a cable."""
     lab = _lab(arguments)
-    lab.link(arguments.node, arguments.wanted, arguments.to, arguments.direction)
+    _check_for(arguments)
+    disturb.link(lab, arguments.node, arguments.wanted, arguments.to, arguments.direction, arguments.only)
+
+    def end() -> None:
+        disturb.link(lab, arguments.node, "heal", arguments.to, arguments.direction, arguments.only)
+
+    disturb.last(SystemClock(), arguments.duration_s, end)
     _show(lab, output)
+
+
+def _check_for(arguments: argparse.Namespace) -> None:
+    """``--for`` goes with faults that something ends. Before anything is changed."""
+    if arguments.duration_s is None:
+        return
+    model.check_duration(arguments.duration_s)
+    if arguments.wanted not in ENDED_BY:
+        raise Refused(
+            "command.usage",
+            subject=f"--for {arguments.duration_s:g}",
+            reason=f"“{arguments.wanted}” does not last, so it cannot end; {', '.join(sorted(ENDED_BY))} do",
+            remedy="Leave --for out.",
+        )
 
 
 def forwarding(arguments: argparse.Namespace, output: Output) -> None:
@@ -210,6 +253,11 @@ def _start_forward(lab: Lab, cgroup: Path, port: int) -> None:
 
 _NAME = Option(("--name",), "which lab (default: %(default)s)", {"default": model.DEFAULT_LAB, "metavar": "LAB"})
 _NODE = Option(("node",), "node1, node2 …", {"metavar": "NODE"})
+_FOR = Option(
+    ("--for",),
+    "end it by itself after so many seconds; the command waits for that",
+    {"dest": "duration_s", "type": float, "default": None, "metavar": "SECONDS"},
+)
 
 COMMANDS: Final = (
     Command(
@@ -264,14 +312,23 @@ COMMANDS: Final = (
     ),
     Command(
         ("lab", "power"),
-        "switch a node on, or cut its power: nothing is flushed, nobody is told",
-        "trivet lab power node2 off",
+        "switch a node on, or cut its power: nothing is flushed, nobody is told; or let it stand still for a while",
+        "trivet lab power node2 freeze --for 60",
         power,
-        (_NAME, _NODE, Option(("wanted",), "on, off (a power cut) or reset", {"choices": ("on", "off", "reset")})),
+        (
+            _NAME,
+            _NODE,
+            Option(
+                ("wanted",),
+                "on, off (a power cut), reset, freeze (it stands still and answers nobody) or thaw",
+                {"choices": ("on", "off", "reset", "freeze", "thaw")},
+            ),
+            _FOR,
+        ),
     ),
     Command(
         ("lab", "link"),
-        "pull or plug a node's cable, or drop frames of one direction or pair",
+        "pull or plug a node's cable, or drop frames of one direction, pair or traffic",
         "trivet lab link node1 cut --to node2 --direction out",
         link,
         (
@@ -284,6 +341,12 @@ COMMANDS: Final = (
                 "as NODE sees it: in, out or both (default)",
                 {"choices": ("in", "out", "both"), "default": "both"},
             ),
+            Option(
+                ("--only",),
+                "only Gluster's connections (storage), or all but those (management)",
+                {"choices": ("storage", "management"), "default": None},
+            ),
+            _FOR,
         ),
     ),
     Command(

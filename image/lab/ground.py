@@ -49,6 +49,12 @@ def kill_all(cgroup: Path, clock: Clock) -> None:
         clock.sleep(KILL_POLL_S)
 
 
+def set_frozen(cgroup: Path, frozen: bool) -> None:
+    """Let all processes in ``cgroup`` stand still or go on. Returns at once: one that waits in the kernel (for a disk, for
+    FUSE) stands still when it would come back from there."""
+    (cgroup / "cgroup.freeze").write_text("1" if frozen else "0")
+
+
 def remove_cgroup(cgroup: Path) -> None:
     """Remove ``cgroup`` and all below, which must be empty; its parent too if nothing else is in it."""
     for folder, _, _ in os.walk(cgroup, topdown=False):

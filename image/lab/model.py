@@ -18,6 +18,8 @@ MAXIMUM_NODES: Final = 16
 """Because a cluster of this product has 3 to 16 nodes; addresses .10 + i stay below the engine's .100."""
 MAXIMUM_LABS: Final = 256
 """Because a lab's index is the third number of 198.18.N.0/24, and only 198.18.0.0/16 is used."""
+LONGEST_FAULT_S: Final = 3600.0
+"""Because the command waits for the fault's end; whoever wants a longer one ends it with a second command."""
 
 STATE_ROOT: Final = Path("/var/lib/trivet-lab")
 RUN_ROOT: Final = Path("/run/trivet-lab")
@@ -27,17 +29,21 @@ NODE_NIC: Final = "eth0"
 PREFIX_LENGTH: Final = 24
 
 Direction = Literal["in", "out", "both"]
-Power = Literal["on", "off"]
+Power = Literal["on", "off", "frozen"]
+Traffic = Literal["storage", "management"]
+"""Gluster's connections, or everything else. On metal they may have networks of their own; a lab node has one NIC."""
 
 _NAME = re.compile(r"[a-z][a-z0-9]{0,15}")
 
 
 @dataclass(frozen=True)
 class Drop:
-    """Frames that the switch throws away: from the port ``source`` to the port ``target``; ``None`` means any."""
+    """Frames that the switch throws away: from the port ``source`` to the port ``target``; ``None`` means any. ``only``: of
+    this traffic."""
 
     source: str | None
     target: str | None
+    only: Traffic | None = None
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,7 @@ class LabFile:
     """What is wanted of a lab, as ``lab.json`` keeps it. What *is* is read from the kernel.
 
     ``cut`` names the nodes whose cable is pulled; ``drops`` are partial cuts. Both outlive a power cycle, as on metal.
+    ``frozen`` names the nodes that stand still: no process of theirs runs, no frame enters or leaves them.
     """
 
     name: str
@@ -54,6 +61,7 @@ class LabFile:
     forward_port: int
     cut: tuple[str, ...] = ()
     drops: tuple[Drop, ...] = ()
+    frozen: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -214,31 +222,63 @@ def free_index(name: str, taken: frozenset[int]) -> int:
     )
 
 
-def cut_link(lab: LabFile, node: str, to: str | None, direction: Direction) -> LabFile:
-    """``lab`` with the cable of ``node`` pulled, or only the frames to, from or between ``node`` and ``to`` dropped."""
-    if to is None and direction == "both":
+def cut_link(lab: LabFile, node: str, to: str | None, direction: Direction, only: Traffic | None = None) -> LabFile:
+    """``lab`` with the cable of ``node`` pulled; or only the frames of a direction, a peer or a traffic dropped."""
+    if to is None and direction == "both" and only is None:
         return replace(lab, cut=tuple(sorted({*lab.cut, node})))
-    return replace(lab, drops=_sorted({*lab.drops, *_drops(node, to, direction)}))
+    return replace(lab, drops=_sorted({*lab.drops, *_drops(node, to, direction, only)}))
 
 
-def heal_link(lab: LabFile, node: str, to: str | None, direction: Direction) -> LabFile:
-    """``lab`` without those cuts of ``node``. Without ``to`` and direction: without any cut that touches it."""
-    if to is None and direction == "both":
+def heal_link(lab: LabFile, node: str, to: str | None, direction: Direction, only: Traffic | None = None) -> LabFile:
+    """``lab`` without those cuts of ``node``. With none of the three said: without any cut that touches it."""
+    if to is None and direction == "both" and only is None:
         return replace(
             lab,
             cut=tuple(name for name in lab.cut if name != node),
             drops=tuple(drop for drop in lab.drops if node not in (drop.source, drop.target)),
         )
-    return replace(lab, drops=_sorted({*lab.drops} - _drops(node, to, direction)))
+    return replace(lab, drops=_sorted({*lab.drops} - _drops(node, to, direction, only)))
 
 
-def _drops(node: str, to: str | None, direction: Direction) -> set[Drop]:
-    out, into = Drop(node, to), Drop(to, node)
+def _drops(node: str, to: str | None, direction: Direction, only: Traffic | None) -> set[Drop]:
+    out, into = Drop(node, to, only), Drop(to, node, only)
     return {"out": {out}, "in": {into}, "both": {out, into}}[direction]
 
 
 def _sorted(drops: set[Drop]) -> tuple[Drop, ...]:
-    return tuple(sorted(drops, key=lambda drop: (drop.source or "", drop.target or "")))
+    return tuple(sorted(drops, key=lambda drop: (drop.source or "", drop.target or "", drop.only or "")))
+
+
+def freeze(lab: LabFile, node: str) -> LabFile:
+    """``lab`` with ``node`` standing still."""
+    return replace(lab, frozen=tuple(sorted({*lab.frozen, node})))
+
+
+def thaw(lab: LabFile, node: str) -> LabFile:
+    """``lab`` with ``node`` going on (or off: what is off does not stand still)."""
+    return replace(lab, frozen=tuple(name for name in lab.frozen if name != node))
+
+
+def node_is_frozen(node: LabNode) -> Conflict:
+    """The error of asking a node that stands still."""
+    return Conflict(
+        "lab.node-frozen",
+        subject=f"node {node.name}",
+        reason=f"it is frozen in lab {node.lab}: no process of it runs",
+        remedy=f"`trivet lab power {node.name} thaw --name {node.lab}` lets it go on.",
+    )
+
+
+def check_duration(seconds: float) -> float:
+    """``seconds`` if a fault may last so long, else ``Refused`` (``lab.duration-invalid``)."""
+    if not 0 < seconds <= LONGEST_FAULT_S:
+        raise Refused(
+            "lab.duration-invalid",
+            subject=f"{seconds:g} s",
+            reason=f"a fault that ends by itself lasts more than 0 and at most {LONGEST_FAULT_S:g} s",
+            remedy="Choose such a number with --for, or end the fault yourself.",
+        )
+    return seconds
 
 
 def default_port() -> int:

@@ -1,4 +1,4 @@
-"""What can be done with a lab: up, down, power, link, exec. Each brings the world to the wanted state from any other."""
+"""What can be done with a lab: up, down, power, exec. Each brings the world to the wanted state from any other."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from appliance.effects.process import Completed
 from appliance.errors import Conflict, Failed, Unavailable
 from appliance.ports import Processes
 from image.lab import ground, model, observe, plan, preflight
-from image.lab.model import Direction, LabFile, LabNode
+from image.lab.model import LabFile, LabNode
 from image.lab.seed import seed
 
 STEP_TIMEOUT_S: Final = 30.0
@@ -76,23 +76,28 @@ class Lab:
     def status(self) -> tuple[NodeStatus, ...]:
         """Every node as it is."""
         lab = self.wanted()
-        return tuple(self._node_status(lab, node) for node in model.nodes_of(lab))
+        return tuple(self.node_status(lab, node) for node in model.nodes_of(lab))
 
     @staticmethod
-    def _node_status(lab: LabFile, node: LabNode) -> NodeStatus:
+    def node_status(lab: LabFile, node: LabNode) -> NodeStatus:
+        """One node as it is."""
         pid = observe.leader(node)
-        return NodeStatus(node.name, "on" if pid else "off", node.address, "cut" if node.name in lab.cut else "up", pid)
+        power: model.Power = "off" if pid is None else "frozen" if node.name in lab.frozen else "on"
+        return NodeStatus(node.name, power, node.address, "cut" if node.name in lab.cut else "up", pid)
 
     def node(self, name: str) -> LabNode:
         """The node called ``name``, on or off."""
         return model.find_node(self.wanted(), name)
 
     def running(self, name: str) -> tuple[LabNode, int]:
-        """The node called ``name`` and its init's process id; ``Conflict`` (``lab.node-off``) when it is off."""
+        """The node called ``name`` and its init's process id; ``Conflict`` (``lab.node-off``, ``lab.node-frozen``) when
+        nothing can run in it."""
         node = self.node(name)
         pid = observe.leader(node)
         if pid is None:
             raise model.node_is_off(node)
+        if node.name in self.wanted().frozen:
+            raise model.node_is_frozen(node)
         return node, pid
 
     # --- up ---
@@ -158,14 +163,15 @@ class Lab:
             known = self._known()
             index = known.index if known else model.free_index(self.name, self._taken())
             lab = LabFile(self.name, index, nodes, tree, port)
-            self._keep(lab)
+            self.keep(lab)
         return lab
 
     def _taken(self) -> frozenset[int]:
         others = [model.STATE_ROOT / name / "lab.json" for name in observe.known_labs() if name != self.name]
         return frozenset(read_lab(file.read_text(), str(file)).index for file in others if file.exists())
 
-    def _keep(self, lab: LabFile) -> None:
+    def keep(self, lab: LabFile) -> None:
+        """Write down what is wanted."""
         ground.replace_file(self.file, json.dumps(encode(lab), indent=2) + "\n")
 
     def _switch(self, lab: LabFile) -> None:
@@ -175,7 +181,7 @@ class Lab:
         if namespace not in observe.namespaces(lab.name):
             for argv in plan.switch_up(lab):
                 self._run(argv)
-        self._links(lab)
+        self.set_links(lab)
 
     def _has_link(self, namespace: str, link: str) -> bool:
         done = self._processes.run(["ip", "-n", namespace, "link", "show", "up", link], timeout_s=STEP_TIMEOUT_S, ok=None)
@@ -192,15 +198,20 @@ class Lab:
                 if not observe.is_on(node):
                     raise model.node_is_off(node)
                 self._power_off(node)
+                lab = model.thaw(lab, name)
+                self.keep(lab)
+                self.set_links(lab)
                 say(20, f"{node.name}: power is cut")
             if wanted in ("on", "reset"):
                 self._power_on(lab, node, ())
         if wanted in ("on", "reset"):
             self._wait_booted((node,), say)
-        return self._node_status(lab, node)
+        return self.node_status(lab, node)
 
     def _power_on(self, lab: LabFile, node: LabNode, ssh_keys: Sequence[str]) -> None:
         if observe.leader(node):
+            if node.name not in lab.frozen:
+                ground.set_frozen(observe.node_cgroup(node), False)
             return
         self._power_off(node)  # what a killed lab or a node that switched itself off left behind
         for argv in plan.plug(node):
@@ -292,20 +303,7 @@ class Lab:
 
     # --- link ---
 
-    def link(self, name: str, wanted: str, to: str | None, direction: Direction) -> LabFile:
-        """Pull or plug a cable, or drop frames of one direction or pair."""
-        with self.locked():
-            lab = self.wanted()
-            model.find_node(lab, name)
-            if to is not None:
-                model.find_node(lab, to)
-            change = model.cut_link if wanted == "cut" else model.heal_link
-            lab = change(lab, name, to, direction)
-            self._keep(lab)
-            self._links(lab)
-        return lab
-
-    def _links(self, lab: LabFile) -> None:
+    def set_links(self, lab: LabFile) -> None:
         """Make the switch do what the file says."""
         namespace = model.switch_namespace(lab.name)
         if namespace not in observe.namespaces(lab.name):

@@ -20,6 +20,15 @@ from image.lab.model import (
 Argv = list[str]
 
 NFT_TABLE: Final = "trivet_lab"
+STORAGE: Final = (
+    "tcp dport { 24007, 24008 }",
+    "tcp sport { 24007, 24008 }",
+    "tcp sport 49000-49151 tcp dport 49152-60999 tcp dport != 54321",
+    "tcp sport 49152-60999 tcp sport != 54321 tcp dport 49000-49151",
+)
+"""What Gluster's connections look like to a switch: its daemon's port, and a brick's port with one just below 49152 at the
+other end, from where Gluster's clients count down. 54321 is the agent's. A connection of libvirt or to an agent has such a
+port in one case of two hundred, and then counts as storage."""
 DROPPED_CAPABILITIES: Final = "CAP_SYS_TIME,CAP_SYS_MODULE"
 """Because clock and modules belong to this machine and not to a node; everything else a node may do as root does."""
 WITHHELD: Final = ",".join("-" + name.removeprefix("CAP_").lower() for name in DROPPED_CAPABILITIES.split(","))
@@ -75,7 +84,8 @@ def port(node: LabNode, up: bool) -> Argv:
 
 
 def drop_rules(lab: LabFile) -> str:
-    """The nft script that makes the switch drop exactly ``lab.drops``; applied at once as a whole.
+    """The nft script that makes the switch drop exactly ``lab.drops`` and all frames of frozen nodes; applied at once as a
+    whole.
 
     One direction of a pair is a forward rule; one direction of a whole port is dropped where it enters or leaves the
     switch, so the switch's own address is covered too. Frames just vanish: nobody is told.
@@ -83,17 +93,30 @@ def drop_rules(lab: LabFile) -> str:
     table = f"table bridge {NFT_TABLE}"
     lines = [table, f"delete {table}"]
     hooks: dict[str, list[str]] = {"prerouting": [], "forward": [], "postrouting": []}
-    for drop in lab.drops:
+    frost = [drop for name in lab.frozen for drop in (Drop(name, None), Drop(None, name))]
+    for drop in (*lab.drops, *frost):
         hook, match = _match(drop)
-        hooks[hook].append(f"{match} drop")
-    chains = [
-        f"  chain {hook} {{\n    type filter hook {hook} priority 0;\n" + "".join(f"    {rule}\n" for rule in rules) + "  }"
-        for hook, rules in hooks.items()
-        if rules
-    ]
+        hooks[hook].append(f"{match} {'drop' if drop.only is None else f'jump {drop.only}'}")
+    chains = [_chain(name, rules) for name, rules in _traffic_chains(lab).items()]
+    chains += [_chain(hook, [f"type filter hook {hook} priority 0;", *rules]) for hook, rules in hooks.items() if rules]
     if chains:
         lines += [table + " {", *chains, "}"]
     return "\n".join(lines) + "\n"
+
+
+def _chain(name: str, lines: Sequence[str]) -> str:
+    return f"  chain {name} {{\n" + "".join(f"    {line}\n" for line in lines) + "  }"
+
+
+def _traffic_chains(lab: LabFile) -> dict[str, list[str]]:
+    """What each named traffic is, for those that some drop names."""
+    chains = {
+        "storage": [f"{match} drop" for match in STORAGE],
+        # Addresses are still resolved for the storage, which is let through.
+        "management": [*(f"{match} return" for match in STORAGE), "ether type != arp drop"],
+    }
+    wanted = {drop.only for drop in lab.drops}
+    return {name: rules for name, rules in chains.items() if name in wanted}
 
 
 def _match(drop: Drop) -> tuple[str, str]:

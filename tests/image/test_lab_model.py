@@ -96,3 +96,28 @@ def test_heal_alone_heals_all_that_touches_the_node_and_nothing_else() -> None:
     healed = model.heal_link(lab, "node1", None, "both")
     assert healed.cut == ("node3",)
     assert healed.drops == (other,)
+
+
+@pytest.mark.parametrize("only", ["storage", "management"])
+def test_one_traffic_can_be_cut_and_is_healed_alone_or_with_all(only: model.Traffic) -> None:
+    cut = model.cut_link(LAB, "node1", None, "both", only)
+    assert set(cut.drops) == {Drop("node1", None, only), Drop(None, "node1", only)}
+    assert cut.cut == ()
+    whole = model.cut_link(cut, "node1", None, "out")
+    assert model.heal_link(whole, "node1", None, "both", only).drops == (Drop("node1", None),)
+    assert model.heal_link(whole, "node1", None, "both") == LAB
+
+
+def test_a_node_stands_still_once_and_goes_on() -> None:
+    frozen = model.freeze(model.freeze(LAB, "node2"), "node2")
+    assert frozen.frozen == ("node2",)
+    assert model.thaw(frozen, "node1") == frozen
+    assert model.thaw(frozen, "node2") == LAB
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 3601, float("nan")])
+def test_a_fault_that_ends_by_itself_has_an_end(seconds: float) -> None:
+    with pytest.raises(Refused) as refused:
+        model.check_duration(seconds)
+    assert refused.value.code == "lab.duration-invalid"
+    assert model.check_duration(0.5) == 0.5

@@ -40,6 +40,25 @@ def test_each_kind_of_drop_is_a_rule_of_its_hook() -> None:
     )
 
 
+def test_one_traffic_is_told_apart_by_its_ports() -> None:
+    rules = plan.drop_rules(replace(LAB, drops=(Drop("node1", None, "storage"), Drop(None, "node1", "management"))))
+    assert '    iifname "node1" jump storage\n' in rules
+    assert '    oifname "node1" jump management\n' in rules
+    storage, management = (
+        rules.partition(f"chain {name} {{")[2].partition("}\n  chain")[0] for name in ("storage", "management")
+    )
+    assert storage.count(" drop\n") == len(plan.STORAGE)
+    assert management.count(" return\n") == len(plan.STORAGE)
+    assert management.rstrip().endswith("ether type != arp drop\n  ".rstrip())
+    assert "chain management" not in plan.drop_rules(replace(LAB, drops=(Drop("node1", None, "storage"),)))
+
+
+def test_no_frame_enters_or_leaves_a_frozen_node() -> None:
+    rules = plan.drop_rules(replace(LAB, frozen=("node3",)))
+    assert '    iifname "node3" drop\n' in rules
+    assert '    oifname "node3" drop\n' in rules
+
+
 def test_every_network_command_names_a_namespace_of_the_lab() -> None:
     commands = [*plan.switch_up(LAB), *plan.plug(NODE), plan.port(NODE, up=False), plan.remove_cable(NODE)]
     for argv in commands:

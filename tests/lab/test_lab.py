@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 
 KILLED = "testkilled"
 GLUSTERD_PORT = 24007
+AGENT_PORT = 54321
 CONNECT = """
 import socket, sys
 s = socket.socket(); s.settimeout(2)
@@ -60,8 +61,8 @@ def killed_lab(alone: None) -> Iterator[str]:
     trivet("lab", "down", "--name", KILLED)
 
 
-def reach(lab: str, source: str, target: str) -> str:
-    return on(lab, source, "python3", "-c", CONNECT, target, str(GLUSTERD_PORT)).stdout.strip()
+def reach(lab: str, source: str, target: str, port: int = GLUSTERD_PORT) -> str:
+    return on(lab, source, "python3", "-c", CONNECT, target, str(port)).stdout.strip()
 
 
 def listen(lab: str) -> None:
@@ -147,11 +148,60 @@ def test_a_pulled_cable_is_silent_and_stays_pulled_over_a_power_cycle(bare_lab: 
 def test_one_direction_of_a_pair_can_be_cut(bare_lab: str) -> None:
     listen(bare_lab)
     cut = trivet("lab", "link", "node1", "cut", "--to", "node2", "--direction", "out", "--name", bare_lab, "--json")
-    assert cut.json()["drops"] == [{"source": "node1", "target": "node2"}]
+    assert cut.json()["drops"] == [{"source": "node1", "target": "node2", "only": None}]
     assert reach(bare_lab, "node2", "node1") == "silence"
     assert reach(bare_lab, "node3", "node1") == reach(bare_lab, "node2", "node3") == "answered"
     trivet("lab", "link", "node1", "heal", "--name", bare_lab)
     assert reach(bare_lab, "node2", "node1") == "answered"
+
+
+def test_storage_and_management_can_be_cut_apart(bare_lab: str) -> None:
+    listen(bare_lab)
+    trivet("lab", "link", "node1", "cut", "--only", "storage", "--name", bare_lab)
+    assert "dropped: node1 → anybody (storage only)" in trivet("lab", "status", "--name", bare_lab).stdout
+    assert (reach(bare_lab, "node2", "node1"), reach(bare_lab, "node2", "node1", AGENT_PORT)) == ("silence", "answered")
+    trivet("lab", "link", "node1", "heal", "--only", "storage", "--name", bare_lab)
+    trivet("lab", "link", "node1", "cut", "--only", "management", "--name", bare_lab)
+    assert (reach(bare_lab, "node2", "node1"), reach(bare_lab, "node2", "node1", AGENT_PORT)) == ("answered", "silence")
+    trivet("lab", "link", "node1", "heal", "--name", bare_lab)
+    assert reach(bare_lab, "node2", "node1", AGENT_PORT) == "answered"
+
+
+def test_a_cut_ends_by_itself_also_when_its_command_is_told_to_stop(bare_lab: str) -> None:
+    listen(bare_lab)
+    began_s = time.monotonic()
+    trivet("lab", "link", "node1", "cut", "--for", "2", "--name", bare_lab)
+    assert time.monotonic() - began_s >= 2
+    assert nodes(bare_lab)["node1"]["link"] == "up"
+    command = [str(ROOT / "trivet"), "lab", "link", "node1", "cut", "--for", "600", "--name", bare_lab]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
+        while nodes(bare_lab)["node1"]["link"] != "cut":
+            assert running.poll() is None
+        running.send_signal(signal.SIGINT)
+    assert nodes(bare_lab)["node1"]["link"] == "up"
+
+
+def test_a_frozen_node_stands_still_answers_nobody_and_goes_on(bare_lab: str) -> None:
+    listen(bare_lab)
+    count = "i=0; while sleep 0.1; do i=$((i+1)); echo $i > /run/count; done"
+    on(bare_lab, "node1", "systemd-run", "--quiet", "--collect", "--unit=count", "sh", "-c", count)
+    frozen = trivet("lab", "power", "node1", "freeze", "--name", bare_lab, "--json").json()
+    assert (frozen["power"], frozen["link"]) == ("frozen", "up")
+    assert reach(bare_lab, "node2", "node1") in ("silence", "[Errno 113] No route to host")
+    refused = trivet("lab", "exec", "--json", "--name", bare_lab, "node1", "--", "true", ok=False)
+    assert (refused.status, refused.json()["error"]["code"]) == (2, "lab.node-frozen")
+    assert trivet("lab", "logs", "node1", "--name", bare_lab, "--lines", "5").stdout
+    time.sleep(3)
+    trivet("lab", "power", "node1", "thaw", "--name", bare_lab)
+    first = int(on(bare_lab, "node1", "cat", "/run/count").stdout)
+    trivet("lab", "power", "node1", "freeze", "--for", "3", "--name", bare_lab)
+    later = int(on(bare_lab, "node1", "cat", "/run/count").stdout)
+    assert later - first < 25, "it counts ten a second, but not while it stands still"
+    assert reach(bare_lab, "node2", "node1") == "answered"
+    on(bare_lab, "node1", "systemctl", "stop", "count")
+    trivet("lab", "power", "node1", "freeze", "--name", bare_lab)
+    trivet("lab", "up", "--name", bare_lab)
+    assert nodes(bare_lab)["node1"]["power"] == "on"
 
 
 def test_a_power_cut_says_no_goodbye_and_keeps_the_disk(bare_lab: str) -> None:
@@ -186,6 +236,11 @@ except OSError as error: print("heard", error)
         (("lab", "link", "node1", "cut", "--to", "node8"), "lab.node-unknown"),
         (("lab", "power", "node1", "sideways"), "command.usage"),
         (("lab", "up", "--nodes", "2"), "lab.other-size"),
+        (("lab", "link", "node1", "cut", "--only", "telephony"), "command.usage"),
+        (("lab", "link", "node1", "cut", "--for", "0"), "lab.duration-invalid"),
+        (("lab", "link", "node1", "heal", "--for", "3"), "command.usage"),
+        (("lab", "power", "node1", "on", "--for", "3"), "command.usage"),
+        (("lab", "power", "node9", "freeze"), "lab.node-unknown"),
     ],
 )
 def test_a_wrong_request_is_refused_and_changes_nothing(bare_lab: str, words: tuple[str, ...], code: str) -> None:
