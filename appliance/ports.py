@@ -63,8 +63,9 @@ class Hypervisor(Protocol):
     def destroy(self, name: str) -> None:
         """Pull the plug; QEMU has gone when this returns."""
 
-    def migrate(self, name: str, target: str) -> None:
-        """Live-migrate to the host that resolves as ``target``, over TLS. Raises ``Failed`` (``vm.migrate``)."""
+    def migrate(self, name: str, target: str, deadline_s: float) -> None:
+        """Live-migrate to the host that resolves as ``target``, over TLS; broken off after ``deadline_s``. Raises ``Failed``
+        (``vm.migrate``, ``vm.migrate-deadline``)."""
 
     def version(self) -> str:
         """libvirt's version, ``11.3.0``."""

@@ -1,14 +1,16 @@
-"""libvirt of this node: the only module that imports its binding. Every call has a deadline and coded errors."""
+"""libvirt of this node. This module and :mod:`appliance.effects.libvirt_migration` alone import its binding; every call has
+a deadline and coded errors."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import libvirt
 
+from appliance.effects import libvirt_migration
 from appliance.effects.bounded import Bounded
 from appliance.errors import Conflict, Failed, NotFound, TrivetError, Unavailable
 from appliance.model.vm import VmPower, VmState
@@ -19,8 +21,6 @@ QUERY_TIMEOUT_S = 4.0
 """Listing domains takes milliseconds; libvirtd that hangs for 4 s is what the broker has to hear of."""
 CHANGE_TIMEOUT_S = 25.0
 """Starting took 0.3 s on a healthy volume; a cut of one brick stalls it for 6 s, and the domain lock for as long again."""
-MIGRATE_TIMEOUT_S = 170.0
-"""Below the route's deadline of 180 s, so that the caller hears this end's reason."""
 PID_FOLDER = Path("/run/libvirt/qemu")
 
 _LOCKED = ('Failed to get "write" lock', 'Failed to get shared "write" lock', "Failed to lock byte")
@@ -34,14 +34,6 @@ _POWER: dict[int, VmPower] = {
     libvirt.VIR_DOMAIN_CRASHED: "crashed",
     libvirt.VIR_DOMAIN_PMSUSPENDED: "paused",
 }
-_MIGRATION_FLAGS = (
-    libvirt.VIR_MIGRATE_LIVE
-    | libvirt.VIR_MIGRATE_PEER2PEER
-    | libvirt.VIR_MIGRATE_TLS
-    | libvirt.VIR_MIGRATE_AUTO_CONVERGE
-    | libvirt.VIR_MIGRATE_ABORT_ON_ERROR
-)
-
 libvirt.registerErrorHandler(lambda _context, _error: None, None)  # errors are raised; the binding also prints them
 
 
@@ -70,13 +62,11 @@ class LibvirtHost:
     def destroy(self, name: str) -> None:
         self._ask(lambda wire: wire.lookupByName(name).destroy(), CHANGE_TIMEOUT_S, "vm.destroy", name)
 
-    def migrate(self, name: str, target: str) -> None:
-        parameters = {libvirt.VIR_MIGRATE_PARAM_URI: f"tcp://{target}"}
-
+    def migrate(self, name: str, target: str, deadline_s: float) -> None:
         def move(wire: Any) -> None:
-            wire.lookupByName(name).migrateToURI3(f"qemu+tls://{target}/system", parameters, _MIGRATION_FLAGS)
+            libvirt_migration.migrate(wire.lookupByName(name), target, deadline_s)
 
-        self._ask(move, MIGRATE_TIMEOUT_S, "vm.migrate", name)
+        self._ask(move, deadline_s + libvirt_migration.ABORT_S, "vm.migrate", name)
 
     def version(self) -> str:
         number = self._ask(lambda wire: int(wire.getLibVersion()), QUERY_TIMEOUT_S)
@@ -175,7 +165,7 @@ def _state(domain: Any) -> VmState:
     return VmState(
         id=domain.UUIDString(),
         name=name,
-        power=_power(state, reason),
+        power=_power_now(domain, state, reason),
         memory_mib=maximum_kib // 1024,
         cpus=cpus,
         cpu_time_s=cpu_time_ns / 1e9,
@@ -183,15 +173,26 @@ def _state(domain: Any) -> VmState:
     )
 
 
+def _power_now(domain: Any, state: int, reason: int) -> VmPower:
+    """What the state alone does not say: whether it comes or goes, and which error stopped it."""
+    power = _power(state, reason)
+    if power in ("running", "paused", "migrating"):
+        return libvirt_migration.direction(domain) or ("paused" if power == "migrating" else power)
+    if power == "paused-io-error" and _only_no_space(domain.diskErrors()):
+        return "paused-no-space"
+    return power
+
+
 def _power(state: int, reason: int) -> VmPower:
     if state == libvirt.VIR_DOMAIN_PAUSED and reason == libvirt.VIR_DOMAIN_PAUSED_IOERROR:
         return "paused-io-error"
-    if state == libvirt.VIR_DOMAIN_PAUSED and reason in (
-        libvirt.VIR_DOMAIN_PAUSED_MIGRATION,
-        libvirt.VIR_DOMAIN_PAUSED_STARTING_UP,
-    ):
-        return "migrating" if reason == libvirt.VIR_DOMAIN_PAUSED_MIGRATION else "paused"
+    if state == libvirt.VIR_DOMAIN_PAUSED and reason == libvirt.VIR_DOMAIN_PAUSED_MIGRATION:
+        return "migrating"
     return _POWER.get(state, "off")
+
+
+def _only_no_space(errors: Mapping[str, int]) -> bool:
+    return bool(errors) and set(errors.values()) == {libvirt.VIR_DOMAIN_DISK_ERROR_NO_SPACE}
 
 
 def _pid(name: str) -> int:

@@ -65,7 +65,7 @@ class FakeLibvirt:
         self._vm(name)
         self.vanish(name)
 
-    def migrate(self, name: str, target: str) -> None:
+    def migrate(self, name: str, target: str, deadline_s: float) -> None:
         self._door("migrate")
         vm = self._vm(name)
         peer = self.peers.get(target)

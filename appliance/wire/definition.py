@@ -176,7 +176,7 @@ class VmApi(Protocol):
     @route("POST", "/v1/vms/{name}/destroy", "command", 30.0)
     def vm_destroy(self, name: str) -> None: ...
 
-    @route("POST", "/v1/vms/{name}/migrate", "command", 180.0)
+    @route("POST", "/v1/vms/{name}/migrate", "command", 1800.0)
     def vm_migrate(self, name: str, target: str) -> None:
         """Live-migrate to member ``target`` over TLS; ends when the target runs it."""
 

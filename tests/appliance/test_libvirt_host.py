@@ -9,7 +9,7 @@ from typing import Any
 import libvirt
 import pytest
 
-from appliance.effects import libvirt_host
+from appliance.effects import libvirt_host, libvirt_migration
 from appliance.effects.bounded import LEFT_BEHIND_LIMIT, Bounded
 from appliance.errors import Conflict, Failed, TrivetError, Unavailable
 
@@ -99,6 +99,78 @@ def test_a_lost_connection_is_opened_again(monkeypatch: pytest.MonkeyPatch) -> N
 )
 def test_states(state: int, reason: int, power: str) -> None:
     assert libvirt_host._power(state, reason) == power
+
+
+class Domain:
+    """A domain whose job and disk errors are as given."""
+
+    def __init__(self, job: dict[str, int] | Said, errors: dict[str, int] | None = None) -> None:
+        self.job, self.errors = job, errors or {}
+        self.aborted = threading.Event()
+        self.parameters: dict[str, object] = {}
+
+    def name(self) -> str:
+        return "HostedEngine"
+
+    def jobStats(self) -> dict[str, int]:
+        if isinstance(self.job, Said):
+            raise self.job
+        return self.job
+
+    def diskErrors(self) -> dict[str, int]:
+        return self.errors
+
+    def migrateSetMaxDowntime(self, milliseconds: int) -> None:
+        self.parameters["downtime"] = milliseconds
+
+    def migrateToURI3(self, uri: str, parameters: dict[str, object], flags: int) -> None:
+        self.parameters |= {"to": uri, "flags": flags, **parameters}
+        if not self.aborted.wait(20):
+            return
+        raise Said("operation aborted: migration out job: canceled by client", libvirt.VIR_ERR_OPERATION_ABORTED)
+
+    def abortJob(self) -> None:
+        self.aborted.set()
+
+
+INCOMING = Said(
+    "Operation not supported: migration statistics are available only on the source host",
+    libvirt.VIR_ERR_OPERATION_UNSUPPORTED,
+)
+OUT = {"type": 2, "operation": libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT}
+NO_SPACE, OTHER = libvirt.VIR_DOMAIN_DISK_ERROR_NO_SPACE, libvirt.VIR_DOMAIN_DISK_ERROR_UNSPEC
+PAUSED = libvirt.VIR_DOMAIN_PAUSED
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "domain", "power"),
+    [
+        (libvirt.VIR_DOMAIN_RUNNING, 0, Domain({"type": 0}), "running"),
+        (libvirt.VIR_DOMAIN_RUNNING, 0, Domain(OUT), "migrating"),
+        (PAUSED, libvirt.VIR_DOMAIN_PAUSED_MIGRATION, Domain(OUT), "migrating"),
+        (PAUSED, libvirt.VIR_DOMAIN_PAUSED_STARTING_UP, Domain(INCOMING), "incoming"),
+        (PAUSED, libvirt.VIR_DOMAIN_PAUSED_MIGRATION, Domain(INCOMING), "incoming"),
+        (PAUSED, libvirt.VIR_DOMAIN_PAUSED_USER, Domain({"type": 0}), "paused"),
+        (PAUSED, libvirt.VIR_DOMAIN_PAUSED_MIGRATION, Domain({"type": 0}), "paused"),
+        (libvirt.VIR_DOMAIN_RUNNING, 0, Domain(Said("not running", libvirt.VIR_ERR_OPERATION_INVALID)), "running"),
+        (PAUSED, libvirt.VIR_DOMAIN_PAUSED_IOERROR, Domain({}, {"sda": NO_SPACE}), "paused-no-space"),
+        (PAUSED, libvirt.VIR_DOMAIN_PAUSED_IOERROR, Domain({}, {"sda": NO_SPACE, "sdb": OTHER}), "paused-io-error"),
+        (PAUSED, libvirt.VIR_DOMAIN_PAUSED_IOERROR, Domain({}), "paused-io-error"),
+    ],
+)
+def test_what_a_state_means_now(state: int, reason: int, domain: Domain, power: str) -> None:
+    assert libvirt_host._power_now(domain, state, reason) == power
+
+
+def test_a_migration_that_takes_too_long_is_broken_off() -> None:
+    domain = Domain({})
+    with pytest.raises(Failed) as caught:
+        libvirt_migration.migrate(domain, "node2", 0.05)
+    assert caught.value.code == "vm.migrate-deadline"
+    assert "within 0 s" in caught.value.reason and "canceled" in caught.value.reason
+    assert domain.parameters["to"] == "qemu+tls://node2/system"
+    assert domain.parameters["downtime"] == libvirt_migration.DOWNTIME_MS
+    assert domain.parameters[libvirt.VIR_MIGRATE_PARAM_BANDWIDTH] == libvirt_migration.BANDWIDTH_MIB_S
 
 
 def test_the_pid_is_read_from_libvirts_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

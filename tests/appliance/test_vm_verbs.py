@@ -53,6 +53,14 @@ def test_a_vm_that_stopped_on_an_io_error_is_never_resumed() -> None:
     assert code(lambda: vms.migrate("HostedEngine", "node2")) == "vm.not-running"
 
 
+def test_a_vm_that_ran_out_of_space_goes_on() -> None:
+    vms, fake = verbs()
+    vms.start(ENGINE, paused=False)
+    fake.set_power("HostedEngine", "paused-no-space")
+    vms.resume("HostedEngine")
+    assert vms.vms()[0].power == "running"
+
+
 def test_what_is_not_there() -> None:
     vms, _ = verbs()
     vms.shutdown("nobody")

@@ -88,14 +88,14 @@ def test_an_unknown_vm(libvirt: Hypervisor) -> None:
         assert code(error) == "vm.unknown"
         assert "contract-nobody" in error.value.subject
     with pytest.raises(NotFound) as error:
-        libvirt.migrate("contract-nobody", "node2")
+        libvirt.migrate("contract-nobody", "node2", 5.0)
     assert code(error) == "vm.unknown"
 
 
 def test_a_migration_that_cannot_be_leaves_the_vm(libvirt: Hypervisor) -> None:
     libvirt.start(small(), paused=False)
     with pytest.raises(Failed) as error:
-        libvirt.migrate(NAME, "host.invalid")
+        libvirt.migrate(NAME, "host.invalid", 5.0)
     assert code(error) == "vm.migrate"
     vm = found(libvirt)
     assert vm is not None and vm.power == "running"
