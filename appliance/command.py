@@ -59,6 +59,20 @@ class Output:
         """The answer of the command: ``data`` for programs, ``text`` for people."""
         print(json.dumps(data, indent=2, ensure_ascii=False) if self.as_json else text, file=self._stdout, flush=True)
 
+    def terminal(self) -> os.terminal_size | None:
+        """The size of the terminal that a person reads the result on; None: it is a file or a pipe."""
+        if not self._stdout.isatty():
+            return None
+        try:
+            return os.get_terminal_size(self._stdout.fileno())
+        except OSError:  # a terminal that does not tell
+            return os.terminal_size((80, 24))
+
+    def write(self, text: str) -> None:
+        """A piece of a result that goes on for as long as somebody watches."""
+        self._stdout.write(text)
+        self._stdout.flush()
+
     def progress(self, percent: float, elapsed_s: float, text: str) -> None:
         """How far long work has come."""
         if self.as_json:

@@ -16,10 +16,11 @@ from appliance.model.ha import HaDecision
 from ha_broker import board, limits
 from ha_broker.act import Progress, StartEnd, StartOrder, destroy, start
 from ha_broker.decide import decide, engine_seen, recent_starts
+from ha_broker.heard import Heard
 from ha_broker.observe import Observer
 from ha_broker.ports import Event, Ports
 from ha_broker.state import Attempt, Decision, EngineSeen, LocalVm, Notes, Observation, Register, Slot, Work
-from ha_broker.status import ha_status
+from ha_broker.status import ha_status, told_by
 
 START = "start the engine VM"
 DESTROY = "destroy the engine VM"
@@ -40,6 +41,7 @@ class Broker:
         self._last = Decision("none", "", "")
         self._findings: dict[str, str] = {}
         self._decisions: deque[HaDecision] = deque(maxlen=limits.DECISIONS_KEPT)
+        self._heard = Heard()
         self._engine = (False, False)
         self._hurried = False
 
@@ -151,10 +153,11 @@ class Broker:
 
     def _tell(self, decision: Decision, seen: Observation) -> None:
         if (decision.rule, decision.sentence) != (self._last.rule, self._last.sentence):
-            self._decisions.append(HaDecision(self._ports.clock.wall_s(), self._host, decision.sentence))
+            self._decisions.append(HaDecision(self._ports.clock.wall_s(), self._host, decision.sentence, decision.action))
             if decision.action != "start":
                 self._event("decided", decision.sentence, seen.epoch_known)
         self._last = decision
+        self._decisions.extend(self._heard.new(seen, self._ports.clock.wall_s()))
         for peer in seen.peers:
             if peer.finding and self._findings.get(peer.name, "") != peer.finding:
                 self._event("finding", f"slot of {peer.name}: {peer.finding}; the host counts as silent")
@@ -167,7 +170,8 @@ class Broker:
         slot = self._slot(decision, seen)
         if self._observer.own_slot_read:
             self._observer.write(board.to_bytes(slot), slot.maintenance)
-        self._ports.status.write(ha_status(seen, slot, tuple(self._decisions)))
+        status = ha_status(seen, slot, tuple(self._decisions))
+        self._ports.status.write(told_by(status, self._cluster.engine, slot.host, decision, seen.now_s))
 
     def _slot(self, decision: Decision, seen: Observation) -> Slot:
         self._sequence = board.next_sequence(self._sequence, seen.now_s)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,14 +13,14 @@ from appliance.codec import encode
 from appliance.command import Command, Option, Output, explain, require_root
 from appliance.effects.clock import Clock, SystemClock
 from appliance.effects.files import PRIVATE, write_atomically
-from appliance.effects.root import Root
-from appliance.errors import EXIT_FAILED, TrivetError, Unavailable
-from appliance.model.ha import EngineHa, HaDecision, HaStatus, HostHa
-from appliance.verbs.ha_status import STATUS_FILE, read_status
-from appliance.verbs.membership import MembershipFiles
+from appliance.errors import EXIT_FAILED, Unavailable
+from appliance.model.ha import HaDecision
+from appliance.verbs.ha_status import STATUS_FILE
 from ha_broker import limits
 from ha_broker.effects.requests import MAINTENANCE_REQUEST
-from ha_broker.status import text
+from ha_broker.known import known
+from ha_broker.text import Screen, text
+from ha_broker.watch import watch
 
 REQUEST_FILE = layout.RUN / MAINTENANCE_REQUEST
 """Left by ``trivet ha maintenance``, taken away by the broker once it is on the board."""
@@ -28,38 +29,31 @@ POLL_S = 0.3
 """How often the waiting command looks: a third of a turn."""
 
 
-def known(path: Path, clock: Clock) -> tuple[HaStatus, TrivetError | None]:
-    """The last status of this node's broker, and the error ``ha.broker-silent`` when it is stale or missing."""
-    try:
-        status = read_status(path, clock)
-    except TrivetError as error:
-        return _nothing(), _silent(error.reason)
-    if status.broker_age_s <= limits.BROKER_SILENT_S:
-        return status, None
-    return status, _silent(f"it finished its last turn {status.broker_age_s:.0f} s ago; what is shown is from then")
+def _status(arguments: argparse.Namespace, output: Output) -> int | None:
+    clock = SystemClock()
+    failed = False
 
+    def look() -> tuple[object, str]:
+        nonlocal failed
+        status, error = known(STATUS_FILE, clock)
+        failed = error is not None
+        below = f"\n\n{explain(error)}" if error else ""
+        shown = text(status, clock.wall_s(), _screen(output, arguments.watch, below.count("\n")))
+        return {**encode(status), **({"error": error.as_json()} if error else {})}, shown + below
 
-def _silent(reason: str) -> Unavailable:
-    remedy = "`systemctl status trivet-ha` and `journalctl -u trivet-ha` on this node say why; other nodes' brokers go on."
-    return Unavailable("ha.broker-silent", subject="the broker of this node", reason=reason, remedy=remedy)
-
-
-def _nothing() -> HaStatus:
-    """What is known without a broker: who the members are."""
-    cluster, _ = MembershipFiles(Root()).require()
-    names = sorted(member.name for member in cluster.members)
-    hosts = tuple(HostHa(name, False, 0, ("not known: this node's broker is silent",), "", False, 0.0) for name in names)
-    return HaStatus(EngineHa("unknown", "", 0, ""), "none", hosts, (), 0.0)
-
-
-def _status(_arguments: argparse.Namespace, output: Output) -> int | None:
-    status, error = known(STATUS_FILE, SystemClock())
-    data = encode(status)
-    if error is None:
-        output.result(data, text(status))
+    if arguments.watch:
+        watch(look, output, clock)
         return None
-    output.result({**data, "error": error.as_json()}, f"{text(status)}\n\n{explain(error)}")
-    return EXIT_FAILED
+    output.result(*look())
+    return EXIT_FAILED if failed else None
+
+
+def _screen(output: Output, whole: bool, taken_lines: int) -> Screen:
+    """What can be shown; only a screen that is drawn over has an end at the bottom."""
+    size = output.terminal()
+    if size is None:
+        return Screen()
+    return Screen(size.columns, max(1, size.lines - taken_lines) if whole else 0, "NO_COLOR" not in os.environ)
 
 
 def _maintenance(arguments: argparse.Namespace, output: Output) -> None:
@@ -116,13 +110,18 @@ def _broker(_arguments: argparse.Namespace, _output: Output) -> None:
     run()
 
 
+_WATCH = Option(("--watch",), "again each second, until Ctrl-C", {"action": "store_true"})
 _STATE = Option(("state",), "on: no broker starts the engine VM; off: they do again", {"choices": ("on", "off")})
 
 COMMANDS: tuple[Command, ...] = (
     Command(
-        ("ha", "status"), "who holds the engine VM, and each host's score and decision", "trivet ha status --json", _status
+        ("ha", "status"),
+        "who has the engine VM, why not, and what is waited for",
+        "trivet ha status --watch",
+        _status,
+        (_WATCH,),
     ),
     Command(("ha", "maintenance"), "switch global maintenance", "trivet ha maintenance on", _maintenance, (_STATE,)),
-    Command(("ha", "log"), "the last decisions of this node's broker", "trivet ha log", _log),
+    Command(("ha", "log"), "the last decisions, as this node's broker knows them", "trivet ha log", _log),
     Command(("ha", "broker"), "run the broker (what trivet-ha.service does)", "trivet ha broker", _broker),
 )

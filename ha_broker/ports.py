@@ -179,13 +179,15 @@ class NotesFile(Protocol):
 @dataclass(frozen=True)
 class Event:
     """A line of the event log: what was decided or done. ``kind``: start-begun, start-done, start-failed, destroyed,
-    decided, finding."""
+    decided, finding, alert, alert-over. ``code`` and ``subject`` are those of the alert (``HaAlert``)."""
 
     wall_s: float
     host: str
     kind: str
     epoch: int
     sentence: str
+    code: str = ""
+    subject: str = ""
 
 
 class EventLog(Protocol):

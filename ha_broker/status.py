@@ -1,10 +1,12 @@
-"""What the broker tells people: :class:`appliance.model.ha.HaStatus` out of an observation (pure), and its text."""
+"""What the broker tells people: :class:`appliance.model.ha.HaStatus` out of an observation (pure)."""
 
 from __future__ import annotations
 
-from appliance.command import table
+from dataclasses import replace
+
+from appliance.model.cluster import EngineVm
 from appliance.model.ha import EngineHa, EngineState, HaDecision, HaStatus, HostHa
-from ha_broker.state import Observation, Slot
+from ha_broker.state import Decision, Observation, Slot
 
 
 def ha_status(seen: Observation, own: Slot, decisions: tuple[HaDecision, ...]) -> HaStatus:
@@ -12,6 +14,13 @@ def ha_status(seen: Observation, own: Slot, decisions: tuple[HaDecision, ...]) -
     hosts = [_own(own), *(_peer(peer.name, peer.slot, peer.silent, peer.silent_s, peer.finding) for peer in seen.peers)]
     ordered = tuple(sorted(hosts, key=lambda host: host.name))
     return HaStatus(_engine(seen, own), seen.maintenance.value, ordered, decisions, 0.0)
+
+
+def told_by(status: HaStatus, engine: EngineVm, host: str, decision: Decision, now_s: float) -> HaStatus:
+    """The same with what a reader elsewhere cannot know: who tells it, where the engine answers, how long is waited."""
+    waits_s = 0.0 if decision.until_s is None else round(max(0.0, decision.until_s - now_s), 1)
+    where = replace(status.engine, address=engine.address, fqdn=engine.fqdn)
+    return replace(status, engine=where, host=host, waits_s=waits_s)
 
 
 def _engine(seen: Observation, own: Slot) -> EngineHa:
@@ -37,22 +46,3 @@ def _peer(name: str, slot: Slot | None, silent: bool, silent_s: float, finding: 
         return HostHa(name, False, 0, reasons or ("its slot was never written",), "", False, round(silent_s, 1))
     here = alive and slot.engine != "none"
     return HostHa(name, alive, slot.score, (*slot.reasons, *reasons), slot.decision, here, round(silent_s, 1))
-
-
-def text(status: HaStatus) -> str:
-    """The status as a person reads it."""
-    engine = status.engine
-    where = f" on {engine.host}" if engine.host else ""
-    since = f", since {engine.since}" if engine.since else ""
-    head = f"engine: {engine.state}{where}, epoch {engine.epoch}{since}\nmaintenance: {status.maintenance}\n"
-    rows = [
-        (
-            host.name,
-            "yes" if host.alive else f"silent for {host.silent_s:g} s" if host.silent_s else "no",
-            host.score,
-            "; ".join(host.reasons) or "-",
-            host.decision or "-",
-        )
-        for host in status.hosts
-    ]
-    return head + "\n" + table(("host", "alive", "score", "reasons", "last decision"), rows)

@@ -43,6 +43,9 @@ class EngineHa:
     host: str
     epoch: int
     since: str
+    address: str = ""
+    """Its management address, so that a page which reads nothing else can point there."""
+    fqdn: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,8 @@ class HaDecision:
     wall_s: float
     host: str
     sentence: str
+    action: str = ""
+    """What it made the host do: "start", "destroy", "migrate" …; "none": to wait; empty: heard of another host."""
 
 
 @dataclass(frozen=True)
@@ -67,15 +72,17 @@ class FenceHa:
 @dataclass(frozen=True)
 class HaAlert:
     """Something a person should look at. ``code`` is stable ("ha.engine-slow", "ha.hold"); it stands until its cause is
-    over."""
+    over. ``subject`` is the host that it is about; empty: the cluster, so that every broker raises it."""
 
     code: str
     sentence: str
+    subject: str = ""
 
 
 @dataclass(frozen=True)
 class HaStatus:
-    """What ``trivet ha status --json`` prints. ``hosts`` sorted by name; ``decisions`` the answering broker's last ones."""
+    """What ``trivet ha status --json`` prints. ``hosts`` sorted by name; ``decisions`` the answering broker's last
+    ones, and those of the other hosts as it heard them, oldest first."""
 
     engine: EngineHa
     maintenance: MaintenanceState
@@ -87,3 +94,7 @@ class HaStatus:
     alerts: tuple[HaAlert, ...] = ()
     warm: str = ""
     """Whether this node can wake the engine VM from saved memory, in words; empty: not known."""
+    host: str = ""
+    """Whose broker answers."""
+    waits_s: float = 0.0
+    """For how long the answering broker's decision waits at most; 0: for nothing, or without a limit."""
