@@ -82,6 +82,12 @@ class GlusterPool:
         )
         return parse.heal_summary(xml)
 
+    def split_brain_files(self, volume: str) -> tuple[str, ...]:
+        xml = self._run(
+            f"volume {volume}: heal info", HEAL_DEADLINE_S, lambda: utils.heal_execute_xml([volume, "info", "split-brain"])
+        )
+        return parse.split_brain_files(xml)
+
     def capacity(self, volume: str) -> Capacity | None:
         mount = layout.VOLUMES / volume
         done = self._processes.run(

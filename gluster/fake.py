@@ -65,6 +65,11 @@ class FakePool:
             for brick in held.bricks
         )
 
+    def split_brain_files(self, volume: str) -> tuple[str, ...]:
+        self._may("split_brain_files")
+        entries = max((brick.split_brain or 0 for brick in self._held(volume).bricks), default=0)
+        return tuple(f"/file{number}" for number in range(entries))
+
     def capacity(self, volume: str) -> Capacity | None:
         self._may("capacity")
         return self.mounted.get(volume)

@@ -100,6 +100,12 @@ def heal_summary(xml: str) -> tuple[BrickHeal, ...]:
     )
 
 
+def split_brain_files(xml: str) -> tuple[str, ...]:
+    """``heal VOLUME info split-brain``: the files, each once. Those without a known path are ``gfid:…``."""
+    found = {(file.text or "").strip().strip("<>") for file in _root(xml).iterfind("healInfo/bricks/brick/file")}
+    return tuple(sorted(found - {""}))
+
+
 def capacity(df: str) -> Capacity | None:
     """``df -B1 --output=fstype,size,used,avail PATH``; ``None`` when no Gluster volume is mounted there."""
     found = re.fullmatch(r"(\S+)\s+(\d+)\s+(\d+)\s+(\d+)", (df.strip().splitlines() or [""])[-1].strip())

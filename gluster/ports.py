@@ -42,6 +42,9 @@ class Pool(Protocol):
     def heal_summary(self, volume: str) -> tuple[BrickHeal, ...]:
         """What waits for healing on each brick of a started volume."""
 
+    def split_brain_files(self, volume: str) -> tuple[str, ...]:
+        """Paths in the volume (or ``gfid:…`` where none is known) whose copies contradict each other, sorted."""
+
     def capacity(self, volume: str) -> Capacity | None:
         """Bytes of the volume as mounted on this node; ``None`` when it is not."""
 

@@ -15,6 +15,7 @@ from appliance.verbs.epoch import EpochStore
 from appliance.verbs.ha_status import STATUS_FILE
 from appliance.verbs.membership import MembershipFiles
 from appliance.verbs.vms import VmVerbs
+from gluster.adapter import GlusterPool
 from ha_broker.effects.agents import WireAgents
 from ha_broker.effects.libvirt_vm import LibvirtEngineVm
 from ha_broker.effects.node import BootNotes, EventFile, RunStatus
@@ -57,7 +58,7 @@ def real_ports(whose: Home) -> Ports:
         beside=beside,
         board=VolumeBoard(layout.BOARD, whose.host),
         hypervisor=LibvirtEngineVm(VmVerbs(LibvirtHost())),
-        pool=MountedPool(layout.ENGINE_MOUNT, layout.ENGINE_VOLUME),
+        pool=MountedPool(layout.ENGINE_MOUNT, layout.ENGINE_VOLUME, GlusterPool(SystemProcesses(), clock)),
         epochs=NodeEpochs(layout.ENGINE_EPOCH_RECORD, EpochStore(layout.EPOCH_FILE)),
         seed=VolumeSeed(SystemProcesses(), layout.ENGINE_SEED_DISK, layout.ENGINE_IDENTITY, whose.cluster.id),
         agents=WireAgents(whose.cluster, tls),

@@ -101,6 +101,9 @@ class TestPool:
         assert tuple(heal.place for heal in heals) == volume.places
         assert all(heal.connected and heal.split_brain == 0 for heal in heals)
 
+    def test_no_file_of_a_sound_volume_is_in_split_brain(self, pool: Pool) -> None:
+        assert pool.split_brain_files("engine") == ()
+
     def test_probing_a_peer_again_is_nothing(self, pool: Pool) -> None:
         pool.probe(OTHERS[0])
         assert [peer.name for peer in pool.peers()] == list(OTHERS)

@@ -112,3 +112,12 @@ def test_unreadable_answers_name_what_is_missing(read: object, text: str, word: 
         read(text)
     assert caught.value.code == "gluster.unreadable"
     assert word in caught.value.reason
+
+
+def test_files_in_split_brain_are_named_once() -> None:
+    bricks = "".join(
+        f"<brick><name>{host}:/b</name><file gfid='1'>/engine-vm/data.raw</file>{extra}</brick>"
+        for host, extra in (("node1", ""), ("node2", "<file gfid='2'>&lt;gfid:2&gt;</file>"))
+    )
+    found = parse.split_brain_files(f"<cliOutput><healInfo><bricks>{bricks}</bricks></healInfo></cliOutput>")
+    assert found == ("/engine-vm/data.raw", "gfid:2")

@@ -1,0 +1,55 @@
+"""What Gluster's client says of its bricks, as data. Pure; the text is each brick's ``private`` under the mount's hidden
+``.meta/graphs/active/VOLUME-client-N`` (seen with Gluster 11.1)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ha_broker.state import Brick
+
+BAD_HANDLE = -1
+"""The brick has restarted or vanished since the file was opened; with strict locks it stays so until it is opened anew."""
+
+_HANDLE = re.compile(r"^fd\.\d+\.remote_fd = (-?\d+)$")
+_OWNER = re.compile(r"^granted-posix-lock\[\d+\] = owner = ([0-9a-f]+),")
+
+
+@dataclass(frozen=True)
+class BrickView:
+    """The connection to one brick. ``owners``: who holds locks through a handle that is good there; ``lost``: through one
+    that is not. The owner of a lock is the same on every brick, which is how a file is told from another."""
+
+    host: str
+    connected: bool
+    bad_handles: int
+    owners: frozenset[str]
+    lost: frozenset[str]
+
+
+def brick_view(host: str, private: str) -> BrickView:
+    """Read one brick's text."""
+    connected = False
+    handle: int | None = None
+    bad = 0
+    owners: dict[bool, set[str]] = {True: set(), False: set()}
+    for line in private.splitlines():
+        if found := _HANDLE.match(line):
+            handle = int(found[1])
+            bad += handle == BAD_HANDLE
+        elif (found := _OWNER.match(line)) and handle is not None:
+            owners[handle != BAD_HANDLE].add(found[1])
+        elif line.startswith("connected = "):
+            connected = line.removeprefix("connected = ").strip() == "1"
+    return BrickView(host, connected, bad, frozenset(owners[True]), frozenset(owners[False]))
+
+
+def bricks(views: Sequence[BrickView]) -> tuple[Brick, ...]:
+    """Each brick's verdict. A file that was opened while a brick was away is unknown there: its lock is seen on the others
+    alone, so a brick is only open if it knows every owner that any brick knows."""
+    everybody = frozenset[str]().union(*(view.owners | view.lost for view in views))
+    return tuple(
+        Brick(view.host, view.connected, view.connected and not view.bad_handles and view.owners >= everybody)
+        for view in views
+    )
