@@ -132,8 +132,15 @@ class Broker:
         """An epoch under which a host runs the engine VM was made under the lock: no agent may obey a lower one any
         more (S2)."""
         running = [p.slot.engine_epoch for p in seen.peers if p.slot is not None and p.slot.engine == "running"]
-        if max(running, default=0) > self._ports.epochs.local():
+        if max(running, default=0) <= self._ports.epochs.local():
+            return
+        try:
             self._ports.epochs.raise_local(max(running))
+            self._findings.pop("", None)
+        except OSError as error:  # a full /var (fault 44): the agent itself refuses whatever it cannot remember
+            if self._findings.get("") != str(error):
+                self._event("finding", f"this node's agent could not be told of epoch {max(running)}: {error}")
+            self._findings[""] = str(error)
 
     def _request(self) -> None:
         """Maintenance asked for on this host: into the register, acknowledged once it is on the board."""

@@ -110,6 +110,14 @@ def _broker(_arguments: argparse.Namespace, _output: Output) -> None:
     run()
 
 
+def _hand_over(_arguments: argparse.Namespace, output: Output) -> None:
+    require_root()
+    from ha_broker.effects.hand_over import hand_over  # only this needs libvirt
+
+    sentence = hand_over()
+    output.result({"outcome": sentence}, sentence)
+
+
 _WATCH = Option(("--watch",), "again each second, until Ctrl-C", {"action": "store_true"})
 _STATE = Option(("state",), "on: no broker starts the engine VM; off: they do again", {"choices": ("on", "off")})
 
@@ -123,5 +131,11 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(("ha", "maintenance"), "switch global maintenance", "trivet ha maintenance on", _maintenance, (_STATE,)),
     Command(("ha", "log"), "the last decisions, as this node's broker knows them", "trivet ha log", _log),
+    Command(
+        ("ha", "hand-over"),
+        "get the engine VM off this node, whose broker was given up (what trivet-ha-handover.service does)",
+        "trivet ha hand-over",
+        _hand_over,
+    ),
     Command(("ha", "broker"), "run the broker (what trivet-ha.service does)", "trivet ha broker", _broker),
 )

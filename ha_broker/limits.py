@@ -85,6 +85,9 @@ MAINTENANCE_DEADLINE_S: Final = 20.0
 EVENTS_MAX_BYTES: Final = 1_048_576
 """Size at which the event file is turned (one old file is kept): about 5,000 decisions, months of a quiet cluster."""
 
+EVENTS_KEPT: Final = 200
+"""Events kept in memory while the event file cannot be written: an incident has some dozens; 200 take 100 KiB."""
+
 DECISIONS_KEPT: Final = 50
 """Decisions shown in the status: more than an incident has, few enough to be written every turn."""
 

@@ -1,11 +1,12 @@
-"""What the broker keeps and tells on its own node: notes, events, status, systemd's notifications."""
+"""What the broker keeps and tells on its own node: notes, events, status."""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
-import socket
 import sys
+from collections import deque
 from pathlib import Path
 
 from appliance.codec import decode, encode
@@ -46,10 +47,10 @@ class BootNotes:
 
     def save(self, notes: Notes) -> None:
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(self._path, json.dumps({**encode(notes), "boot_id": self._boot_id}), PRIVATE)
             self._failed = ""
-        except OSError as error:  # a full /var must not stop the broker (fault 44); said once
+        except OSError as error:  # a full disk must not stop the broker (fault 44); said once
             if str(error) != self._failed:
                 journal(f"{self._path} cannot be written ({error}): a restarted broker would count starts anew")
             self._failed = str(error)
@@ -57,21 +58,43 @@ class BootNotes:
 
 class EventFile:
     """:class:`ha_broker.ports.EventLog`: a JSON object a line, the last ``EVENTS_MAX_BYTES`` and as much again; and the
-    journal."""
+    journal. What cannot be written (a full /var, fault 44) is kept in memory and written once it can be, oldest first."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._unwritten: deque[str] = deque(maxlen=limits.EVENTS_KEPT)
+        self._failed = ""
 
     def write(self, event: Event) -> None:
         journal(f"{event.kind}: {event.sentence}")
+        self._unwritten.append(json.dumps(encode(event), ensure_ascii=False) + "\n")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             if self._path.exists() and self._path.stat().st_size > limits.EVENTS_MAX_BYTES:
                 self._path.replace(self._path.with_suffix(".old.jsonl"))
-            with self._path.open("a") as file:
-                file.write(json.dumps(encode(event), ensure_ascii=False) + "\n")
-        except OSError as error:
-            journal(f"{self._path} cannot be written: {error}")
+            while self._unwritten:
+                append_whole(self._path, self._unwritten[0])
+                self._unwritten.popleft()
+            self._failed = ""
+        except OSError as error:  # said once: a journal on the same full disk has little room for it
+            if str(error) != self._failed:
+                journal(f"{self._path} cannot be written ({error}): the last {limits.EVENTS_KEPT} events are kept in memory")
+            self._failed = str(error)
+
+
+def append_whole(path: Path, line: str) -> None:
+    """Append the line, or nothing of it: half a line would spoil the next one. Raises ``OSError``."""
+    with path.open("ab", buffering=0) as file:
+        before = file.seek(0, os.SEEK_END)
+        data = line.encode()
+        try:
+            written = file.write(data)
+        except OSError:
+            file.truncate(before)
+            raise
+        if written != len(data):
+            file.truncate(before)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 class RunStatus:
@@ -80,8 +103,18 @@ class RunStatus:
     def __init__(self, path: Path, clock: Clock) -> None:
         self._path = path
         self._clock = clock
+        self._failed = ""
 
     def write(self, status: HaStatus) -> None:
+        try:
+            self._replace(status)
+            self._failed = ""
+        except OSError as error:  # nobody sees what the broker does then, but it goes on; said once
+            if str(error) != self._failed:
+                journal(f"{self._path} cannot be written: {error}")
+            self._failed = str(error)
+
+    def _replace(self, status: HaStatus) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         beside = self._path.with_suffix(".new")
         beside.write_text(
@@ -89,12 +122,3 @@ class RunStatus:
         )
         beside.chmod(PUBLIC)
         beside.replace(self._path)
-
-
-def notify(message: str) -> None:
-    """Tell systemd (``READY=1``, ``WATCHDOG=1``, ``STATUS=…``); nothing without systemd."""
-    address = os.environ.get("NOTIFY_SOCKET")
-    if not address:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
-        channel.sendto(message.encode(), "\0" + address[1:] if address.startswith("@") else address)

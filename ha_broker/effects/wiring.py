@@ -29,7 +29,8 @@ from ha_broker.monitors.host import NodeHost
 from ha_broker.ports import Ports, call
 
 EVENT_FILE = layout.HA_STATE / "events.jsonl"
-NOTES_FILE = layout.HA_STATE / "notes.json"
+NOTES_FILE = layout.RUN / "ha-notes.json"
+"""On a tmpfs, because notes hold for one boot anyway: a full or slow /var must not touch what a restarted broker knows."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,13 @@ def home() -> Home:
     return Home(cluster, membership.name)
 
 
-def real_ports(whose: Home) -> Ports:
-    """All real ports. Begins comparing the engine image with its manifest, beside the loop."""
+def real_ports(whose: Home, verify: bool = True) -> Ports:
+    """All real ports. Unless told not to, begins comparing the engine image with its manifest, beside the loop."""
     clock = SystemClock()
     beside = ThreadsBeside(clock)
     host = NodeHost(layout.IMAGES)
-    beside.ask("verify the engine image", partial(call, host.verify))
+    if verify:
+        beside.ask("verify the engine image", partial(call, host.verify))
     tls = MembershipFiles(Root()).tls()
     return Ports(
         clock=clock,

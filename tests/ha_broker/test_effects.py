@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import threading
 import time
 from functools import partial
@@ -20,7 +21,7 @@ from appliance.verbs.ha_status import read_status
 from ha_broker import cli, limits
 from ha_broker.board import SLOT_BYTES, from_bytes, to_bytes
 from ha_broker.effects.libvirt_vm import LibvirtEngineVm
-from ha_broker.effects.node import BootNotes, EventFile, RunStatus, notify
+from ha_broker.effects.node import BootNotes, EventFile, RunStatus
 from ha_broker.effects.requests import MAINTENANCE_REQUEST, RequestFiles
 from ha_broker.effects.threads import ThreadsBeside
 from ha_broker.effects.volume import NodeEpochs, VolumeBoard
@@ -152,6 +153,35 @@ def test_notes_that_cannot_be_written_are_told_once(tmp_path: Path, capsys: pyte
     assert capsys.readouterr().err.count("cannot be written") == 1
 
 
+def test_events_of_a_full_disk_are_kept_and_written_later(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "events.jsonl"
+    log = EventFile(path)
+    log.write(Event(1.5, "node1", "decided", 0, "before"))
+    size = path.stat().st_size
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 20, hard))  # room for a part of a line, as on a disk that fills up
+    try:
+        log.write(Event(2.5, "node1", "decided", 0, "meanwhile 1"))
+        log.write(Event(3.5, "node1", "decided", 0, "meanwhile 2"))
+        assert path.stat().st_size == size, "no half line"
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert capsys.readouterr().err.count("cannot be written") == 1
+    log.write(Event(4.5, "node1", "decided", 0, "after"))
+    sentences = [json.loads(line)["sentence"] for line in path.read_text().splitlines()]
+    assert sentences == ["before", "meanwhile 1", "meanwhile 2", "after"]
+
+
+def test_a_status_that_cannot_be_written_does_not_stop_the_broker(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    status = RunStatus(tmp_path / "file" / "status.json", FakeClock())
+    for _ in range(2):
+        status.write(HaStatus(EngineHa("up", "node1", 3, ""), "none", (), (), 0.0))
+    assert capsys.readouterr().err.count("cannot be written") == 1
+
+
 def test_events_are_lines_and_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "EVENTS_MAX_BYTES", 500)
     log = EventFile(tmp_path / "events.jsonl")
@@ -175,18 +205,6 @@ def test_a_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert requests.maintenance() is None
     assert not (tmp_path / MAINTENANCE_REQUEST).exists()
     assert "no request" in capsys.readouterr().err
-
-
-def test_notify(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import socket
-
-    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
-    notify("READY=1")  # without systemd: nothing, and no error
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
-        channel.bind(str(tmp_path / "n"))
-        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "n"))
-        notify("WATCHDOG=1")
-        assert channel.recv(100) == b"WATCHDOG=1"
 
 
 class _Verbs:
