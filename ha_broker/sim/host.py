@@ -1,233 +1,280 @@
-"""A simulated host: every port of the broker on it, and the broker itself, which can die between any two port calls."""
+"""A simulated host: the node under a broker, and every port of the broker on it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from appliance.errors import Conflict, Failed
-from appliance.model.cluster import Cluster
 from appliance.model.engine_start import EngineStart
 from appliance.model.ha import HaStatus, MaintenanceState
 from appliance.model.vm import VmSpec
 from ha_broker.broker import Broker
-from ha_broker.ports import Event, HostFacts, Ports, Procedure, Result
-from ha_broker.sim.volume import Qemu, Stalled, Volume
-from ha_broker.state import Brick, Heal, LocalVm, Notes
+from ha_broker.ports import Event, HostFacts, Ports
+from ha_broker.sim import guest
+from ha_broker.sim.beside import SimBeside
+from ha_broker.sim.guest import Qemu
+from ha_broker.sim.migration import Migration
+from ha_broker.sim.net import MANAGEMENT
+from ha_broker.sim.storage import Stalled
+from ha_broker.state import Brick, Decision, Heal, LocalVm, Notes
 
-BOOT_TO_READY_S = 15.0
-"""Guest resumed → /health answers."""
+if TYPE_CHECKING:
+    from ha_broker.sim.world import World
+
+WALL_S = 1_800_000_000.0
+"""Wall clock when the world begins."""
+UP_BEFORE_S = 100.0
+"""Monotonic clock of a host when the world begins."""
+LIBVIRT_RETRY_S = 0.5
+RECORD, SEED = "engine-vm/epoch", "engine-vm/seed"
 
 
-@dataclass
-class _Running:
-    procedure: Procedure[Any]
-    work: Callable[[], Any]
-    began_s: float
+@dataclass(eq=False)
+class Process:
+    """One life of a broker."""
+
+    broker: Broker
+    beside: SimBeside
+    began_s: float = 0.0
+    """Of the current turn."""
+    stopped: bool = False
+    alive: bool = True
 
 
-@dataclass
 class SimHost:
-    """State of one host. The broker and its pending procedures are lost when it is killed; everything else stays."""
+    """State of one host. What is under way in its broker is lost when that is killed; everything else stays."""
 
-    name: str
-    cluster: Cluster
-    volume: Volume
-    others: dict[str, SimHost]
-    boot: int = 1
-    booted_s: float = 0.0
-    power: bool = True
-    broker: Broker | None = None
-    notes: Notes = field(default_factory=Notes)
-    epoch: int = 0
-    qemu: Qemu | None = None
-    facts: HostFacts = field(default_factory=lambda: HostFacts(0.5, 2, 8192, "/images/trivet-engine-1.raw"))
-    events: list[Event] = field(default_factory=list)
-    rules: list[str] = field(default_factory=list)
-    status: HaStatus | None = None
-    request: MaintenanceState | None = None
-    start_error: str = ""
-    """libvirt refuses starts with this text."""
-    running: dict[str, _Running] = field(default_factory=dict)
-    results: dict[str, Result] = field(default_factory=dict)
-    die_after_calls: int | None = None
-    calls: int = 0
-    """Port calls of the start protocol made so far, while armed."""
-    pids: int = 100
+    def __init__(self, world: World, name: str) -> None:
+        self.world = world
+        self.name = name
+        self.boot = 1
+        self.booted_s = -UP_BEFORE_S
+        self.wall_off_s = 0.0
+        self.power = True
+        self.frozen = False
+        self.process: Process | None = None
+        self.restart_s = 0.0
+        """When systemd starts the broker again."""
+        self.notes = Notes()
+        self.epoch = 0
+        """What the node's agent accepted last."""
+        self.qemu: Qemu | None = None
+        self.facts = HostFacts(0.5, 2, 8192, "/images/trivet-engine-1.raw")
+        self.events: list[Event] = []
+        self.rules: list[str] = []
+        self.decision = Decision("none", "", "")
+        self.status: HaStatus | None = None
+        self.request: MaintenanceState | None = None
+        self.local_maintenance = False
+        self.forced = False
+        self.start_error = ""
+        """libvirt refuses starts with this text."""
+        self.libvirt_hangs = False
+        self.var_full = False
+        self.crash_loop = False
+        self.lag_s = 0.0
+        """Load: turns and calls are late by up to this."""
+        self.old_format = False
+        """Its slots have another format version."""
+        self.migration: Migration | None = None
+        self.die_after_calls: int | None = None
+        self.calls = 0
+        """Port calls of the start protocol made so far, while armed."""
+        self.deferred: list[Callable[[], None]] = []
+        self.run_since_s = 0.0
+        """Since when its broker makes turns."""
+        self.local_since_s: float | None = None
+        """Since when it is in local maintenance."""
+        self.forgets = False
+        """A full /var lost its notes in this boot."""
+        self.told_at: list[tuple[float, Event]] = []
+        self.flapping = False
+        self.kept_slot = b""
+        self._pids = 100
 
-    # --- Clock
+    # --- life
+
+    @property
+    def broker(self) -> Broker | None:
+        return self.process.broker if self.process is not None else None
+
+    @property
+    def broker_runs(self) -> bool:
+        """Its broker makes turns now."""
+        return self.power and not self.frozen and self.process is not None and not self.process.stopped
+
+    def awake_later(self, act: Callable[[], None]) -> bool:
+        """Whether the host executes; if it is frozen, ``act`` is done when it goes on (unless it loses power first)."""
+        if self.frozen:
+            self.deferred.append(act)
+        return self.power and not self.frozen
+
+    def runs_for_s(self) -> float:
+        """For how long its broker has been making turns, and libvirt answered it."""
+        return self.world.heap.now_s - self.run_since_s if self.broker_runs and not self.libvirt_hangs else 0.0
 
     def monotonic_s(self) -> float:
-        return self.volume.now_s - self.booted_s + 100.0
+        return self.world.heap.now_s - self.booted_s
 
     def wall_s(self) -> float:
-        return 1_800_000_000.0 + self.volume.now_s
+        return WALL_S + self.world.heap.now_s + self.wall_off_s
 
     def sleep(self, seconds: float) -> None:
         raise AssertionError("a broker never sleeps in a turn")
 
-    # --- Beside
+    def new_pid(self) -> int:
+        self._pids += 1
+        return self._pids
 
-    def ask(self, key: str, procedure: Callable[[], Procedure[Any]]) -> bool:
-        if key in self.running or key in self.results:
-            return False
-        generator = procedure()
-        self.running[key] = _Running(generator, next(generator), self.monotonic_s())
-        return True
-
-    def take(self, key: str) -> Result | None:
-        return self.results.pop(key, None)
-
-    def pending_s(self, key: str) -> float | None:
-        one = self.running.get(key)
-        return None if one is None else self.monotonic_s() - one.began_s
-
-    def settle(self, seconds: float) -> None:
-        raise AssertionError("the world decides when a turn goes on")
-
-    def pump(self) -> None:
-        """Make one call of every procedure under way; what stalls is tried again at the next tick."""
-        for key, one in list(self.running.items()):
-            if self.running.get(key) is one:
-                self._call(key, one)
-
-    def _call(self, key: str, one: _Running) -> None:
-        try:
-            try:
-                value = one.work()
-            except Stalled:
-                return
-            except Exception as error:  # noqa: BLE001 - handed to the procedure, as the threads do
-                one.work = one.procedure.throw(error)
-            else:
-                one.work = one.procedure.send(value)
-        except StopIteration as ended:
-            self._ended(key, one, ended.value, None)
-        except Exception as error:  # noqa: BLE001 - carried to the loop, as the threads do
-            self._ended(key, one, None, error)
-        if self.die_after_calls is not None and key.startswith("start"):
-            self.calls += 1
-            if self.calls >= self.die_after_calls:
-                self.die_after_calls = None
-                self.kill_broker()
-
-    def _ended(self, key: str, one: _Running, value: Any, error: Exception | None) -> None:
-        self.running.pop(key, None)
-        self.results[key] = Result(value, error, one.began_s, self.monotonic_s())
-
-    # --- BoardFiles, NotesFile, EventLog, Requests, StatusFile, Host, by small adapters below
-
-    def start_broker(self) -> None:
-        self.broker = Broker(_ports(self), self.cluster, self.name)
-
-    def kill_broker(self) -> None:
-        """kill -9: nothing of its memory stays."""
-        self.broker = None
-        self.running.clear()
-        self.results.clear()
-
-    def turn_begin(self) -> None:
-        if self.broker is not None:
-            self.broker.begin()
-
-    def turn_end(self) -> None:
-        if self.broker is not None:
-            decision = self.broker.end()
-            if not self.rules or self.rules[-1] != decision.rule:
-                self.rules.append(decision.rule)
+    def drop_qemu(self) -> None:
+        """QEMU's process ends."""
+        qemu, self.qemu = self.qemu, None
+        if qemu is not None:
+            qemu.ended = True
+            self.world.volume.close(qemu.handle)
+            self.world.changed(f"QEMU on {self.name} ends")
 
     # --- Hypervisor
 
+    def _libvirt(self) -> None:
+        if self.libvirt_hangs:
+            raise Stalled(self.world.heap.now_s + LIBVIRT_RETRY_S)
+
     def engine_vm(self) -> LocalVm:
-        return LocalVm("off") if self.qemu is None else LocalVm(self.qemu.power, self.qemu.pid)
+        self._libvirt()
+        qemu = self.qemu
+        return LocalVm("off") if qemu is None else LocalVm(qemu.power, qemu.pid)
 
     def start_paused(self, spec: VmSpec) -> int:
-        self.volume.use(self.name)
+        self._libvirt()
         if self.start_error:
             raise Failed("vm.start", subject=spec.name, reason=self.start_error, remedy="-")
-        if self.volume.seed_epoch is None:
+        if self.qemu is not None:
+            if self.qemu.power != "paused":
+                raise Conflict("ha.vm-active", subject=spec.name, reason=f"it is {self.qemu.power} here", remedy="-")
+            return self.qemu.pid
+        volume = self.world.volume
+        if volume.read(self.name, SEED) is None:
             raise Failed("vm.start", subject=spec.name, reason="the seed disk is missing", remedy="-")
-        if self.qemu is None:
-            if self.volume.lock is not None:
-                raise Conflict("vm.disk-locked", subject=spec.name, reason='Failed to get "write" lock', remedy="-")
-            self.pids += 1
-            self.qemu = self.volume.lock = Qemu(self.name, self.pids)
+        try:
+            handle = volume.open(self.name)
+        except BlockingIOError as error:
+            raise Conflict("vm.disk-locked", subject=spec.name, reason='Failed to get "write" lock', remedy="-") from error
+        except OSError as error:
+            raise Failed("vm.start", subject=spec.name, reason=f"Could not open the disk: {error}", remedy="-") from error
+        self.qemu = Qemu(self.name, self.new_pid(), handle, warm=self.world.warm(self.name))
+        self.world.changed(f"QEMU on {self.name} is there, paused")
         return self.qemu.pid
 
     def resume(self) -> None:
-        if self.qemu is None:
+        self._libvirt()
+        qemu = self.qemu
+        if qemu is None:
             raise Failed("vm.resume", subject="HostedEngine", reason="there is none", remedy="-")
-        self.qemu.power, self.qemu.epoch = "running", self.volume.seed_epoch or 0
-        self.qemu.resumed_s = self.volume.now_s
+        if qemu.power in ("paused-io-error", "paused-no-space"):
+            self.world.check.resumed_stopped(qemu)
+            qemu.power = "running"
+        elif qemu.power == "paused":
+            self.world.boot_guest(self, qemu)
+        guest.schedule_write(self.world, qemu)
+        self.world.changed(f"the guest on {self.name} runs with epoch {qemu.epoch}")
 
     def destroy(self) -> None:
-        if self.qemu is not None and self.volume.lock is self.qemu and self.volume.quorum(self.name):
-            self.volume.lock = None
-        self.qemu = None
+        self._libvirt()
+        if self.qemu is not None:
+            self.world.check.destroying(self)
+        self.drop_qemu()
 
     def shutdown(self) -> None:
-        self.destroy()
+        self._libvirt()
+        qemu = self.qemu
+        if qemu is None or qemu.hung or qemu.power != "running":
+            return
+        qemu.power = "shutting-down"
+        self.world.changed(f"the guest on {self.name} shuts down")
+        self.world.heap.after(guest.SHUTDOWN_S, lambda: self.drop_qemu() if self.qemu is qemu else None)
 
     def migrate(self, target: str) -> None:
-        raise Failed("vm.migrate", subject="HostedEngine", reason="this world has no migration", remedy="-")
+        self._libvirt()
+        under_way = self.migration
+        if under_way is None:
+            if self.qemu is None or self.qemu.power != "running":
+                raise Failed("vm.migrate", subject="HostedEngine", reason="it does not run here", remedy="-")
+            self.migration = under_way = Migration(self.world, self, self.world.hosts[target])
+        if not under_way.done:
+            raise Stalled(self.world.heap.now_s + 0.1)
+        self.migration = None
+        if under_way.error:
+            raise Failed("vm.migrate", subject="HostedEngine", reason=under_way.error, remedy="-")
 
     # --- Pool
 
     def bricks(self) -> tuple[Brick, ...]:
-        return tuple(Brick(name, name not in self.volume.unreachable, True) for name in self.volume.hosts)
+        return self.world.volume.bricks(self.name)
 
     def heal(self) -> Heal:
-        return Heal()
+        return self.world.volume.heal(self.name)
 
     def free_bytes(self) -> int:
-        return 1 << 40
+        return self.world.volume.free_bytes()
 
     # --- EpochStore, Seed
 
     def read_record(self) -> int:
-        self.volume.use(self.name)
-        if self.volume.record is None:
+        data = self.world.volume.read(self.name, RECORD)
+        if data is None:
+            return 0
+        if not data.isdigit():
             raise Failed("ha.epoch-record-damaged", subject="epoch", reason="garbage", remedy="-")
-        return self.volume.record
+        return int(data)
 
     def write_record(self, epoch: int) -> None:
-        self.volume.use(self.name)
-        self.volume.record = epoch
+        self.world.check.under_lock(self, "the epoch record")
+        self.world.volume.write(self.name, RECORD, b"%d" % epoch)
 
     def local(self) -> int:
         return self.epoch
 
     def raise_local(self, epoch: int) -> int:
-        self.epoch = max(self.epoch, epoch)
+        if epoch > self.epoch or self.world.options.agents_take_lower:
+            self.epoch = epoch
+            self.world.changed(f"the agent of {self.name} takes epoch {epoch}")
         return self.epoch
 
+    def accepts(self, epoch: int) -> bool:
+        """Whether its agent obeys an engine of that epoch (and remembers it)."""
+        if epoch < self.epoch and not self.world.options.agents_take_lower:
+            return False
+        self.raise_local(epoch)
+        return True
+
     def ensure(self, start: EngineStart) -> None:
-        self.volume.use(self.name)
-        if self.volume.seed_epoch is None:
-            self.volume.seed_epoch = start.epoch
+        if self.world.volume.read(self.name, SEED) is None:
+            self.world.volume.write(self.name, SEED, b"%d" % start.epoch)
 
     def write_seed(self, start: EngineStart) -> None:
-        self.volume.use(self.name)
-        self.volume.seed_epoch = start.epoch
+        self.world.check.under_lock(self, "the seed")
+        self.world.volume.write(self.name, SEED, b"%d" % start.epoch)
 
     # --- Agents, Health
 
-    def reaches(self, other: str) -> bool:
-        return self.power and not {self.name, other} & self.volume.unreachable
+    def asks(self, other: str) -> bool:
+        """Whether that node's agent answers a question from here."""
+        there = self.world.hosts[other]
+        return there.power and not there.frozen and self.world.net.answers(MANAGEMENT, self.name, other)
 
     def epochs(self, hosts: Sequence[str], deadline_s: float) -> Mapping[str, int]:
-        return {name: self.others[name].epoch for name in hosts if self.reaches(name)}
+        return {name: self.world.hosts[name].epoch for name in hosts if self.asks(name)}
 
     def raise_epoch(self, hosts: Sequence[str], epoch: int, deadline_s: float) -> None:
         for name in hosts:
-            if self.reaches(name):
-                self.others[name].raise_local(epoch)
+            if self.asks(name):
+                self.world.hosts[name].raise_local(epoch)
 
     def epoch_up(self, deadline_s: float) -> int | None:
-        qemu = self.qemu
-        ready = qemu is not None and qemu.power == "running" and self.volume.now_s - qemu.resumed_s >= BOOT_TO_READY_S
-        return qemu.epoch if qemu is not None and ready else None
+        return self.world.engine_answers(self, deadline_s)
 
 
 class _Board:
@@ -235,12 +282,11 @@ class _Board:
         self._host = host
 
     def read(self, host: str) -> bytes | None:
-        self._host.volume.use(self._host.name)
-        return self._host.volume.slots.get(host)
+        return self._host.world.volume.read(self._host.name, f"board/{host}.slot")
 
     def write(self, data: bytes) -> None:
-        self._host.volume.use(self._host.name)
-        self._host.volume.slots[self._host.name] = data
+        host = self._host
+        host.world.volume.write(host.name, f"board/{host.name}.slot", host.world.slot_bytes(host, data))
 
 
 class _Local:
@@ -259,22 +305,26 @@ class _Local:
         return self._host.notes
 
     def save(self, notes: Notes) -> None:
-        self._host.notes = notes
+        if self._host.var_full:
+            self._host.forgets = True
+        else:
+            self._host.notes = notes
 
     def maintenance(self) -> MaintenanceState | None:
         return self._host.request
 
     def done(self) -> None:
+        self._host.world.check.maintenance_is(self._host.request or "none")
         self._host.request = None
 
     def local_maintenance(self) -> bool:
-        return False
+        return self._host.local_maintenance
 
     def forced_start(self) -> bool:
-        return False
+        return self._host.forced
 
     def forced_done(self) -> None:
-        return
+        self._host.forced = False
 
 
 class _Events:
@@ -283,6 +333,8 @@ class _Events:
 
     def write(self, event: Event) -> None:
         self._host.events.append(event)
+        self._host.told_at.append((self._host.world.heap.now_s, event))
+        self._host.world.told(self._host, event)
 
 
 class _Status:
@@ -299,11 +351,12 @@ class _Seed:
         self.write = host.write_seed
 
 
-def _ports(host: SimHost) -> Ports:
+def ports_of(host: SimHost, beside: SimBeside) -> Ports:
+    """Every port of a broker on that host."""
     local = _Local(host)
     return Ports(
         clock=host,
-        beside=host,
+        beside=beside,
         board=_Board(host),
         hypervisor=host,
         pool=host,

@@ -1,31 +1,26 @@
-"""What the simulated world asks of the volume model (:mod:`ha_broker.sim.volume`): the one border between the two.
-
-Event-driven: the model does nothing by itself. The world calls ``advance`` before every event and wakes it again at
-``next_change_s``. "Host" names both the node and its brick; a connection is one (client host, brick host) pair, its two
-directions together, because TCP needs both.
-"""
+"""The volume as the hosts of the simulated world use it: the exact lock model (:class:`ha_broker.sim.volume.EngineVolume`)
+and the small files beside the data disk."""
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
-from typing import Protocol
 
+from ha_broker.sim import connections
+from ha_broker.sim.volume import EngineVolume, Handle
 from ha_broker.state import Brick, Heal
+
+FREE_BYTES = 1 << 40
+OPEN_AGAIN_S = 0.2
+"""A mount that stands still without anybody knowing until when is asked again this often."""
 
 
 class Stalled(Exception):
-    """The call does not return now; ask again at ``until_s`` (world time), when something may have changed."""
+    """The call does not return now; ask again at ``until_s`` (world time), or when the volume changes."""
 
     def __init__(self, until_s: float) -> None:
         super().__init__(f"stalled until {until_s:.1f} s")
         self.until_s = until_s
-
-
-class Handle(Protocol):
-    """The data disk, opened by one QEMU through one host's mount. Its state on each brick is the model's."""
-
-    @property
-    def host(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -34,87 +29,119 @@ class VolumeOptions:
 
     strict_locks: bool = True
     sharding: bool = False
-    stall_s: float = 5.6
-    """From the silent loss of a connection until the client gives the brick up and the brick forgets the client's locks."""
 
 
-class VolumeModel(Protocol):
-    """The volume ``engine`` with one brick a host. Every call that a real client makes raises ``Stalled`` or ``OSError`` as
-    Gluster does (EROFS/ENOTCONN without quorum, EBADFD bad handle, EIO, ENOSPC)."""
+class Storage:
+    """Calls raise ``Stalled`` or ``OSError`` as the mount does."""
 
-    # --- time
+    def __init__(self, names: tuple[str, ...], options: VolumeOptions) -> None:
+        self.model = EngineVolume(names, strict_locks=options.strict_locks, shard=options.sharding)
+        self.model.changed = self._changed
+        self.files: dict[str, bytes] = {}
+        """Whole contents by name: slots, epoch record, seed."""
+        self.changes = 0
+        """Rises with everything that may change who may write or what a call answers."""
+        self.unwritable: set[str] = set()
+        """Hosts whose small files cannot be written although the disk can."""
+
+    def _changed(self) -> None:
+        self.changes += 1
 
     def advance(self, now_s: float) -> None:
-        """World time is ``now_s``: what was due until then (stalls that end, locks that are forgotten, heals) happened."""
+        """Time passes."""
+        self.model.advance(now_s)
 
-    def next_change_s(self) -> float | None:
-        """When something will change by itself next; None: nothing is pending."""
+    def next_change_s(self) -> float:
+        """When something changes by itself next."""
+        return self.model.next_s
 
-    def version(self) -> int:
-        """Rises with every change that may change who may write or what a call answers."""
+    # --- faults that the model has in two verbs
 
-    # --- faults, at world time of the last ``advance``
-
-    def set_path(self, client: str, brick: str, up: bool) -> None:
-        """The storage network between that client and that brick. Down is silent: packets vanish."""
-
-    def set_brick(self, host: str, running: bool) -> None:
-        """The brick process. A stop closes its connections at once and forgets its locks; a start lets clients reconnect
-        (their locked handles stay bad there under strict locks)."""
-
-    def set_mount(self, host: str, running: bool) -> None:
-        """The FUSE client process of the host. A stop closes its connections and handles (ENOTCONN on every call)."""
-
-    def set_frozen(self, host: str, frozen: bool) -> None:
-        """The whole node stands still (brick and client) and may go on later with everything in memory."""
-
-    def power_off(self, host: str) -> None:
-        """Brick, client and handles of the host are gone, without a word to the others (they see silence)."""
+    def set_link(self, source: str, target: str, up: bool) -> None:
+        """One direction."""
+        (self.model.mend if up else self.model.cut)(source, target)
 
     def power_on(self, host: str) -> None:
-        """Brick and client are started anew."""
+        """Network, brick and mount of the host."""
+        self.model.power_on(host)
+        self.model.start_brick(host)
+        self.model.start_client(host)
 
     def set_full(self, full: bool) -> None:
-        """ENOSPC on all bricks for writes that need space."""
+        self.model.full = full
+        self.changes += 1
 
-    def set_broken(self, host: str, broken: bool) -> None:
-        """The disk under that brick answers EIO."""
+    def set_failing(self, host: str, failing: bool) -> None:
+        """The host's writes to the data disk end in EIO."""
+        (self.model.failing.add if failing else self.model.failing.discard)(host)
+        self.changes += 1
 
-    def set_split_brain(self, split: bool) -> None:
-        """The data disk's copies contradict each other (two bricks accuse each other) · or were repaired."""
+    # --- calls
 
-    # --- small files (board slots, epoch record, seed): whole contents
+    def _use(self, host: str) -> None:
+        try:
+            self.model.use(host)
+        except connections.Stalled:
+            until_s = self.model.stalled_until_s(host)
+            raise Stalled(until_s if until_s > self.model.now_s else self.model.now_s + OPEN_AGAIN_S) from None
 
     def read(self, host: str, name: str) -> bytes | None:
         """None: no such file."""
+        self._use(host)
+        return self.files.get(name)
 
-    def write(self, host: str, name: str, data: bytes) -> None: ...
+    def write(self, host: str, name: str, data: bytes) -> None:
+        """Replace the file's contents."""
+        self._use(host)
+        if host in self.unwritable:
+            raise OSError(errno.EIO, "Input/output error")
+        self.files[name] = data
 
-    # --- the data disk
-
-    def open(self, host: str) -> Handle:
-        """Open it, without a lock (as the target of a migration does)."""
+    def open(self, host: str, lock: bool = True) -> Handle:
+        """The data disk, with QEMU's write lock (``BlockingIOError`` when another has it) or without (a migration's
+        target)."""
+        self._use(host)
+        return self.model.open(host, lock)
 
     def lock(self, handle: Handle) -> None:
-        """QEMU's write lock. Raises ``BlockingIOError`` when a brick refuses it because another has it."""
+        """Take the lock late."""
+        self._use(handle.host)
+        self.model.lock(handle)
 
     def unlock(self, handle: Handle) -> None:
-        """Give it up, the handle stays open (the source of a migration at switch-over)."""
+        """Give it up, the handle stays open."""
+        self._use(handle.host)
+        self.model.unlock(handle)
+        self.changes += 1
 
     def close(self, handle: Handle) -> None:
-        """Never raises: the process ends."""
+        """QEMU's process ends; never fails."""
+        self.model.close(handle)
+        self.changes += 1
 
-    def write_disk(self, handle: Handle, offset_mib: int = 0) -> None:
-        """A guest's write (lock held or not: the bricks decide)."""
+    def write_disk(self, handle: Handle, epoch: int, beyond: bool = False) -> None:
+        """A guest's write; ``beyond``: after the first 64 MiB."""
+        self._use(handle.host)
+        self.model.write(handle, epoch, beyond)
+        del self.model.writes[:-1]
 
     def may_write(self, handle: Handle) -> bool:
-        """Whether a write through it would now reach the disk, at a low or at a high offset. Changes nothing."""
+        """Whether a write through it would reach the disk at this instant."""
+        model = self.model
+        if not handle.is_open or handle.host in model.links.frozen or not model.quorum(handle.host):
+            return False
+        return 2 * len(model.takers(handle, beyond=model.shard)) > len(model.bricks)
 
     # --- looking
 
     def bricks(self, host: str) -> tuple[Brick, ...]:
-        """As that host's mount sees them: ``open`` of its locked handle on each."""
+        """The port ``Pool``'s answer."""
+        return self.model.brick_view(host)
 
-    def heal(self, host: str) -> Heal: ...
+    def heal(self, host: str) -> Heal:
+        """The port ``Pool``'s answer."""
+        return self.model.heal_status(host)
 
-    def free_bytes(self, host: str) -> int: ...
+    def free_bytes(self) -> int:
+        """Of the volume."""
+        return 0 if self.model.full else FREE_BYTES

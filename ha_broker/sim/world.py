@@ -1,29 +1,57 @@
-"""The simulated world: hosts, the volume, power, links and time; and the invariants, checked after every tick."""
+"""The simulated world: hosts, brokers, networks, the volume, power and time. Nothing in it decides anything for a broker."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import struct
+from dataclasses import dataclass, field, replace
+from random import Random
+from typing import TYPE_CHECKING
 
 from appliance.model.cluster import Cluster, EngineVm, Member
+from ha_broker import board
+from ha_broker.ports import Event
+from ha_broker.sim import guest
+from ha_broker.sim.brokers import BROKER_RESTART_S, Brokers
+from ha_broker.sim.check import Check
+from ha_broker.sim.guest import Qemu
+from ha_broker.sim.heap import Heap, Waiting
 from ha_broker.sim.host import SimHost
-from ha_broker.sim.volume import Stalled, Volume
+from ha_broker.sim.net import MANAGEMENT, STORAGE, Net
+from ha_broker.sim.storage import Storage, VolumeOptions
 from ha_broker.state import Notes
 
-TICK_S = 0.1
-SETTLE_TICKS = 2
-BROKER_RESTART_S = 1.0
-"""systemd's RestartSec of the unit."""
+if TYPE_CHECKING:
+    from ha_broker.sim.migration import Migration
+
+NAMES = ("node1", "node2", "node3")
+BRICK_BOOT_S = 6.0
+"""Power on → brick and mount are there."""
 BOOT_S = 10.0
-"""Power on → volume mounted and broker running."""
+"""Power on → broker is running."""
 
 
 @dataclass(frozen=True)
 class Start:
-    """A guest was resumed."""
+    """A guest began to run."""
 
     at_s: float
     host: str
     epoch: int
+
+
+@dataclass(frozen=True)
+class WorldOptions:
+    """What the world is like. The flags that break something are for showing that it is noticed."""
+
+    volume: VolumeOptions = field(default_factory=VolumeOptions)
+    warm: bool = True
+    cold_boot_s: float = guest.COLD_BOOT_S
+    ignore_io_error: bool = False
+    agents_take_lower: bool = False
+    migration_without_lock: bool = False
+    jitter_s: float = 0.01
+    """Calls of a healthy node take up to this."""
+    keep_log: bool = True
 
 
 def cluster_of(names: tuple[str, ...]) -> Cluster:
@@ -33,145 +61,268 @@ def cluster_of(names: tuple[str, ...]) -> Cluster:
     return Cluster("id-cluster", "lab", members, engine)
 
 
+@dataclass
+class GuestTrouble:
+    """What is wrong with the engine image or its programs, on every host alike."""
+
+    never_healthy: bool = False
+    extra_boot_s: float = 0.0
+    warm_spoiled: set[str] = field(default_factory=set)
+    """Hosts whose saved memory cannot be used."""
+
+
 class World:
-    """Brokers on virtual time. ``run`` lets it pass; power and links are changed between runs."""
+    """Brokers on virtual time. ``run`` lets it pass; the methods below are what may happen meanwhile."""
 
     def __init__(
-        self, names: tuple[str, ...] = ("node1", "node2", "node3"), strict_locks: bool = True, phase_ticks: int = 3
+        self,
+        names: tuple[str, ...] = NAMES,
+        options: WorldOptions | None = None,
+        seed: int = 0,
+        phases: tuple[float, ...] = (0.0, 0.3, 0.6),
     ) -> None:
+        self.options = options or WorldOptions()
+        self.names = names
+        self.rng = Random(seed)  # noqa: S311 - a repeatable world, no secret
+        self.heap = Heap()
+        self.net = Net(names, self.rng)
+        self.volume = Storage(names, self.options.volume)
+        self.check = Check(self)
+        self.trouble = GuestTrouble()
         self.cluster = cluster_of(names)
-        self.volume = Volume(names, strict_locks)
-        self.hosts: dict[str, SimHost] = {}
         self.starts: list[Start] = []
-        self._ticks = 0
-        self._broker_at: dict[str, float] = {}
-        self._highest: dict[str, int] = dict.fromkeys(names, 0)
-        self._begin_tick = {name: index * phase_ticks for index, name in enumerate(names)}
-        self._end_tick = dict.fromkeys(names, 0)
-        self._checked_writes = 0
-        self._written_epoch = 0
-        for name in names:
-            self.hosts[name] = SimHost(name, self.cluster, self.volume, self.hosts)
-            self.hosts[name].start_broker()
+        self.log: list[tuple[float, str]] = []
+        self.good_destroyed = 0
+        self.at_stage: dict[str, list[str]] = {}
+        self._dirty = False
+        self._volume_changes = 0
+        self.waiting = Waiting(self.heap)
+        self.brokers = Brokers(self)
+        self.hosts = {name: SimHost(self, name) for name in names}
+        for index, host in enumerate(self.hosts.values()):
+            self.brokers.start(host, phases[index % len(phases)] + index // len(phases) * 0.1)
 
     @property
     def now_s(self) -> float:
-        return self.volume.now_s
+        return self.heap.now_s
+
+    # --- time
 
     def run(self, seconds: float) -> None:
         """Let time pass."""
-        for _ in range(round(seconds / TICK_S)):
-            self._tick()
+        self.run_to(self.heap.now_s + seconds)
+
+    def run_to(self, until_s: float) -> None:
+        """Let time pass until then."""
+        while self._step(until_s):
+            pass
 
     def run_until_started(self, count: int, limit_s: float) -> Start:
         """Let time pass until there were ``count`` starts; the last of them. AssertionError after ``limit_s``."""
         until_s = self.now_s + limit_s
         while len(self.starts) < count:
-            assert self.now_s < until_s, f"no start within {limit_s} s: {self.decisions()}"
-            self._tick()
+            assert self._step(until_s), f"no start within {limit_s} s: {self.decisions()}"
         return self.starts[-1]
+
+    def _step(self, until_s: float) -> bool:
+        """One event; False when none is left until then."""
+        heap, volume = self.heap, self.volume
+        due_s, change_s = heap.next_s(), volume.next_change_s()
+        if change_s < due_s and change_s <= until_s:
+            heap.now_s = max(change_s, heap.now_s)
+            volume.advance(heap.now_s)
+        elif due_s <= until_s:
+            volume.advance(due_s)
+            heap.step()
+        else:
+            heap.now_s = until_s
+            volume.advance(until_s)
+            return False
+        self._after()
+        return True
+
+    def _after(self) -> None:
+        if self.volume.changes != self._volume_changes:
+            self._volume_changes = self.volume.changes
+            self._dirty = True
+            self.waiting.wake()
+            for host in self.hosts.values():
+                if host.qemu is not None and host.qemu.executes:
+                    guest.schedule_write(self, host.qemu)
+        if self._dirty:
+            self._dirty = False
+            self.check.all()
+
+    def changed(self, text: str) -> None:
+        """Something that an invariant may be about has changed."""
+        self._dirty = True
+        if self.options.keep_log:
+            self.log.append((self.heap.now_s, text))
+
+    def told(self, host: SimHost, event: Event) -> None:
+        """A broker wrote a line of its event log."""
+        self.check.told(host, event)
+        if self.options.keep_log:
+            self.log.append((self.heap.now_s, f"{host.name}: {event.kind}: {event.sentence}"))
+
+    # --- brokers
+
+    def kill_broker(self, name: str, restart_s: float | None = BROKER_RESTART_S) -> None:
+        """kill -9; systemd starts it again, unless ``restart_s`` is None."""
+        self.brokers.kill(self.hosts[name], restart_s)
+
+    # --- power and standstill
+
+    def power_off(self, name: str) -> None:
+        """A power cut."""
+        host = self.hosts[name]
+        if not host.power:
+            return
+        host.power, host.frozen = False, False
+        host.deferred.clear()
+        self.brokers.end(host)
+        if host.qemu is not None:
+            host.qemu.ended, host.qemu = True, None
+        host.migration = None
+        self.volume.model.power_off(name)
+        self.changed(f"{name} has no power")
+
+    def power_on(self, name: str) -> None:
+        """It boots."""
+        host = self.hosts[name]
+        if host.power:
+            return
+        host.power, host.boot, host.booted_s = True, host.boot + 1, self.now_s
+        host.notes = Notes()  # valid within one boot only
+        boot = host.boot
+
+        def brick() -> None:
+            if host.power and host.boot == boot:
+                self.volume.power_on(name)
+
+        self.heap.after(BRICK_BOOT_S, brick)
+        self.brokers.start(host, BOOT_S)
+        self.changed(f"{name} has power")
+
+    def freeze(self, name: str) -> None:
+        """Everything on it stands still."""
+        host = self.hosts[name]
+        if host.power and not host.frozen:
+            host.frozen = True
+            self.volume.model.freeze(name)
+            self.changed(f"{name} stands still")
+
+    def thaw(self, name: str) -> None:
+        """It goes on with everything it had in memory."""
+        host = self.hosts[name]
+        if host.power and host.frozen:
+            host.frozen = False
+            host.run_since_s = self.now_s
+            self.volume.model.thaw(name)
+            self.brokers.wake(host)
+            self.changed(f"{name} goes on")
+
+    # --- networks
+
+    def link(self, network: str, source: str, target: str, up: bool) -> None:
+        """One direction of one link of one network."""
+        self.net.set_link(network, source, target, up)
+        self._paths(network, source, target)
+
+    def loss(self, network: str, source: str, target: str, share: float) -> None:
+        """Share of packets that get lost in that direction."""
+        self.net.set_loss(network, source, target, share)
+        self._paths(network, source, target)
+
+    def _paths(self, network: str, one: str, other: str) -> None:
+        if network == STORAGE:
+            self.volume.set_link(one, other, self.net.passes(STORAGE, one, other))
+
+    def cut(self, name: str, networks: tuple[str, ...] = (MANAGEMENT, STORAGE), up: bool = False) -> None:
+        """The host is cut off from all others, in both directions."""
+        for network in networks:
+            for other in self.names:
+                if other != name:
+                    self.link(network, name, other, up)
+                    self.link(network, other, name, up)
+
+    def heal(self, name: str) -> None:
+        """All its links are good again."""
+        self.cut(name, up=True)
+
+    # --- the guest
+
+    def warm(self, name: str) -> bool:
+        """Whether a start there wakes the guest from saved memory."""
+        return self.options.warm and name not in self.trouble.warm_spoiled
+
+    def boot_guest(self, host: SimHost, qemu: Qemu) -> None:
+        """The guest begins to run: it reads the seed."""
+        data = self.volume.read(host.name, "engine-vm/seed")
+        qemu.power, qemu.epoch, qemu.resumed_s = "running", int(data or b"0"), self.now_s
+        boot_s = guest.WARM_WAKE_S if qemu.warm else self.options.cold_boot_s
+        qemu.ready_s = 1e12 if self.trouble.never_healthy else self.now_s + boot_s + self.trouble.extra_boot_s
+        self.starts.append(Start(self.now_s, host.name, qemu.epoch))
+        self.check.resumed(qemu)
+
+    def kill_qemu(self, name: str) -> None:
+        """QEMU's process is gone."""
+        self.hosts[name].drop_qemu()
+
+    def engine_answers(self, asker: SimHost, deadline_s: float) -> int | None:
+        """/health as that host's broker gets it."""
+        for host in sorted(self.hosts.values(), key=lambda one: one is not asker):
+            qemu = host.qemu
+            if qemu is None or host.frozen or not guest.answers(qemu, self.now_s):
+                continue
+            if host is not asker and not self.net.answers(MANAGEMENT, asker.name, host.name):
+                continue
+            return qemu.epoch if qemu.slow_s < deadline_s else None
+        return None
+
+    def stage(self, migration: Migration) -> None:
+        """A migration reached a stage: what was prepared for it happens now."""
+        for act in self.at_stage.pop(migration.stage, []):
+            self._at_stage(act, migration)
+
+    def _at_stage(self, act: str, migration: Migration) -> None:
+        source, target = migration.source.name, migration.target.name
+        if act == "source-dies":
+            self.heap.after(0.0, lambda: self.power_off(source))
+        elif act == "target-dies":
+            self.heap.after(0.0, lambda: self.power_off(target))
+        elif act == "network":
+            self.link(MANAGEMENT, source, target, False)
+            self.heap.after(20.0, lambda: self.link(MANAGEMENT, source, target, True))
+        elif act == "storage":
+            self.heap.after(0.0, lambda: self.cut(source, (STORAGE,)))
+            self.heap.after(20.0, lambda: self.cut(source, (STORAGE,), up=True))
+
+    # --- what is written about it
+
+    def slot_bytes(self, host: SimHost, data: bytes) -> bytes:
+        """A host with a newer program writes another format version."""
+        if not host.old_format:
+            return data
+        changed = bytearray(data)
+        struct.pack_into(">H", changed, len(board.MAGIC), board.VERSION + 1)
+        return bytes(changed)
+
+    def set_load(self, name: str, load: float) -> None:
+        host = self.hosts[name]
+        host.facts = replace(host.facts, load_1=load)
+        host.lag_s = 0.0 if load < 10 else 0.5
 
     def decisions(self) -> dict[str, str]:
         """The last rule of each host."""
-        return {name: host.rules[-1] if host.rules else "" for name, host in self.hosts.items()}
+        return {name: host.decision.rule for name, host in self.hosts.items()}
 
     def begun(self, since_s: float) -> list[tuple[float, str]]:
         """(time after ``since_s``, host) of every start begun since then."""
-        wall_s = 1_800_000_000.0
         found = [
-            (event.wall_s - wall_s - since_s, host.name)
+            (at_s - since_s, host.name)
             for host in self.hosts.values()
-            for event in host.events
-            if event.kind == "start-begun" and event.wall_s - wall_s >= since_s
+            for at_s, event in host.told_at
+            if event.kind == "start-begun" and at_s >= since_s
         ]
         return sorted(found)
-
-    # --- faults
-
-    def power_off(self, name: str) -> None:
-        host = self.hosts[name]
-        host.power = False
-        host.kill_broker()
-        self._broker_at.pop(name, None)
-        host.qemu = None
-        self.volume.lose(name)
-
-    def power_on(self, name: str) -> None:
-        host = self.hosts[name]
-        host.power, host.boot, host.booted_s = True, host.boot + 1, self.now_s
-        host.notes = Notes()  # valid within one boot only
-        self.volume.find(name)
-        self._broker_at[name] = self.now_s + BOOT_S
-
-    def cut(self, name: str) -> None:
-        self.volume.lose(name)
-
-    def heal(self, name: str) -> None:
-        self.volume.find(name)
-
-    def kill_qemu(self, name: str) -> None:
-        self.hosts[name].destroy()
-
-    def set_load(self, name: str, load: float) -> None:
-        self.hosts[name].facts = replace(self.hosts[name].facts, load_1=load)
-
-    # --- time
-
-    def _tick(self) -> None:
-        self._ticks += 1
-        self.volume.tick(round(self._ticks * TICK_S, 3))
-        for name, host in self.hosts.items():
-            if not host.power:
-                continue
-            self._broker(name, host)
-            host.pump()
-        self._guests()
-        self._check()
-
-    def _broker(self, name: str, host: SimHost) -> None:
-        if host.broker is None:
-            at_s = self._broker_at.setdefault(name, self.now_s + BROKER_RESTART_S)
-            if self.now_s < at_s:
-                return
-            del self._broker_at[name]
-            host.start_broker()
-            self._begin_tick[name] = self._ticks
-        if self._ticks >= self._begin_tick[name]:
-            host.turn_begin()
-            self._end_tick[name], self._begin_tick[name] = self._ticks + SETTLE_TICKS + 1, 1 << 62
-        elif self._ticks == self._end_tick[name]:
-            host.turn_end()
-            assert host.broker is not None
-            turn_ticks = round(host.broker.turn_s / TICK_S)
-            self._begin_tick[name] = self._ticks - SETTLE_TICKS - 1 + turn_ticks
-
-    def _guests(self) -> None:
-        for host in self.hosts.values():
-            qemu = host.qemu
-            if qemu is None or qemu.power != "running":
-                continue
-            if not any(start.at_s == qemu.resumed_s and start.host == host.name for start in self.starts):
-                self.starts.append(Start(qemu.resumed_s, host.name, qemu.epoch))
-            if self._ticks % 5 == 0:
-                try:
-                    self.volume.write_disk(qemu)
-                except Stalled:
-                    continue
-                except OSError:
-                    qemu.power = "paused-io-error"
-
-    def _check(self) -> None:
-        """S1: what reaches the disk comes from the newest start only. S2: epochs rise with each start, agents never go
-        back."""
-        for at_s, writer, epoch in self.volume.writes[self._checked_writes :]:
-            before = self._written_epoch
-            assert epoch >= before, f"S1: {writer} with epoch {epoch} wrote at {at_s} after epoch {before} had"
-            self._written_epoch = epoch
-        self._checked_writes = len(self.volume.writes)
-        epochs = [start.epoch for start in self.starts]
-        assert epochs == sorted(set(epochs)), f"S2: epochs of the starts do not rise: {epochs}"
-        for name, host in self.hosts.items():
-            assert host.epoch >= self._highest[name], f"S2: the agent of {name} went back to {host.epoch}"
-            self._highest[name] = host.epoch
-        holders = [h.name for h in self.hosts.values() if h.qemu is not None and h.qemu is self.volume.lock]
-        assert len(holders) <= 1, f"S1: {holders} hold the lock"

@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 
 from ha_broker import board, limits
-from ha_broker.sim.world import World
+from ha_broker.sim.check import Broken
+from ha_broker.sim.host import RECORD
+from ha_broker.sim.storage import VolumeOptions
+from ha_broker.sim.world import World, WorldOptions
 
 
 def running_world() -> World:
@@ -78,36 +81,25 @@ def test_an_isolated_host_loses_the_lock_and_its_qemu() -> None:
 
 def test_the_world_can_show_the_damage() -> None:
     """Without strict locks a holder that stood still through the takeover writes again: the invariant must notice."""
-    world = World(strict_locks=False)
+    world = World(options=WorldOptions(volume=VolumeOptions(strict_locks=False)))
     world.run_until_started(1, 20)
     world.run(30)
-    world.hosts["node1"].kill_broker()
-    world._broker_at["node1"] = world.now_s + 1000
-    qemu = world.hosts["node1"].qemu
-    assert qemu is not None
-    world.cut("node1")
-    qemu.power = "paused"  # frozen with its host
+    world.kill_broker("node1", restart_s=None)
+    world.freeze("node1")
     world.run_until_started(2, 20)
-    world.heal("node1")
-    qemu.power = "running"
-    with pytest.raises(AssertionError, match="S1"):
+    with pytest.raises(Broken, match="S1"):
+        world.thaw("node1")
         world.run(10)
 
 
 def test_a_frozen_holder_that_goes_on_is_refused_and_destroyed() -> None:
     world = running_world()
     host = world.hosts["node1"]
-    broker, qemu = host.broker, host.qemu
-    assert qemu is not None
-    host.broker = None
-    world._broker_at["node1"] = world.now_s + 60
-    qemu.power = "paused"
-    world.cut("node1")
+    world.freeze("node1")
     world.run_until_started(2, 20)
-    world.run(20)
-    host.broker, qemu.power = broker, "running"
-    world._broker_at.pop("node1", None)
-    world.heal("node1")
+    world.run(40)
+    assert host.qemu is not None
+    world.thaw("node1")
     world.run(5)
     assert host.qemu is None
     world.run(30)
@@ -197,7 +189,7 @@ def test_without_quorum_nothing_runs() -> None:
 def test_two_starts_at_once_let_one_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """All turns in the same instant and nobody waits for a better one: the lock refuses all but one, and they say so."""
     monkeypatch.setattr(limits, "STAGGER_S", 0.0)
-    world = World(phase_ticks=0)
+    world = World(options=WorldOptions(jitter_s=0.0), phases=(0.0,))
     world.run_until_started(1, 20)
     assert len({at_s for at_s, _ in world.begun(0)}) == 1
     world.run(30)
@@ -212,7 +204,7 @@ def test_two_starts_at_once_let_one_run(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_garbage_slot_counts_as_silence_and_is_reported() -> None:
     world = running_world()
     for _ in range(120):
-        world.volume.slots["node3"] = b"garbage" * 100
+        world.volume.files["board/node3.slot"] = b"garbage" * 100
         world.run(0.1)
     status = world.hosts["node1"].status
     assert status is not None
@@ -245,7 +237,7 @@ def test_a_failing_host_lets_the_next_one_start() -> None:
 
 def test_a_killed_broker_adopts_the_running_engine() -> None:
     world = running_world()
-    world.hosts["node1"].kill_broker()
+    world.kill_broker("node1")
     world.run(60)
     assert len(world.starts) == 1
     assert world.decisions()["node1"] == "running"
@@ -253,8 +245,7 @@ def test_a_killed_broker_adopts_the_running_engine() -> None:
 
 def test_a_broker_that_stays_dead_costs_no_second_writer() -> None:
     world = running_world()
-    world.hosts["node1"].kill_broker()
-    world._broker_at["node1"] = world.now_s + 1000
+    world.kill_broker("node1", restart_s=None)
     world.run(300)
     assert len(world.starts) == 1
     assert world.decisions()["node2"] in ("lock-refused", "nobody-has-it", "starting", "starts-elsewhere", "stagger")
@@ -271,8 +262,8 @@ def test_a_broker_killed_after_any_port_call_of_a_start(calls: int) -> None:
     holder = world.hosts[running[0]].qemu
     assert holder is not None
     assert holder.power == "running"
-    assert holder is world.volume.lock
-    assert world.volume.record == holder.epoch
+    assert world.volume.may_write(holder.handle)
+    assert world.hosts[running[0]].read_record() == holder.epoch
     assert sorted(world.decisions().values()) == ["running", "runs-elsewhere", "runs-elsewhere"]
     assert len(world.starts) <= 2
 
@@ -290,26 +281,27 @@ def test_power_lost_after_any_port_call_of_a_start(calls: int) -> None:
     world.run(60)
     alive = [one for one in world.hosts.values() if one.qemu is not None]
     assert len(alive) == 1
-    assert alive[0].qemu is world.volume.lock
-    assert world.volume.record == alive[0].epoch
+    assert alive[0].qemu is not None
+    assert world.volume.may_write(alive[0].qemu.handle)
+    assert alive[0].read_record() == alive[0].epoch
 
 
 def test_a_damaged_epoch_record_is_made_up_for_by_the_agents() -> None:
     world = running_world()
-    world.volume.record = None
+    world.volume.files[RECORD] = b"garbage"
     world.kill_qemu("node1")
     assert world.run_until_started(2, 15).epoch == 2
-    assert world.volume.record == 2
+    assert world.hosts["node1"].read_record() == 2
 
 
 def test_a_replayed_slot_is_no_sign_of_life() -> None:
     world = running_world()
-    old = world.volume.slots["node1"]
+    old = world.volume.files["board/node1.slot"]
     world.run(5)
     cut_s = world.now_s
     world.power_off("node1")
     world.run(6)
-    world.volume.slots["node1"] = old
+    world.volume.files["board/node1.slot"] = old
     start = world.run_until_started(2, 15)
     assert start.at_s - cut_s < 15
     assert board.from_bytes("node1", old).engine == "running"

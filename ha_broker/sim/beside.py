@@ -1,0 +1,102 @@
+"""Procedures of a simulated broker: the world makes their port calls, at once or later, and may let the broker die between
+any two."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ha_broker.ports import Call, Procedure, Result
+from ha_broker.sim.heap import Act, Heap, Waiting
+from ha_broker.sim.storage import Stalled
+
+STEP_S = 0.02
+"""Between two port calls of a longer procedure."""
+
+
+@dataclass(eq=False, slots=True)
+class _Running:
+    procedure: Procedure[Any]
+    work: Call
+    began_s: float
+
+
+class SimBeside:
+    """:class:`ha_broker.ports.Beside` of one broker process. ``end`` is its death: nothing under way is gone on with.
+
+    The first call of a procedure is made at once when it is asked; what it answers is seen ``latency_s`` later.
+    """
+
+    def __init__(self, heap: Heap, waiting: Waiting, clock: Callable[[], float], awake: Callable[[Act], bool]) -> None:
+        self._heap = heap
+        self._waiting = waiting
+        self._clock = clock
+        self._awake = awake
+        """Says whether the process runs now; if not it keeps what is to be done when it goes on."""
+        self._running: dict[str, _Running] = {}
+        self._results: dict[str, Result] = {}
+        self._ended = False
+        self.latency_s = 0.005
+        self.counted = ""
+        """Keys that begin like this are counted by ``on_call``."""
+        self.on_call: Callable[[], None] | None = None
+
+    def ask(self, key: str, procedure: Callable[[], Procedure[Any]]) -> bool:
+        if key in self._running or key in self._results:
+            return False
+        generator = procedure()
+        one = _Running(generator, next(generator), self._clock())
+        self._running[key] = one
+        self._call(key, one)
+        return True
+
+    def take(self, key: str) -> Result | None:
+        return self._results.pop(key, None)
+
+    def pending_s(self, key: str) -> float | None:
+        one = self._running.get(key)
+        return None if one is None else self._clock() - one.began_s
+
+    def settle(self, seconds: float) -> None:
+        raise AssertionError("the world decides when a turn goes on")
+
+    @property
+    def busy(self) -> bool:
+        """Something is under way: a turn waits for it as long as a turn may."""
+        return bool(self._running)
+
+    def end(self) -> None:
+        """kill -9 of the process."""
+        self._ended = True
+        self._running.clear()
+        self._results.clear()
+
+    def _again(self, key: str, one: _Running) -> None:
+        if self._running.get(key) is one and self._awake(lambda: self._again(key, one)):
+            self._call(key, one)
+
+    def _call(self, key: str, one: _Running) -> None:
+        try:
+            try:
+                value = one.work()
+            except Stalled as stalled:
+                self._waiting.add(stalled.until_s, lambda: self._again(key, one))
+                return
+            except Exception as error:  # noqa: BLE001 - handed to the procedure, as the threads do
+                one.work = one.procedure.throw(error)
+            else:
+                one.work = one.procedure.send(value)
+        except StopIteration as ended:
+            self._end(key, one, ended.value, None)
+        except Exception as error:  # noqa: BLE001 - carried to the loop, as the threads do
+            self._end(key, one, None, error)
+        else:
+            self._heap.after(STEP_S, lambda: self._again(key, one))
+        if self.on_call is not None and key.startswith(self.counted):
+            self.on_call()
+
+    def _end(self, key: str, one: _Running, value: Any, error: Exception | None) -> None:
+        if not self._ended:
+            del self._running[key]
+            self._results[key] = Result(value, error, one.began_s, self._clock() + self.latency_s)
