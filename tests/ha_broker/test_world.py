@@ -85,10 +85,13 @@ def test_the_world_can_show_the_damage() -> None:
     world.run_until_started(1, 20)
     world.run(30)
     world.kill_broker("node1", restart_s=None)
-    world.freeze("node1")
+    qemu = world.hosts["node1"].qemu
+    assert qemu is not None
+    qemu.hung = True  # it does not notice by a write of its own
+    world.cut("node1")
     world.run_until_started(2, 20)
     with pytest.raises(Broken, match="S1"):
-        world.thaw("node1")
+        world.heal("node1")
         world.run(10)
 
 
@@ -189,7 +192,7 @@ def test_without_quorum_nothing_runs() -> None:
 def test_two_starts_at_once_let_one_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """All turns in the same instant and nobody waits for a better one: the lock refuses all but one, and they say so."""
     monkeypatch.setattr(limits, "STAGGER_S", 0.0)
-    world = World(options=WorldOptions(jitter_s=0.0), phases=(0.0,))
+    world = World(options=WorldOptions(jitter_s=0.0), phases=(0.0, 0.0, 0.0))
     world.run_until_started(1, 20)
     assert len({at_s for at_s, _ in world.begun(0)}) == 1
     world.run(30)
