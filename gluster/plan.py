@@ -1,52 +1,29 @@
-"""What turns the pool that is into the pool that is wanted, and what forbids to begin. Pure.
+"""What turns the pool that is into the pool that is wanted, and what of Gluster's own forbids to begin. Pure.
 
-The installer asks :func:`refusals` before it changes anything, and :func:`plan` for the steps; each prefix of the steps
-leaves a pool from which planning again gives the rest.
+The installer's preflight asks :func:`unfit` and :func:`strangers` before anything is changed, its steps ask :func:`plan`
+what is left to do; each prefix of the steps leaves a pool from which planning again gives the rest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from appliance.errors import Conflict, Refused, TrivetError
+from appliance.errors import Conflict, TrivetError
 from appliance.layout import ENGINE_VOLUME, VMSTORE_VOLUME
 from appliance.model.cluster import Member
-from appliance.model.node import FolderFacts, NodeFacts
-from appliance.wire.definition import Reached
+from appliance.model.node import FolderFacts
 from gluster.model import STARTED, BrickPlace, PoolStatus, VolumeSpec
 from gluster.options import because, options_for
 
 REPLICA = 3
 """Every file is on three nodes: the least with which two are a majority when one is gone."""
 
-CLOCK_SKEW_LIMIT_S = 2.0
-"""A node whose clock is followed by NTP is within 0.1 s; 2 s off means that nobody sets it. Certificates made on one
-node would not be valid yet on another, and events of three nodes could not be put in order."""
-
-OWN_ADDRESS_PREFIX = "127."
-"""A member's name must not resolve to the loopback, as /etc/hosts of many installers has it: peers would probe
-themselves."""
+PEER_SETTLED = "Peer in Cluster"
+"""Gluster's word for a peer that has taken the pool's configuration."""
 
 WANTED_VOLUMES = (ENGINE_VOLUME, VMSTORE_VOLUME)
-
-
-@dataclass(frozen=True)
-class NodeView:
-    """What was found out about one node before the pool is made.
-
-    ``bricks`` maps volume → the folder its brick shall be; ``reached`` maps other member's name → how this node reaches
-    it (empty: not asked yet); ``clock_offset_s`` is its wall clock minus the asker's in the middle of the question,
-    ``clock_doubt_s`` half of the time the question took.
-    """
-
-    member: Member
-    facts: NodeFacts
-    bricks: Mapping[str, FolderFacts]
-    reached: Mapping[str, Reached] = field(default_factory=dict)
-    clock_offset_s: float = 0.0
-    clock_doubt_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -59,14 +36,14 @@ class Step:
     values: Mapping[str, str] = field(default_factory=dict)
 
 
-def wanted_volumes(members: Sequence[Member], brick_folder: str) -> tuple[VolumeSpec, ...]:
-    """Both volumes, their bricks on the first three members (further members join by growing the volume)."""
-    folder = brick_folder.rstrip("/")
+def wanted_volumes(folders: Sequence[tuple[str, str]]) -> tuple[VolumeSpec, ...]:
+    """Both volumes. ``folders``: (member, its folder for bricks); the first three get bricks (further members join by
+    growing the volume)."""
     return tuple(
         VolumeSpec(
             name=name,
             replica=REPLICA,
-            bricks=tuple(BrickPlace(member.name, f"{folder}/{name}") for member in members[:REPLICA]),
+            bricks=tuple(BrickPlace(host, f"{folder.rstrip('/')}/{name}") for host, folder in folders[:REPLICA]),
             options=options_for(name),
         )
         for name in WANTED_VOLUMES
@@ -130,101 +107,43 @@ def volume_differs(spec: VolumeSpec, places: Sequence[BrickPlace], replica: int)
     )
 
 
-def refusals(
-    views: Sequence[NodeView], observed: PoolStatus | None = None, *, root_allowed: bool = False
-) -> tuple[TrivetError, ...]:
-    """Everything that forbids to make the pool, each naming node, value found, value needed and what helps.
+@dataclass(frozen=True)
+class Unfit:
+    """Why a folder cannot take a brick: stable code, value found, value needed, what helps."""
 
-    ``observed`` is the pool as far as it exists: bricks that already are this pool's may hold files.
-    """
-    found: list[TrivetError] = []
-    if len(views) < REPLICA:
-        found.append(
-            Refused(
-                "gluster.too-few-nodes",
-                subject="the cluster",
-                reason=f"it has {len(views)} nodes ({_listed([view.member.name for view in views]) or 'none'}); "
-                f"needed: {REPLICA}, so that two are a majority when one is gone",
-                remedy="Name at least three nodes in the answers.",
-            )
-        )
-    for view in views:
-        found += _pool_refusals(view, views)
-        found += _name_refusals(view, views)
-        for volume, folder in view.bricks.items():
-            found += _brick_refusals(view, volume, folder, observed, root_allowed)
-    found += _clock_refusals(views)
+    code: str
+    found: str
+    needed: str
+    remedy: str
+
+
+def unfit(folder: FolderFacts, *, root_allowed: bool) -> tuple[Unfit, ...]:
+    """Everything against bricks in a folder that holds none of this pool's yet."""
+    path, found = folder.path, []
+    if folder.exists and not folder.empty:
+        remedy = "Move its contents away, or name another folder. Trivet deletes nothing."
+        found.append(Unfit("brick-not-empty", f"{path} is not empty", "an empty folder, or one that does not exist", remedy))
+    if folder.on_root_file_system and not root_allowed:
+        # A full volume would fill it, and a node with a full root is lost.
+        remedy = "Mount one there, or set cluster.allow_root_brick = true for a try."
+        found.append(Unfit("brick-on-root", f"{path} is on the root file system", "a file system of its own", remedy))
+    if not folder.extended_attributes:
+        said = f"{path} is on {folder.file_system}, which does not store trusted extended attributes"
+        found.append(Unfit("brick-file-system", said, "XFS or ext4", "Name a folder on such a file system."))
     return tuple(found)
 
 
-def _pool_refusals(view: NodeView, views: Sequence[NodeView]) -> list[TrivetError]:
-    ours = {name for one in views for name in (one.member.name, one.member.address)}
-    foreign = sorted(set(view.facts.gluster_peers) - ours)
-    if not foreign:
-        return []
-    return [
-        Conflict(
-            "gluster.other-pool",
-            subject=view.member.name,
-            reason=f"its glusterd has peers of another pool: {_listed(foreign)}; needed: none but this cluster's nodes",
-            remedy=f"Detach it (`gluster peer detach {view.member.name}` on {foreign[0]}), or leave it out of the answers.",
-            facts={"peers": foreign},
-        )
-    ]
+def strangers(peers: Sequence[str], ours: Collection[str], *, bare: bool) -> tuple[str, ...]:
+    """Peers that a node's glusterd must not have: those of another pool, and on a ``bare`` node any at all."""
+    return tuple(sorted(peer for peer in peers if bare or peer not in ours))
 
 
-def _name_refusals(view: NodeView, views: Sequence[NodeView]) -> list[TrivetError]:
-    found: list[TrivetError] = []
-    for other in views:
-        reached = view.reached.get(other.member.name)
-        if reached is None:
-            continue
-        needed = other.member.address
-        own = other.member.name == view.member.name
-        if reached.resolved == needed or (own and reached.resolved and not reached.resolved.startswith(OWN_ADDRESS_PREFIX)):
-            continue
-        what = f"resolves to {reached.resolved}" if reached.resolved else "does not resolve"
-        found.append(
-            Refused(
-                "gluster.name-not-resolvable",
-                subject=view.member.name,
-                reason=f"the name {other.member.name} {what} there; needed: {needed}",
-                remedy=f"Correct the name server or /etc/hosts of {view.member.name}, or the address in the answers.",
-                facts={"name": other.member.name, "found": reached.resolved, "needed": needed},
-            )
-        )
-    return found
-
-
-def _brick_refusals(
-    view: NodeView, volume: str, folder: FolderFacts, observed: PoolStatus | None, root_allowed: bool
-) -> list[TrivetError]:
-    held = observed.volume(volume) if observed else None
-    if held and BrickPlace(view.member.name, folder.path) in held.places:
-        return []
-    found: list[TrivetError] = []
-    where = f"{view.member.name}:{folder.path}"
-    if folder.exists and not folder.empty:
-        found.append(brick_not_empty(where))
-    if folder.on_root_file_system and not root_allowed:
-        found.append(
-            Refused(
-                "gluster.brick-on-root",
-                subject=where,
-                reason="it is on the root file system, which a full volume would fill; needed: a file system of its own",
-                remedy="Name a disk for the bricks, or another folder, or allow the root file system in the answers.",
-            )
-        )
-    if not folder.extended_attributes:
-        found.append(
-            Refused(
-                "gluster.no-extended-attributes",
-                subject=where,
-                reason=f"its file system ({folder.file_system}) keeps no trusted extended attributes; needed: XFS or ext4",
-                remedy="Put the bricks on XFS or ext4.",
-            )
-        )
-    return found
+def settled(pool: PoolStatus, other: Member) -> bool:
+    """Whether ``other`` is connected and has taken the pool's configuration: volumes cannot be made on it before."""
+    return any(
+        peer.connected and peer.state == PEER_SETTLED and {other.name, other.address} & {peer.name, *peer.names}
+        for peer in pool.peers
+    )
 
 
 def brick_not_empty(where: str) -> TrivetError:
@@ -235,25 +154,6 @@ def brick_not_empty(where: str) -> TrivetError:
         reason="the folder holds files that are not this volume's; needed: an empty or absent folder",
         remedy="Empty it if nothing in it is needed, or choose another folder.",
     )
-
-
-def _clock_refusals(views: Sequence[NodeView]) -> list[TrivetError]:
-    if len(views) < 2:
-        return []
-    slow = min(views, key=lambda view: view.clock_offset_s)
-    fast = max(views, key=lambda view: view.clock_offset_s)
-    skew_s = fast.clock_offset_s - slow.clock_offset_s
-    if skew_s - slow.clock_doubt_s - fast.clock_doubt_s <= CLOCK_SKEW_LIMIT_S:
-        return []
-    return [
-        Refused(
-            "gluster.clock-skew",
-            subject=fast.member.name,
-            reason=f"its clock is {skew_s:.1f} s ahead of {slow.member.name}'s; needed: at most {CLOCK_SKEW_LIMIT_S:g} s",
-            remedy="Let both follow the same time server (`timedatectl timesync-status`).",
-            facts={"skew_s": round(skew_s, 3), "slow": slow.member.name},
-        )
-    ]
 
 
 def _listed(items: Sequence[object]) -> str:

@@ -11,7 +11,7 @@ from appliance.errors import Conflict, Failed, NotFound
 from appliance.ports import Clock, Processes
 from gluster.daemon_settings import DAEMON_FILE, DROP_IN, DROP_IN_FILE, with_settings
 from gluster.model import STARTED, BrickPlace, Volume, VolumeSpec
-from gluster.plan import brick_not_empty, differing_options, volume_differs
+from gluster.plan import PEER_SETTLED, brick_not_empty, differing_options, volume_differs
 from gluster.ports import Pool
 
 DAEMON_UNIT = "glusterd.service"
@@ -25,9 +25,6 @@ CONNECT_DEADLINE_S = 20.0
 
 CONNECT_PAUSE_S = 0.3
 """Between two looks while waiting: a look takes 0.05 s."""
-
-PEER_SETTLED = "Peer in Cluster"
-"""Gluster's word for a peer that has taken the pool's configuration; volumes cannot be made on it before."""
 
 
 def configure(processes: Processes, root: Root) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from gluster.plan import strangers
 from installer.answers import Answers
 from installer.preflight.problem import Problem
 from installer.probe import View
@@ -23,12 +24,12 @@ def membership(answers: Answers, view: View) -> Iterator[Problem]:
                 "a bare node",
                 "Take it out of that cluster, or name another node.",
             )
-        strangers = [peer for peer in node.facts.gluster_peers if node.state == "bare" or peer not in ours]
-        if strangers:
+        others = strangers(node.facts.gluster_peers, ours, bare=node.state == "bare")
+        if others:
             yield Problem(
                 "preflight.other-pool",
                 node.name,
-                f"its glusterd has the peers {', '.join(strangers)}",
+                f"its glusterd has the peers {', '.join(others)}",
                 "a glusterd without peers",
                 "Run `gluster peer detach` on its pool, or name another node.",
             )

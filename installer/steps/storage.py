@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
-from appliance import layout
 from appliance.errors import TrivetError, Unavailable
 from appliance.journal import Log
 from appliance.model.cluster import Cluster, Member
-from gluster.model import STARTED, BrickPlace, PoolStatus, Volume, VolumeSpec
-from gluster.options import options_for
-from gluster.plan import REPLICA, differing_options
-from gluster.verbs import PEER_SETTLED
+from gluster.model import PoolStatus, VolumeSpec
+from gluster.plan import REPLICA, WANTED_VOLUMES, plan, settled, wanted_volumes
 from installer.answers import Answers, NodeAnswers
 from installer.ports import World
 from installer.steps.step import InstallStep, wait_until
 
 BRICK_MOUNT = "/var/lib/trivet/bricks"
 """Where a brick disk is mounted; the bricks are folders on it."""
-VOLUMES = (layout.ENGINE_VOLUME, layout.VMSTORE_VOLUME)
 POOL_DEADLINE_S = 60.0  # because peers greet each other within seconds, and glusterd tries a lost one again every three
 
 
@@ -43,18 +39,14 @@ def pool_steps(answers: Answers, cluster: Cluster, here: str) -> Iterator[Instal
 
 def volume_steps(answers: Answers, cluster: Cluster, here: str) -> Iterator[InstallStep]:
     """Create, set options, start: ``engine``, then ``vmstore``."""
-    first = _member(cluster, here)
-    for volume in VOLUMES:
-        bricks = tuple(
-            BrickPlace(member.name, f"{brick_folder(node)}/{volume}")
-            for member, node in list(zip(cluster.members, answers.nodes, strict=True))[:REPLICA]
-        )
-        yield from _volume(first, volume, bricks)
+    folders = [(member.name, brick_folder(node)) for member, node in zip(cluster.members, answers.nodes, strict=True)]
+    for spec in wanted_volumes(folders):
+        yield from _volume(_member(cluster, here), cluster.members, spec)
 
 
 def mount_steps(cluster: Cluster) -> Iterator[InstallStep]:
     """Both volumes on every member, each from itself first."""
-    for volume in VOLUMES:
+    for volume in WANTED_VOLUMES:
         for member in cluster.members:
             yield _mount(member, volume)
 
@@ -85,7 +77,7 @@ def _brick_disk(member: Member, device: str) -> InstallStep:
 
 
 def _bricks(member: Member, folder: str) -> InstallStep:
-    places = {volume: f"{folder}/{volume}" for volume in VOLUMES}
+    places = {volume: f"{folder}/{volume}" for volume in WANTED_VOLUMES}
 
     def probe(world: World) -> bool:
         api = world.agents.node(member)
@@ -100,20 +92,13 @@ def _bricks(member: Member, folder: str) -> InstallStep:
 def _peer(first: Member, member: Member) -> InstallStep:
     def probe(world: World) -> bool:
         # Both sides must have settled: a volume cannot be made on a peer that does not know the pool yet.
-        return _sees(_pool(world, first), member) and _sees(_pool(world, member), first)
+        return settled(_pool(world, first), member) and settled(_pool(world, member), first)
 
     def action(world: World, log: Log) -> None:
         world.agents.gluster(first).gluster_probe(name=member.name)
         wait_until(world, lambda: probe(world), POOL_DEADLINE_S, lambda: _no_peer(first, member))
 
     return InstallStep(f"peer.{member.name}", f"Take {member.name} into the pool", 2.0, probe, action)
-
-
-def _sees(pool: PoolStatus, other: Member) -> bool:
-    return any(
-        peer.connected and peer.state == PEER_SETTLED and {other.name, other.address} & {peer.name, *peer.names}
-        for peer in pool.peers
-    )
 
 
 def _no_peer(first: Member, member: Member) -> TrivetError:
@@ -125,23 +110,17 @@ def _no_peer(first: Member, member: Member) -> TrivetError:
     )
 
 
-def _volume(first: Member, name: str, bricks: tuple[BrickPlace, ...]) -> Iterator[InstallStep]:
-    spec = VolumeSpec(name=name, replica=len(bricks), bricks=bricks, options=options_for(name))
+def _volume(first: Member, members: Sequence[Member], spec: VolumeSpec) -> Iterator[InstallStep]:
+    name = spec.name
 
-    def found(world: World) -> Volume | None:
-        return _pool(world, first).volume(name)
+    def done(kind: str) -> Callable[[World], bool]:
+        """Whether the plan has no such step for the volume any more."""
 
-    def created(world: World) -> bool:
-        volume = found(world)
-        return volume is not None and volume.places == bricks
+        def probe(world: World) -> bool:
+            left = plan(_pool(world, first), first.name, members, (spec,))
+            return not any((step.kind, step.subject) == (kind, name) for step in left)
 
-    def optioned(world: World) -> bool:
-        volume = found(world)
-        return volume is not None and not differing_options(spec.options, volume.options)
-
-    def started(world: World) -> bool:
-        volume = found(world)
-        return volume is not None and volume.status == STARTED
+        return probe
 
     def create(world: World, log: Log) -> None:
         world.agents.gluster(first).gluster_create_volume(spec=spec)
@@ -152,9 +131,9 @@ def _volume(first: Member, name: str, bricks: tuple[BrickPlace, ...]) -> Iterato
     def start(world: World, log: Log) -> None:
         world.agents.gluster(first).gluster_start(volume=name)
 
-    yield InstallStep(f"volume.{name}.create", f"Create volume {name}", 2.0, created, create)
-    yield InstallStep(f"volume.{name}.options", f"Set the options of volume {name}", 3.0, optioned, set_options)
-    yield InstallStep(f"volume.{name}.start", f"Start volume {name}", 3.0, started, start)
+    yield InstallStep(f"volume.{name}.create", f"Create volume {name}", 2.0, done("create"), create)
+    yield InstallStep(f"volume.{name}.options", f"Set the options of volume {name}", 3.0, done("set"), set_options)
+    yield InstallStep(f"volume.{name}.start", f"Start volume {name}", 3.0, done("start"), start)
 
 
 def _mount(member: Member, volume: str) -> InstallStep:

@@ -10,7 +10,6 @@ import pytest
 from appliance.effects.clock import FakeClock, SystemClock
 from appliance.effects.process import Completed, SystemProcesses
 from appliance.errors import Failed, NotFound
-from appliance.model.cluster import Member
 from gluster import verbs
 from gluster.adapter import GlusterPool
 from gluster.fake import FakePool
@@ -58,10 +57,9 @@ class InLabNode:
 
 def fake_pool() -> Pool:
     pool = FakePool(NODE, (NODE, *OTHERS))
-    members = tuple(Member(name, name, name) for name in (NODE, *OTHERS))
     for name in OTHERS:
         verbs.probe(pool, FakeClock(), name)
-    for spec in wanted_volumes(members, "/data/bricks"):
+    for spec in wanted_volumes([(name, "/data/bricks") for name in (NODE, *OTHERS)]):
         verbs.create_volume(pool, spec)
         verbs.start(pool, spec.name)
     return pool
@@ -121,9 +119,7 @@ class TestPool:
         (volume,) = [one for one in pool.volumes() if one.name == "engine"]
         spec = next(
             one
-            for one in wanted_volumes(
-                tuple(Member(name, name, name) for name in (NODE, *OTHERS)), str(Path(volume.bricks[0].path).parent)
-            )
+            for one in wanted_volumes([(name, str(Path(volume.bricks[0].path).parent)) for name in (NODE, *OTHERS)])
             if one.name == "engine"
         )
         with pytest.raises(Failed) as caught:
@@ -152,8 +148,8 @@ class TestPool:
         assert "nosuch-node" not in [peer.name for peer in pool.peers()]
 
     def test_a_brick_of_a_stranger_is_refused(self, pool: Pool) -> None:
-        members = tuple(Member(name, name, name) for name in (NODE, OTHERS[0], "stranger"))
-        (spec,) = [one for one in wanted_volumes(members, "/data/nowhere") if one.name == "engine"]
+        folders = [(name, "/data/nowhere") for name in (NODE, OTHERS[0], "stranger")]
+        (spec,) = [one for one in wanted_volumes(folders) if one.name == "engine"]
         assert BrickPlace("stranger", "/data/nowhere/engine") in spec.bricks
         with pytest.raises(Failed):
             pool.create(spec)

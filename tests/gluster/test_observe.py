@@ -25,7 +25,7 @@ def built() -> FakePool:
     pool = FakePool()
     for name in ("node2", "node3"):
         probe(pool, FakeClock(), name)
-    for spec in wanted_volumes(MEMBERS, "/data/bricks"):
+    for spec in wanted_volumes([(member.name, "/data/bricks") for member in MEMBERS]):
         create_volume(pool, spec)
         start(pool, spec.name)
     return pool

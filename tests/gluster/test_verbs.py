@@ -20,7 +20,7 @@ from tests.gluster.recorded import Scripted
 from tests.gluster.test_observe import built
 from tests.gluster.test_plan import MEMBERS
 
-ENGINE, VMSTORE = wanted_volumes(MEMBERS, "/data/bricks")
+ENGINE, VMSTORE = wanted_volumes([(member.name, "/data/bricks") for member in MEMBERS])
 BRICKS = {"engine": "/data/bricks/engine", "vmstore": "/data/bricks/vmstore"}
 
 
