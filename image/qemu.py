@@ -49,7 +49,8 @@ class Disk:
 
 @dataclass(frozen=True)
 class Machine:
-    """An emulated machine. ``forwards``: port on 127.0.0.1 → port of the guest."""
+    """An emulated machine. ``forwards``: port on 127.0.0.1 → port of the guest. ``watchdog``: it has a watchdog device that
+    resets it, and each such act is written to the folder's ``trace``. A reset ends QEMU."""
 
     firmware: Firmware
     memory_mib: int
@@ -57,6 +58,7 @@ class Machine:
     forwards: tuple[tuple[int, int], ...]
     cpus: int = 2
     processor: str = layout.GUEST_CPU_MODEL
+    watchdog: bool = False
 
 
 def qemu_argv(machine: Machine) -> list[str]:
@@ -71,6 +73,9 @@ def qemu_argv(machine: Machine) -> list[str]:
     if machine.firmware == "uefi":
         code = "if=pflash,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd"
         argv += ["-drive", code, "-drive", f"if=pflash,format=raw,file={INSIDE_RUN}/uefi-variables"]
+    if machine.watchdog:
+        argv += ["-device", "i6300esb", "-action", "watchdog=reset"]
+        argv += ["-trace", "watchdog_perform_action", "-D", f"{INSIDE_RUN}/trace"]
     argv += ["-device", "virtio-scsi-pci,id=scsi"]
     for number, disk in enumerate(machine.disks):
         argv += _disk(number, disk)

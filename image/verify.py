@@ -41,6 +41,7 @@ NODE_MEMORY_MIB: Final = 1536
 ENGINE_MEMORY_MIB: Final = 1024
 SSH_PORT: Final = 22
 NODE_NAME: Final = "verify-node"
+NO_USER_DATA: Final = "#cloud-config\n{}\n"
 REPORT: Final = re.compile(r"TRIVET-BOOT (?P<what>[a-z ]+): (?P<value>.*)")
 REPORT_END: Final = "time"
 """The boot report's last line."""
@@ -96,7 +97,9 @@ class Verifier:
         (LOGS / name).write_text(console)
         self._report.log(f"console: {LOGS / name}")
 
-    def prepare_node(self, image: Path, firmware: Firmware, folder: Path) -> tuple[Machine, Ask]:
+    def prepare_node(
+        self, image: Path, firmware: Firmware, folder: Path, user_data: str = NO_USER_DATA
+    ) -> tuple[Machine, Ask]:
         """A node on a disk larger than its image, with a NoCloud seed that names it."""
         disk = folder / "disk"
         self._processes.run(["zstd", "-d", "-q", "--sparse", str(image), "-o", str(disk)], timeout_s=BOOT_LIMIT_S)
@@ -105,7 +108,7 @@ class Verifier:
         files = folder / "seed"
         files.mkdir()
         (files / "meta-data").write_text(json.dumps({"instance-id": str(uuid.uuid4()), "local-hostname": NODE_NAME}))
-        (files / "user-data").write_text("#cloud-config\n{}\n")
+        (files / "user-data").write_text(user_data)
         self._processes.run(iso_command(files, folder / "seed.iso"), timeout_s=ANSWER_TIMEOUT_S)
         disks = (Disk("disk", "root"), Disk("seed.iso", "cdrom", read_only=True))
         forwards = ((free_port(), layout.AGENT_PORT),)

@@ -62,3 +62,12 @@ def test_the_throw_away_engine_has_a_certificate_for_loopback() -> None:
     subject = pki.verify_member(identity.engine_pem, identity.ca_pem, identity.engine_key_pem)
     assert "127.0.0.1" in subject.sans and subject.unit == "engine" and start.epoch == 1
     assert identity.ssh_authorized_keys == ()
+
+
+def test_a_watchdog_resets_and_leaves_a_trace() -> None:
+    argv = qemu_argv(Machine("bios", 1024, (), (), watchdog=True))
+    assert "i6300esb" in words_after(argv, "-device")
+    assert words_after(argv, "-action") == ["watchdog=reset"]
+    assert words_after(argv, "-D") == ["/run/verify/trace"]
+    assert "-no-reboot" in argv, "so that a reset is seen: QEMU ends"
+    assert "i6300esb" not in qemu_argv(MACHINE)

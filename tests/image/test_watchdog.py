@@ -1,0 +1,121 @@
+"""A node whose systemd hangs is reset by its hardware watchdog: the node image, booted for real, with an emulated device.
+
+PID 1 is stopped as a debugger would stop it. The kernel and all other processes go on, which is the half-alive node that
+the watchdog is for: a program in the guest keeps saying so on the serial line.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from appliance.effects.clock import SystemClock
+from appliance.effects.process import SystemProcesses
+from image.build import Builder, Quiet
+from image.qemu import Running, machine_folder, running
+from image.recipe import CACHE, Kind
+from image.verify import BOOT_LIMIT_S, Verifier
+
+pytestmark = [pytest.mark.images, pytest.mark.slow, pytest.mark.skipif(os.geteuid() != 0, reason="building needs root")]
+
+RUNTIME_WATCHDOG_S = 30
+"""RuntimeWatchdogSec= of the image."""
+RESET_WITHIN_S = 60.0
+"""systemd feeds it at half time, so 15 to 30 s after the last meal; as much again for a loaded machine."""
+STAYS_HUNG_BEATS = 50
+"""Seconds of the guest that the machine without the device is watched: well beyond the 30."""
+
+FREEZE = """
+import ctypes, pathlib, subprocess, time
+def say(text):
+    with open("/dev/ttyS0", "w") as line:
+        line.write("\\r\\nTRIVET-TEST " + text + "\\r\\n")
+device = pathlib.Path("/sys/class/watchdog/watchdog0")
+end = time.monotonic() + 60
+while wanted and time.monotonic() < end:
+    if device.exists() and (device / "state").read_text().strip() == "active":
+        break
+    time.sleep(0.2)
+if device.exists():
+    say("watchdog: " + " ".join((device / name).read_text().strip() for name in ("identity", "state", "timeout")))
+say("panic: " + pathlib.Path("/proc/sys/kernel/panic").read_text().strip())
+say("attached: %d" % ctypes.CDLL(None).ptrace(16, 1, 0, 0))
+time.sleep(1)
+say("systemd: " + [line for line in open("/proc/1/status") if line.startswith("State")][0].strip())
+beat = 0
+while True:
+    beat += 1
+    say("beat %d" % beat)
+    time.sleep(1)
+"""
+"""ptrace(16) is PTRACE_ATTACH: it stops the process that it is asked for, also PID 1."""
+
+
+def user_data(watchdog: bool) -> str:
+    """cloud-init runs the program early in the first boot; JSON is YAML."""
+    script = f"wanted = {watchdog}\n{FREEZE}"
+    return "#cloud-config\n" + json.dumps({"bootcmd": [["systemd-run", "--no-block", "/usr/bin/python3", "-c", script]]})
+
+
+def said(guest: Running, what: str) -> str | None:
+    """What the program in the guest said of ``what``, last."""
+    found = re.findall(rf"TRIVET-TEST {what}:? (.*)", guest.console())
+    return found[-1].strip() if found else None
+
+
+@pytest.fixture(scope="module")
+def builder() -> Builder:
+    return Builder(SystemProcesses(), SystemClock(), Quiet(), os.environ)
+
+
+@pytest.fixture(scope="module")
+def verifier(builder: Builder) -> Verifier:
+    return Verifier(SystemProcesses(), SystemClock(), Quiet(), builder.tools(), CACHE / "verify")
+
+
+def frozen(guest: Running, verifier: Verifier) -> float:
+    """When (monotonic) systemd in the guest was stopped."""
+    state = verifier.until(guest, lambda: said(guest, "systemd"), BOOT_LIMIT_S, "systemd was not stopped")
+    assert "tracing stop" in state, state
+    return time.monotonic()
+
+
+def test_a_hung_systemd_is_reset_by_the_watchdog(builder: Builder, verifier: Verifier) -> None:
+    image = builder.build(Kind.NODE).image
+    with machine_folder(CACHE / "verify") as folder:
+        machine, _ = verifier.prepare_node(image, "bios", folder, user_data(True))
+        with running(SystemProcesses(), builder.tools(), folder, replace(machine, watchdog=True), BOOT_LIMIT_S) as guest:
+            since_s = frozen(guest, verifier)
+            while guest.alive and time.monotonic() - since_s < RESET_WITHIN_S:
+                time.sleep(0.2)
+            took_s, alive = time.monotonic() - since_s, guest.alive
+            device, panic, beats = said(guest, "watchdog"), said(guest, "panic"), said(guest, "beat")
+        trace = Path(folder, "trace").read_text()
+    print(f"\nwatchdog ({device}): reset {took_s:.1f} s after systemd was stopped, kernel alive for {beats} of them")
+    assert device is not None and device.startswith("i6300ESB") and device.endswith(f"active {RUNTIME_WATCHDOG_S}")
+    assert panic == "10"
+    assert not alive and guest.failure is None, "the machine was reset, which ends QEMU well"
+    assert trace.count("watchdog_perform_action") == 1, "and it was the watchdog that did it"
+    assert took_s <= RESET_WITHIN_S
+    assert beats is not None and int(beats) >= 5, "the kernel was alive all the time: only systemd hung"
+
+
+def test_without_the_device_the_machine_stays_half_alive(builder: Builder, verifier: Verifier) -> None:
+    image = builder.build(Kind.NODE).image
+    with machine_folder(CACHE / "verify") as folder:
+        machine, _ = verifier.prepare_node(image, "bios", folder, user_data(False))
+        with running(SystemProcesses(), builder.tools(), folder, machine, BOOT_LIMIT_S) as guest:
+            frozen(guest, verifier)
+
+            def long_enough() -> bool | None:
+                return int(said(guest, "beat") or 0) >= STAYS_HUNG_BEATS or None
+
+            assert verifier.until(guest, long_enough, BOOT_LIMIT_S, "it did not stay half alive")
+            assert guest.alive and said(guest, "watchdog") is None
+            assert guest.console().count("Linux version") <= 1, "it has not started again"
