@@ -1,7 +1,10 @@
 """The board's slot: its bytes, what can be wrong with them, and when a host counts as silent. Pure.
 
-Layout of the 4096 bytes (big-endian): magic ``TRIVETHA``, format version (u16), payload length (u16), sha256 of everything
-else with zeros in its own place (32 bytes), then the payload, JSON of :class:`ha_broker.state.Slot`, padded with zeros.
+Layout of the 4096 bytes (big-endian): magic ``TRIVETHA``, format version of the payload (u16), highest version that the
+writer reads (u16), payload length (u16), sequence (u64), sha256 of everything else with zeros in its own place (32 bytes),
+then the payload, padded with zeros. The header never changes: so brokers of different versions see each other live. A
+payload of version 1 is JSON of :class:`ha_broker.state.Slot`; attributes may be added without a new version, because
+unknown ones are ignored and missing ones have a default.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -21,40 +25,79 @@ SLOT_BYTES: Final = 4096
 """One block: what O_DIRECT writes at once on every file system."""
 MAGIC: Final = b"TRIVETHA"
 VERSION: Final = 1
-_HEADER: Final = struct.Struct(">8sHH32s")
+"""The newest payload that this broker writes and reads."""
+_HEADER: Final = struct.Struct(">8sHHHQ32s")
 _DECISION_CHARACTERS: Final = 600
 _REASON_CHARACTERS: Final = 120
 _REASONS: Final = 8
 """Texts are cut to these lengths: together they fit the slot also when every character takes three bytes."""
+_PAYLOAD_BYTES: Final = SLOT_BYTES - _HEADER.size
 
 
-def to_bytes(slot: Slot) -> bytes:
-    """The slot's 4096 bytes. Long texts are cut."""
-    decision, reasons, keep = slot.decision[:_DECISION_CHARACTERS], slot.reasons[:_REASONS], _REASON_CHARACTERS
-    short = replace(slot, decision=decision, reasons=tuple(reason[:keep] for reason in reasons))
+def _json_1(slot: Slot) -> bytes:
+    decision, reasons = slot.decision[:_DECISION_CHARACTERS], slot.reasons[:_REASONS]
+    short = replace(slot, decision=decision, reasons=tuple(reason[:_REASON_CHARACTERS] for reason in reasons))
     payload = json.dumps(encode(short), ensure_ascii=False, separators=(",", ":")).encode()
-    if len(payload) > SLOT_BYTES - _HEADER.size:
-        return to_bytes(replace(short, decision=decision[: len(decision) // 2], reasons=reasons[: len(reasons) // 2]))
-    body = payload.ljust(SLOT_BYTES - _HEADER.size, b"\0")
-    blank = _HEADER.pack(MAGIC, VERSION, len(payload), bytes(32)) + body
-    return _HEADER.pack(MAGIC, VERSION, len(payload), hashlib.sha256(blank).digest()) + body
+    if len(payload) > _PAYLOAD_BYTES:
+        return _json_1(replace(short, decision=decision[: len(decision) // 2], reasons=reasons[: len(reasons) // 2]))
+    return payload
+
+
+WRITERS: Final[Mapping[int, Callable[[Slot], bytes]]] = {1: _json_1}
+"""Every payload version that this broker can write: during an upgrade it writes the newest that all living hosts read."""
+
+
+def to_bytes(slot: Slot, version: int = VERSION) -> bytes:
+    """The slot's 4096 bytes. Long texts are cut."""
+    payload = WRITERS[version](slot)
+    return _sealed(version, max(WRITERS), slot.sequence, payload)
+
+
+def _sealed(version: int, reads: int, sequence: int, payload: bytes) -> bytes:
+    body = payload.ljust(_PAYLOAD_BYTES, b"\0")
+    blank = _HEADER.pack(MAGIC, version, reads, len(payload), sequence, bytes(32)) + body
+    return _HEADER.pack(MAGIC, version, reads, len(payload), sequence, hashlib.sha256(blank).digest()) + body
+
+
+def version_for(reads: Iterable[int]) -> int:
+    """The payload version to write, when living hosts read up to ``reads``: the newest that all of them understand."""
+    lowest = min([VERSION, *reads])
+    return max((version for version in WRITERS if version <= lowest), default=min(WRITERS))
+
+
+@dataclass(frozen=True)
+class Header:
+    """What every version of a broker says about its slot in the same place."""
+
+    version: int
+    reads: int
+    sequence: int
+
+
+def header(host: str, data: bytes) -> Header:
+    """The slot's header, after its checksum. Raises ``Refused``: ``board.short``, ``board.garbage``,
+    ``board.checksum``."""
+    if len(data) != SLOT_BYTES:
+        raise _finding(host, "board.short", f"it has {len(data)} bytes, not {SLOT_BYTES}")
+    magic, version, reads, length, sequence, digest = _HEADER.unpack_from(data)
+    if magic != MAGIC:
+        raise _finding(host, "board.garbage", "it does not begin like a slot")
+    blank = _HEADER.pack(magic, version, reads, length, sequence, bytes(32)) + data[_HEADER.size :]
+    if hashlib.sha256(blank).digest() != digest:
+        raise _finding(host, "board.checksum", "its checksum is wrong")
+    return Header(version, reads, sequence)
 
 
 def from_bytes(host: str, data: bytes) -> Slot:
-    """The slot of ``host``. Raises ``Refused``: ``board.short``, ``board.garbage``, ``board.version``, ``board.checksum``,
-    ``board.payload``, ``board.other-host``."""
-    if len(data) != SLOT_BYTES:
-        raise _finding(host, "board.short", f"it has {len(data)} bytes, not {SLOT_BYTES}")
-    magic, version, length, digest = _HEADER.unpack_from(data)
-    if magic != MAGIC:
-        raise _finding(host, "board.garbage", "it does not begin like a slot")
-    if version != VERSION:
-        raise _finding(host, "board.version", f"it has format version {version}, this broker reads {VERSION}")
-    body = data[_HEADER.size :]
-    if hashlib.sha256(_HEADER.pack(magic, version, length, bytes(32)) + body).digest() != digest:
-        raise _finding(host, "board.checksum", "its checksum is wrong")
+    """The slot of ``host``. Raises ``Refused``: those of :func:`header`, ``board.newer``, ``board.payload``,
+    ``board.other-host``."""
+    found = header(host, data)
+    if found.version not in WRITERS:
+        text = f"its format has version {found.version}, this broker reads {VERSION}: that host is alive, and not understood"
+        raise _finding(host, "board.newer", text)
+    length = _HEADER.unpack_from(data)[3]
     try:
-        value = json.loads(body[:length])
+        value = json.loads(data[_HEADER.size :][:length])
     except ValueError as error:
         raise _finding(host, "board.payload", f"its payload is not JSON ({error})") from error
     slot = decode(Slot, value, subject=f"board slot of {host}", code="board.payload", ignore_unknown=True)
@@ -78,6 +121,10 @@ class Track:
     retired: frozenset[str] = frozenset()
     """Boots of that host that were over when seen: a slot of one of them is a replay."""
     finding: str = ""
+    newer: Header | None = None
+    """The header of its newest slot, when this broker cannot read more of it."""
+    reads: int = VERSION
+    """The highest payload version that this host reads."""
 
 
 def track(before: Track, host: str, data: bytes | None, now_s: float) -> Track:
@@ -88,9 +135,24 @@ def track(before: Track, host: str, data: bytes | None, now_s: float) -> Track:
     if data is None:
         return replace(before, read=True, finding="" if before.slot is None else "board.missing: the slot's file is gone")
     try:
+        head = header(host, data)
         slot = from_bytes(host, data)
     except Refused as wrong:
-        return replace(before, read=True, finding=f"{wrong.code}: {wrong.reason}")
+        finding = f"{wrong.code}: {wrong.reason}"
+        if wrong.code == "board.newer":
+            return _newer(before, head, finding, now_s)
+        return replace(before, read=True, finding=finding)
+    return replace(_track(before, slot, now_s), reads=head.reads)
+
+
+def _newer(before: Track, head: Header, finding: str, now_s: float) -> Track:
+    """A slot of a newer format: another sequence than last time is a sign of life, nothing more is known."""
+    alive = before.newer is None or before.newer.sequence != head.sequence
+    changed_s = now_s if alive else before.changed_s
+    return replace(before, changed_s=changed_s, read=True, finding=finding, newer=head, reads=head.reads)
+
+
+def _track(before: Track, slot: Slot, now_s: float) -> Track:
     old = before.slot
     if old is None:
         return Track(now_s, True, slot)
@@ -99,7 +161,7 @@ def track(before: Track, host: str, data: bytes | None, now_s: float) -> Track:
         return replace(before, read=True, finding=text)
     if slot.boot_id != old.boot_id:
         return Track(now_s, True, slot, before.retired | {old.boot_id})
-    if slot.sequence == old.sequence:
+    if slot.sequence == old.sequence and before.newer is None:
         return replace(before, read=True, finding="")
     return Track(now_s, True, slot, before.retired)
 
@@ -114,7 +176,7 @@ def peer(name: str, held: Track, storage: OwnStorage, now_s: float) -> Peer:
     silence of others."""
     silent_s = now_s - held.changed_s
     silent = silent_s >= limits.SILENT_S and storage.good_for_s >= limits.GRACE_S
-    return Peer(name, held.slot, held.read, silent, silent_s, held.finding)
+    return Peer(name, held.slot, held.read, silent, silent_s, held.finding, held.newer is not None)
 
 
 def next_sequence(before: int, monotonic_s: float) -> int:
@@ -132,6 +194,7 @@ class Io:
     """Since when everything ended well and in time."""
     failing_since_s: float | None = None
     error: str = ""
+    no_space: bool = False
 
 
 @dataclass(frozen=True)
@@ -143,6 +206,8 @@ class Ended:
     began_s: float
     ended_s: float
     error: str = ""
+    no_space: bool = False
+    """The error is "no space left"."""
 
 
 def account(before: Io, ended: tuple[Ended, ...], oldest_pending_s: float | None, now_s: float) -> Io:
@@ -152,10 +217,10 @@ def account(before: Io, ended: tuple[Ended, ...], oldest_pending_s: float | None
         if (one.error and one.write) or one.ended_s - one.began_s > limits.STALL_S:
             now = replace(now, good_since_s=max(now.good_since_s, one.ended_s))
         if one.write and not one.error:
-            now = replace(now, written_s=one.ended_s, failing_since_s=None, error="")
+            now = replace(now, written_s=one.ended_s, failing_since_s=None, error="", no_space=False)
         elif one.write:
             since = now.failing_since_s if now.failing_since_s is not None else one.ended_s
-            now = replace(now, failing_since_s=since, error=one.error)
+            now = replace(now, failing_since_s=since, error=one.error, no_space=one.no_space)
     if oldest_pending_s is not None and oldest_pending_s > limits.STALL_S:
         now = replace(now, good_since_s=now_s)
     return now
@@ -165,4 +230,4 @@ def own_storage(io: Io, now_s: float) -> OwnStorage:
     """How own storage fares. Never written yet counts as not good."""
     failing_s = 0.0 if io.failing_since_s is None else max(now_s - io.failing_since_s, 0.001)
     good_for_s = 0.0 if failing_s else max(0.0, now_s - io.good_since_s)
-    return OwnStorage(good_for_s, now_s - io.written_s, failing_s, io.error)
+    return OwnStorage(good_for_s, now_s - io.written_s, failing_s, io.error, io.no_space)

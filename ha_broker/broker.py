@@ -6,24 +6,27 @@ the volume, on libvirt or on the network.
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
 from appliance.model.cluster import Cluster
-from appliance.model.ha import HaDecision
 from ha_broker import board, limits
 from ha_broker.act import Progress, StartEnd, StartOrder, destroy, start
 from ha_broker.decide import decide, engine_seen, recent_starts
-from ha_broker.heard import Heard
-from ha_broker.observe import Observer
-from ha_broker.ports import Event, Ports
-from ha_broker.state import Attempt, Decision, EngineSeen, LocalVm, Notes, Observation, Register, Slot, Work
+from ha_broker.fence import words
+from ha_broker.handover import MoveOrder, Mover
+from ha_broker.memory import Memory
+from ha_broker.observe import Doing, Observer
+from ha_broker.ports import Ports, call
+from ha_broker.score import lately_unreached
+from ha_broker.state import Attempt, Decision, EngineSeen, LocalVm, Observation, Register, Slot, Work
 from ha_broker.status import ha_status, told_by
+from ha_broker.tell import Teller
 
 START = "start the engine VM"
 DESTROY = "destroy the engine VM"
+SHUTDOWN = "shut the engine VM down"
+RESUME = "resume the engine VM"
 
 
 class Broker:
@@ -34,15 +37,14 @@ class Broker:
         self._cluster = cluster
         self._host = host
         self._observer = Observer(ports, cluster, host)
-        self._notes = ports.notes.load()
+        self._memory = Memory(ports.notes, ports.clock.monotonic_s())
+        self._tell = Teller(ports, host)
+        self._mover = Mover(ports, self._memory, self._tell)
         self._progress: Progress | None = None
+        self._button: tuple[int, float] | None = None
         self._sequence = 0
         self._said: EngineSeen = "none"
-        self._last = Decision("none", "", "")
-        self._findings: dict[str, str] = {}
-        self._decisions: deque[HaDecision] = deque(maxlen=limits.DECISIONS_KEPT)
-        self._heard = Heard()
-        self._engine = (False, False)
+        self._up = False
         self._hurried = False
 
     @property
@@ -52,32 +54,43 @@ class Broker:
 
     def begin(self) -> None:
         """First half of a turn: begin the readings."""
-        here, up = self._engine
-        self._observer.ask(here, up)
+        self._observer.ask(self._up)
 
     def end(self) -> Decision:
         """Second half: decide by what came in, act, publish. Answers the decision."""
         self._finish()
-        seen = self._observer.collect(self._notes, self._work())
-        self._raise_epoch(seen)
+        seen = self._observer.collect(self._memory.notes, self._doing())
+        self._learn(seen)
         self._request()
         decision = decide(seen)
         self._perform(decision, seen)
-        self._tell(decision, seen)
+        self._tell.turn(decision, seen)
         self._publish(decision, seen)
-        self._engine = (seen.vm.power == "running", seen.engine_up)
+        self._up = seen.engine_up
+        moving = bool(self._mover.sending_to) or seen.vm.power == "incoming"
         quiet = seen.maintenance.value == "global" or (seen.nobody_for_s == 0 and seen.work is None)
-        self._hurried = seen.storage.good_for_s < limits.GRACE_S + limits.TURN_S or not quiet
+        self._hurried = seen.storage.good_for_s < limits.GRACE_S + limits.TURN_S or not quiet or moving
         return decision
 
     # --- what was begun in earlier turns
 
+    def _doing(self) -> Doing:
+        pressed_s = None if self._button is None else self._ports.clock.monotonic_s() - self._button[1]
+        return Doing(self._work(), pressed_s, self._mover.handing_to)
+
     def _work(self) -> Work | None:
-        started_s = self._ports.beside.pending_s(START)
+        pending = self._ports.beside.pending_s
+        started_s = pending(START)
         if started_s is not None and self._progress is not None:
             return Work(self._progress.step, started_s, self._progress.cancelled)
-        destroying_s = self._ports.beside.pending_s(DESTROY)
-        return None if destroying_s is None else Work(DESTROY, destroying_s, kind="destroy")
+        destroying_s = pending(DESTROY)
+        if destroying_s is not None:
+            return Work(DESTROY, destroying_s, kind="destroy")
+        asked_s = pending(SHUTDOWN)
+        if asked_s is not None:
+            return Work(SHUTDOWN, asked_s, kind="shutdown")
+        asked_s = pending(RESUME)
+        return self._mover.work() if asked_s is None else Work(RESUME, asked_s, kind="resume")
 
     def _finish(self) -> None:
         ended = self._ports.beside.take(START)
@@ -87,60 +100,53 @@ class Broker:
         ended = self._ports.beside.take(DESTROY)
         if ended is not None and ended.error is None:
             self._observer.set_vm(ended.value, ended.ended_s)
-            self._event("destroyed", "QEMU here was destroyed")
+            self._tell.event("destroyed", "QEMU here was destroyed")
         elif ended is not None:
-            self._event("destroy-failed", f"QEMU here could not be destroyed: {ended.error}")
+            self._tell.event("destroy-failed", f"QEMU here could not be destroyed: {ended.error}")
+        moved = self._mover.finish()
+        if moved is not None:
+            self._observer.set_vm(*moved)
+        self._finish_asked(SHUTDOWN, "shutdown", "the guest's power button was pressed")
+        self._finish_asked(RESUME, "resumed", "the guest goes on")
+
+    def _finish_asked(self, key: str, kind: str, sentence: str) -> None:
+        ended = self._ports.beside.take(key)
+        if ended is not None:
+            self._tell.event(kind, sentence if ended.error is None else f"{sentence}, in vain: {ended.error}")
 
     def _finish_start(self, end: StartEnd, ended_s: float) -> None:
         self._progress = None
         self._observer.set_vm(end.vm, ended_s)
-        attempts = (*self._notes.attempts[:-1], Attempt(self._notes.attempts[-1].at_s, end.outcome))
-        if end.outcome != "done":
-            attempts = (*attempts[:-1], Attempt(ended_s, end.outcome))
-        self._save(Notes(end.held, attempts))
+        at_s = self._memory.notes.attempts[-1].at_s if end.outcome == "done" else ended_s
+        self._memory.end(Attempt(at_s, end.outcome), end.held)
         kind = {"done": "start-done", "locked": "standby"}.get(end.outcome, "start-failed")
-        self._event(kind, end.sentence, end.held.epoch if end.held else 0)
+        self._tell.event(kind, end.sentence, end.held.epoch if end.held else 0)
 
-    # --- acting
+    # --- learning
 
-    def _perform(self, decision: Decision, seen: Observation) -> None:
-        if decision.action == "start":
-            self._start(decision, seen)
-        elif decision.action == "destroy":
-            if self._progress is not None:
-                self._progress.cancelled = True
-            if self._ports.beside.ask(DESTROY, partial(destroy, self._ports)):
-                self._save(replace(self._notes, held=None))
-
-    def _start(self, decision: Decision, seen: Observation) -> None:
-        since = datetime.fromtimestamp(self._ports.clock.wall_s(), UTC).isoformat(timespec="seconds")
-        image = self._ports.host.facts().image
-        recent = [a for a in self._notes.attempts if seen.now_s - a.at_s < limits.STARTS_WINDOW_S]
-        notes = Notes(None, (*recent, Attempt(seen.now_s, "begun")))
-        order = StartOrder(self._cluster, self._host, image, seen.epoch_known, notes, since)
-        progress = Progress(seen.now_s)
-        if self._ports.beside.ask(START, lambda: start(self._ports, order, progress)):
-            self._progress = progress
-            self._save(notes)
-            self._event("start-begun", decision.sentence)
-
-    def _save(self, notes: Notes) -> None:
-        self._notes = notes
-        self._ports.notes.save(notes)
+    def _learn(self, seen: Observation) -> None:
+        self._raise_epoch(seen)
+        self._mover.settle(seen)
+        if self._button is not None and seen.vm.power != "unknown" and seen.vm.pid != self._button[0]:
+            self._button = None
+        elsewhere = any(p.claims and p.slot is not None and p.slot.engine_up for p in seen.peers)
+        if seen.engine_up or elsewhere:
+            self._memory.healthy()
+        if seen.work is None and self._button is None and self._memory.adopt(seen, self._now()):
+            self._tell.event("adopted", f"the engine VM with epoch {seen.local_epoch} is looked after from here")
 
     def _raise_epoch(self, seen: Observation) -> None:
         """An epoch under which a host runs the engine VM was made under the lock: no agent may obey a lower one any
         more (S2)."""
-        running = [p.slot.engine_epoch for p in seen.peers if p.slot is not None and p.slot.engine == "running"]
-        if max(running, default=0) <= self._ports.epochs.local():
+        slots = [p.slot for p in seen.peers if p.slot is not None and p.slot.engine in ("running", "migrating")]
+        highest = max((slot.engine_epoch for slot in slots), default=0)
+        if highest <= self._ports.epochs.local():
             return
         try:
-            self._ports.epochs.raise_local(max(running))
-            self._findings.pop("", None)
+            self._ports.epochs.raise_local(highest)
+            self._tell.fault("agent", "")
         except OSError as error:  # a full /var (fault 44): the agent itself refuses whatever it cannot remember
-            if self._findings.get("") != str(error):
-                self._event("finding", f"this node's agent could not be told of epoch {max(running)}: {error}")
-            self._findings[""] = str(error)
+            self._tell.fault("agent", f"this node's agent could not be told of epoch {highest}: {error}")
 
     def _request(self) -> None:
         """Maintenance asked for on this host: into the register, acknowledged once it is on the board."""
@@ -153,37 +159,75 @@ class Broker:
         elif self._observer.written == register:
             self._ports.requests.done()
 
+    # --- acting
+
+    def _perform(self, decision: Decision, seen: Observation) -> None:
+        if decision.rule in ("guest-never-up", "hold-console") and not seen.guest.answered:
+            self._memory.unhealthy(seen.now_s)
+        if decision.action == "start":
+            self._start(decision, seen)
+        elif decision.action == "destroy":
+            self._destroy(decision)
+        elif decision.action == "migrate" and decision.move is not None:
+            self._mover.begin(MoveOrder(decision.target, seen.own_epoch, decision.move), decision.sentence)
+        elif decision.action == "shutdown":
+            self._shutdown(decision, seen)
+        elif decision.action == "resume":
+            self._ports.beside.ask(RESUME, partial(call, self._ports.hypervisor.resume))
+        if seen.forced and decision.rule != "forced-waits":
+            self._ports.requests.forced_done()
+            if decision.rule != "forced":
+                self._tell.event("forced-refused", f"a forced start was asked for: {decision.sentence}")
+
+    def _start(self, decision: Decision, seen: Observation) -> None:
+        if self._ports.beside.pending_s(START) is not None:
+            return
+        image = self._ports.host.facts().image
+        notes = self._memory.begin(seen.now_s)
+        order = StartOrder(self._cluster, self._host, image, seen.epoch_known, notes, self._now())
+        progress = Progress(seen.now_s)
+        if self._ports.beside.ask(START, lambda: start(self._ports, order, progress)):
+            self._progress, self._button = progress, None
+            self._tell.event("start-begun", decision.sentence)
+
+    def _destroy(self, decision: Decision) -> None:
+        if self._progress is not None:
+            self._progress.cancelled = True
+        self._mover.cancel()
+        if self._ports.beside.ask(DESTROY, partial(destroy, self._ports)) and not decision.again:
+            self._memory.change(held=None, moving="")
+
+    def _shutdown(self, decision: Decision, seen: Observation) -> None:
+        if not self._ports.beside.ask(SHUTDOWN, partial(call, self._ports.hypervisor.shutdown)):
+            return
+        self._button = (seen.vm.pid, seen.now_s)
+        if not decision.again:
+            self._memory.change(held=None)
+        if decision.move is not None:
+            self._memory.change(released_s=seen.now_s)
+        if decision.move == "unreached":
+            self._memory.change(unreached_s=seen.now_s)
+
+    def _now(self) -> str:
+        return datetime.fromtimestamp(self._ports.clock.wall_s(), UTC).isoformat(timespec="seconds")
+
     # --- telling
-
-    def _event(self, kind: str, sentence: str, epoch: int = 0) -> None:
-        self._ports.events.write(Event(self._ports.clock.wall_s(), self._host, kind, epoch, sentence))
-
-    def _tell(self, decision: Decision, seen: Observation) -> None:
-        if (decision.rule, decision.sentence) != (self._last.rule, self._last.sentence):
-            self._decisions.append(HaDecision(self._ports.clock.wall_s(), self._host, decision.sentence, decision.action))
-            if decision.action != "start":
-                self._event("decided", decision.sentence, seen.epoch_known)
-        self._last = decision
-        self._decisions.extend(self._heard.new(seen, self._ports.clock.wall_s()))
-        for peer in seen.peers:
-            if peer.finding and self._findings.get(peer.name, "") != peer.finding:
-                self._event("finding", f"slot of {peer.name}: {peer.finding}; the host counts as silent")
-            self._findings[peer.name] = peer.finding
 
     def _publish(self, decision: Decision, seen: Observation) -> None:
         working = self._progress is not None and not self._progress.cancelled
         if decision.action != "destroy":
-            self._said = engine_seen(seen.vm, working, self._said)
+            self._said = engine_seen(seen.vm, working, self._said, bool(self._mover.sending_to))
         slot = self._slot(decision, seen)
         if self._observer.own_slot_read:
-            self._observer.write(board.to_bytes(slot), slot.maintenance)
-        status = ha_status(seen, slot, tuple(self._decisions))
+            self._observer.write(board.to_bytes(slot, self._observer.board_version), slot.maintenance)
+        status = ha_status(seen, slot, self._tell.decisions, self._tell.alerts)
         self._ports.status.write(told_by(status, self._cluster.engine, slot.host, decision, seen.now_s))
 
     def _slot(self, decision: Decision, seen: Observation) -> Slot:
         self._sequence = board.next_sequence(self._sequence, seen.now_s)
-        running = self._said == "running"
-        held = self._notes.held
+        here = self._said in ("running", "migrating")
+        holding = seen.vm.power not in ("off", "crashed", "unknown", "incoming")
+        notes = self._memory.notes
         return Slot(
             host=self._host,
             boot_id=self._ports.host.boot_id(),
@@ -191,11 +235,19 @@ class Broker:
             score=seen.score.value,
             reasons=seen.score.reasons,
             engine=self._said,
-            engine_epoch=seen.own_epoch if running else 0,
+            engine_epoch=seen.own_epoch if here else 0,
             engine_up=seen.engine_up,
-            engine_since=held.since if running and held else "",
+            engine_since=notes.held.since if here and notes.held else "",
             epoch_known=seen.epoch_known,
             maintenance=self._observer.register,
             decision=decision.sentence,
-            starts=recent_starts(self._notes.attempts, seen.now_s),
+            starts=recent_starts(notes.attempts, seen.now_s),
+            local_maintenance=seen.local_maintenance,
+            engine_reached=seen.engine_reached,
+            brick_here=seen.pool.here(self._host),
+            fence=words(seen) if holding else "",
+            handing_to=self._mover.sending_to,
+            open_on=seen.pool.open_on if holding else (),
+            wait_s=round(decision.until_s - seen.now_s, 1) if decision.until_s is not None else 0.0,
+            unreached=lately_unreached(notes, seen.now_s),
         )

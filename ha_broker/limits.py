@@ -93,15 +93,116 @@ DECISIONS_KEPT: Final = 50
 
 BASE_SCORE: Final = 1000
 
-LOAD_PENALTY_POINTS: Final = 100
-"""For each unit of load above one per CPU: a host twice overcommitted comes after an idle one with one failed start."""
-
-LOAD_PENALTY_MAX: Final = 400
-"""Load alone never makes a host ineligible (fault 45)."""
-
-FAILURE_PENALTY_POINTS: Final = 250
-"""For each failed start within the window: a failing host comes after every healthy one, however loaded those are but
-not idle."""
-
 MEMORY_RESERVE_MIB: Final = 256
 """Beyond the guest's own memory: QEMU's overhead (about 150 MiB measured under emulation) and some air."""
+
+BRICKS_EVERY_S: Final = 5.0
+"""How often a host without the engine VM looks at its bricks (with it: every turn): only its own brick matters there."""
+
+BRICKS_FRESH_S: Final = 3.0
+"""A view of the bricks that is older proves nothing about the storage now: two turns and a slow read."""
+
+HEAL_EVERY_S: Final = 15.0
+"""How often the volume is asked what is to be healed: each question compares a dozen files on all bricks."""
+
+HEAL_EVERY_IDLE_S: Final = 60.0
+"""The same on a host that stands by."""
+
+HEAL_EVERY_WAITING_S: Final = 6.0
+"""The same while a refresh waits for the answer."""
+
+FREE_EVERY_S: Final = 4.0
+"""How often free space is asked for while the guest waits for it."""
+
+RESUME_FREE_BYTES: Final = 256 * 1024 * 1024
+"""A guest that was stopped by a full volume goes on above this: a database's checkpoint and minutes of its log; less
+would stop it again at once."""
+
+HEALTH_EVERY_OTHER_S: Final = 10.0
+"""How often a host without the engine VM asks its /health: a look from outside, for half the price."""
+
+HEALTH_PATIENT_S: Final = 20.0
+"""Deadline of the questions after one was missed: slow is not down (fault 7), and an engine that takes longer helps
+nobody."""
+
+REACHED_FRESH_S: Final = 30.0
+"""A host says that it does not reach the engine after this long without an answer: a patient question and an interval."""
+
+HEALTH_ALLOWANCE_S: Final = 40.0
+"""An engine that was up and answers to nobody for this long hangs: twice the time in which the guest's own systemd
+starts a crashed engine again under emulation (a whole cold boot to HTTP took 19 s)."""
+
+BOOT_ALLOWANCE_S: Final = 60.0
+"""A started engine that has answered to nobody for this long will not: a cold start has to take less than 45 s."""
+
+EMULATION_FACTOR: Final = 3.0
+"""… times this where guests are emulated, because three busy nodes may share the processors of one machine."""
+
+SHUTDOWN_ALLOWANCE_S: Final = 15.0
+"""How long a guest may take after its power button was pressed: stopping its services takes 5 s; one that hangs does not
+even notice."""
+
+HEALTH_SLOW_S: Final = 2.0
+"""An answer that took longer is slow: an emulated engine under load answered within a second."""
+
+SLOW_ALERT_S: Final = 30.0
+"""Slow for this long is worth an alert: a backup or a heal may slow it for seconds."""
+
+UNREACHED_S: Final = 5.0
+"""The others' word that they do not reach the engine is believed after this long: each of them waited
+``REACHED_FRESH_S`` before it said so."""
+
+UNREACHED_MARK_S: Final = 3600.0
+"""For this long the engine VM is not handed back to a host where nobody reached it: whatever the cause was, a ping-pong
+does not repair it."""
+
+CRASHES_MAX: Final = 5
+"""Starts of the broker within ``CRASHES_WINDOW_S`` that make a crash loop: systemd starts it again after a second, so a
+real one gets there within ten."""
+
+CRASHES_WINDOW_S: Final = 120.0
+
+MOVE_DEADLINE_S: Final = 60.0
+"""A migration takes 1.3 to 2.0 s; the volume may stall twice for 6 s; beyond a minute it is not going to end."""
+
+MOVE_RETRY_S: Final = 10.0
+"""After a failed migration the next try waits this long: a stall of the volume is over by then."""
+
+MOVES_FAILED_MAX: Final = 3
+"""Failed migrations within ``STARTS_WINDOW_S`` after which no more are tried."""
+
+REFRESH_EVERY_S: Final = 60.0
+"""A refresh at most this often: each one costs the guest a pause."""
+
+REFRESHES_MAX: Final = 6
+"""… and at most this many within ``STARTS_WINDOW_S``: a rolling restart of three nodes needs three; more means that bricks
+keep failing."""
+
+REFRESH_STEADY_S: Final = 10.0
+"""Bricks must have been as connected as they are for this long before a refresh: a flapping link is waited out."""
+
+HANDED_CLAIM_S: Final = 5.0
+"""How long the source of a finished migration speaks for the target: two of the target's turns and a slow write."""
+
+ORPHAN_S: Final = 3.0
+"""An arriving engine VM whose sender is silent (or not sending) for this long is not going to arrive. The sender's
+silence itself took ``SILENT_S`` already."""
+
+RELEASED_PAUSE_S: Final = 60.0
+"""A host that gave the engine VM up lets the others start it for this long."""
+
+LOSSES_MAX: Final = 3
+"""Losses of the own storage within ``STARTS_WINDOW_S`` that make a flapping link (fault 17)."""
+
+LOSSES_STEADY_S: Final = 20.0
+"""… after which a start waits until storage was good for this long: longer than a link that flaps every 15 s is good."""
+
+UNHEALTHY_WINDOW_S: Final = 3600.0
+"""A start whose engine never answered counts this long, or until one answers: nine of them take longer than the window
+of L2, and would go on for ever (fault 35)."""
+
+CERTIFICATE_ALERT_DAYS: Final = 7.0
+"""Certificates renew by themselves a month before; one with so few days left was not renewed."""
+
+STATE_FREE_BYTES: Final = 1_048_576
+"""Less than this on the disk of notes and events, and the next of them may not be kept."""

@@ -3,18 +3,21 @@ turns."""
 
 from __future__ import annotations
 
+import errno
+from collections import deque
 from dataclasses import dataclass, replace
 from functools import partial
 
 from appliance.model.cluster import Cluster
 from ha_broker import board, limits
+from ha_broker.decide import lost_storage
 from ha_broker.ports import Ports, Procedure, Result, call
-from ha_broker.score import score
-from ha_broker.state import LocalVm, Notes, Observation, Register, Work
+from ha_broker.readings import HealthReadings, PoolReadings
+from ha_broker.score import Fitness, score
+from ha_broker.state import LocalVm, Notes, Observation, OwnStorage, Peer, PoolView, Register, Work
 
 WRITE = "write own slot"
 LOOK = "look at the engine VM"
-HEALTH = "ask the engine's health"
 
 
 def reading(host: str) -> str:
@@ -27,6 +30,16 @@ class Written:
     """What a write put on the board, remembered until it ends."""
 
     register: Register
+
+
+@dataclass(frozen=True)
+class Doing:
+    """What the broker itself is doing, as an observation tells it."""
+
+    work: Work | None = None
+    button_s: float | None = None
+    """Since it pressed the guest's power button."""
+    handing_to: str = ""
 
 
 class Observer:
@@ -42,9 +55,13 @@ class Observer:
         self._io = board.Io(now_s, now_s)
         self._vm = LocalVm("unknown", error="it was not asked yet")
         self._vm_seen_s = now_s
-        self._health: tuple[float, int] | None = None
-        self._health_asked_s = now_s - limits.HEALTH_EVERY_S
+        self._pool = PoolReadings(ports)
+        self._health = HealthReadings(ports)
         self._nobody_since_s: float | None = None
+        self._incoming_since_s: float | None = None
+        self._was_good = False
+        self._losses: deque[float] = deque(maxlen=limits.LOSSES_MAX)
+        self._claimed = False
         self._own_lost = False
         self.register = Register()
         self.written: Register | None = None
@@ -56,16 +73,19 @@ class Observer:
         unless it alone cannot be read."""
         return self._tracks[self._host].read or self._own_lost
 
-    def ask(self, engine_here: bool, engine_up: bool) -> None:
+    @property
+    def board_version(self) -> int:
+        """The payload version to write: the newest that all hosts read of which a slot was read."""
+        return board.version_for(track.reads for track in self._tracks.values())
+
+    def ask(self, engine_up: bool) -> None:
         """Begin this turn's readings; one still under way is not begun twice."""
-        beside, now_s = self._ports.beside, self._ports.clock.monotonic_s()
+        beside = self._ports.beside
         for name in self._others if self.own_slot_read else (*self._others, self._host):
             beside.ask(reading(name), partial(call, partial(self._ports.board.read, name)))
         beside.ask(LOOK, partial(call, self._ports.hypervisor.engine_vm))
-        every_s = limits.HEALTH_EVERY_S if engine_up else limits.HEALTH_EVERY_STARTING_S
-        if engine_here and now_s - self._health_asked_s >= every_s:
-            self._health_asked_s = now_s
-            beside.ask(HEALTH, partial(call, partial(self._ports.health.epoch_up, limits.HEALTH_DEADLINE_S)))
+        self._pool.ask(self._vm, self._nobody_since_s is not None)
+        self._health.ask(self._vm, engine_up, self._claimed)
 
     def write(self, data: bytes, register: Register) -> None:
         """Begin writing the own slot, unless the last write is still under way."""
@@ -75,41 +95,87 @@ class Observer:
         """What a start or destroy saw at its end; looks that began before are dropped."""
         self._vm, self._vm_seen_s = vm, seen_s
 
-    def collect(self, notes: Notes, work: Work | None) -> Observation:
+    def collect(self, notes: Notes, doing: Doing) -> Observation:
         """The observation of this turn."""
         now_s = self._ports.clock.monotonic_s()
         self._collect_io(now_s)
         self._collect_vm(now_s)
-        self._collect_health()
+        self._health.collect()
         storage = board.own_storage(self._io, now_s)
+        pool = self._pool.view(now_s)
         peers = tuple(board.peer(name, self._tracks[name], storage, now_s) for name in self._others)
         slots = [track.slot for track in self._tracks.values() if track.slot is not None]
         self.register = max([self.register, *(slot.maintenance for slot in slots)])
-        running = self._vm.power not in ("off", "crashed", "unknown")
-        if running or work is not None or any(peer.claims for peer in peers):
-            self._nobody_since_s = None
-        elif self._nobody_since_s is None:
-            self._nobody_since_s = now_s
+        self._claimed = any(peer.claims and peer.slot is not None and peer.slot.engine == "running" for peer in peers)
+        self._count_loss(storage, pool, now_s)
+        self._follow(doing, peers, now_s)
         own = self._tracks[self._host].slot
-        local_epoch = max(self._ports.epochs.local(), own.epoch_known if own else 0)
-        memory_mib = self._cluster.engine.memory_mib
         seen = Observation(
             now_s=now_s,
             host=self._host,
             vm=self._vm,
             storage=storage,
             peers=peers,
-            score=score(self._ports.host.facts(), storage, notes.attempts, memory_mib, running, now_s),
+            score=score(self._fitness(storage, pool, notes, now_s)),
             maintenance=self.register,
             notes=notes,
-            work=work,
-            nobody_for_s=0.0 if self._nobody_since_s is None else now_s - self._nobody_since_s,
-            local_epoch=local_epoch,
+            work=doing.work,
+            nobody_for_s=_since(self._nobody_since_s, now_s),
+            local_epoch=max(self._ports.epochs.local(), own.epoch_known if own else 0),
+            facts=self._ports.host.facts(),
+            pool=pool,
+            local_maintenance=self._ports.requests.local_maintenance(),
+            forced=self._ports.requests.forced_start(),
+            handing_to=doing.handing_to,
+            engine_reached=self._health.reached(self._vm, peers, now_s),
+            losses=self._recent_losses(now_s),
+            source_gone_s=_since(self._incoming_since_s, now_s),
         )
-        return replace(seen, engine_up=running and self._healthy(seen.own_epoch, now_s))
+        return replace(
+            seen,
+            engine_up=self._here and self._health.up(seen.own_epoch, now_s),
+            guest=self._health.guest(self._vm, seen.own_epoch, peers, doing.button_s, now_s),
+        )
 
-    def _healthy(self, epoch: int, now_s: float) -> bool:
-        return self._health is not None and self._health[1] == epoch and now_s - self._health[0] < limits.HEALTH_FRESH_S
+    @property
+    def _here(self) -> bool:
+        return self._vm.power not in ("off", "crashed", "unknown")
+
+    def _fitness(self, storage: OwnStorage, pool: PoolView, notes: Notes, now_s: float) -> Fitness:
+        return Fitness(
+            host=self._host,
+            facts=self._ports.host.facts(),
+            storage=storage,
+            engine_memory_mib=self._cluster.engine.memory_mib,
+            now_s=now_s,
+            notes=notes,
+            pool=pool,
+            engine_here=self._here,
+            local_maintenance=self._ports.requests.local_maintenance(),
+            losses=self._recent_losses(now_s),
+        )
+
+    def _follow(self, doing: Doing, peers: tuple[Peer, ...], now_s: float) -> None:
+        """Since when nobody has the engine VM, and since when it has been arriving here without a sender."""
+        if self._here or doing.work is not None or doing.handing_to or any(peer.claims for peer in peers):
+            self._nobody_since_s = None
+        elif self._nobody_since_s is None:
+            self._nobody_since_s = now_s
+        sent = any(peer.claims and peer.slot is not None and peer.slot.handing_to == self._host for peer in peers)
+        if self._vm.power != "incoming" or sent:
+            self._incoming_since_s = None
+        elif self._incoming_since_s is None:
+            self._incoming_since_s = now_s
+
+    def _count_loss(self, storage: OwnStorage, pool: PoolView, now_s: float) -> None:
+        if self._was_good and lost_storage(storage, pool):
+            self._losses.append(now_s)
+            self._was_good = False
+        elif storage.good_for_s >= limits.GRACE_S:
+            self._was_good = True
+
+    def _recent_losses(self, now_s: float) -> int:
+        return sum(1 for at_s in self._losses if now_s - at_s < limits.STARTS_WINDOW_S)
 
     def _collect_io(self, now_s: float) -> None:
         ended: list[board.Ended] = []
@@ -141,11 +207,6 @@ class Observer:
         elif now_s - self._vm_seen_s > limits.LIBVIRT_SILENT_S:
             self._vm = LocalVm("unknown", error=f"no answer within {limits.LIBVIRT_SILENT_S:g} s")
 
-    def _collect_health(self) -> None:
-        result = self._ports.beside.take(HEALTH)
-        if result is not None and result.error is None:
-            self._health = None if result.value is None else (result.ended_s, result.value)
-
 
 def _write(ports: Ports, data: bytes, register: Register) -> Procedure[Written]:
     yield from call(lambda: ports.board.write(data))
@@ -153,4 +214,10 @@ def _write(ports: Ports, data: bytes, register: Register) -> Procedure[Written]:
 
 
 def _ended(write: bool, result: Result) -> board.Ended:
-    return board.Ended(write, result.began_s, result.ended_s, "" if result.error is None else str(result.error))
+    error = result.error
+    no_space = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return board.Ended(write, result.began_s, result.ended_s, "" if error is None else str(error), no_space)
+
+
+def _since(at_s: float | None, now_s: float) -> float:
+    return 0.0 if at_s is None else now_s - at_s

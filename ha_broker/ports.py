@@ -17,6 +17,7 @@ from appliance.model.engine_start import EngineStart
 from appliance.model.ha import HaStatus, MaintenanceState
 from appliance.model.vm import VmSpec
 from ha_broker.state import Brick, Heal, LocalVm, Notes
+from ha_broker.state import HostFacts as HostFacts  # a fact of a port, told from here too
 
 T = TypeVar("T")
 Call = Callable[[], Any]
@@ -85,8 +86,8 @@ class Hypervisor(Protocol):
         """Press the guest's power button; does not wait."""
 
     def migrate(self, target: str) -> None:
-        """Live-migrate to that member; ends when the target runs it. Raises ``Failed`` (``vm.migrate``): then the VM is
-        where ``engine_vm`` finds it."""
+        """Live-migrate to that member; ends when the target runs it, or by itself within ``limits.MOVE_DEADLINE_S``.
+        Raises ``Failed`` (``vm.migrate``): then the VM is where ``engine_vm`` finds it."""
 
 
 class EpochStore(Protocol):
@@ -143,22 +144,6 @@ class Health(Protocol):
         """The epoch of the engine that answers "up"; None: none does. Asked by every host, not only the holder's."""
 
 
-@dataclass(frozen=True)
-class HostFacts:
-    """What the score is made of."""
-
-    load_1: float
-    cpus: int
-    memory_available_mib: int
-    image: str
-    """Path of the engine's root image; empty: missing or damaged."""
-    image_error: str = ""
-    cpu_error: str = ""
-    """Why this host's QEMU cannot offer the engine VM's CPU model; empty: it can."""
-    certificate_days_left: float = 365.0
-    """Of this node's certificate; negative: expired."""
-
-
 class Host(Protocol):
     """This node. Does not block."""
 
@@ -178,8 +163,9 @@ class NotesFile(Protocol):
 
 @dataclass(frozen=True)
 class Event:
-    """A line of the event log: what was decided or done. ``kind``: start-begun, start-done, start-failed, destroyed,
-    decided, finding, alert, alert-over. ``code`` and ``subject`` are those of the alert (``HaAlert``)."""
+    """A line of the event log: what was decided or done. ``kind``: start-begun, start-done, start-failed, standby,
+    destroyed, destroy-failed, adopted, move-begun, move-done, move-failed, shutdown, resumed, forced-refused, decided,
+    finding, alert, alert-over. ``code`` is that of the alert (see :class:`appliance.model.ha.HaAlert`)."""
 
     wall_s: float
     host: str

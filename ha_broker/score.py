@@ -2,48 +2,108 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 from appliance.model.ha import Penalty
 from ha_broker import limits
-from ha_broker.ports import HostFacts
-from ha_broker.state import Attempt, OwnStorage, Score
+from ha_broker.state import HostFacts, Notes, OwnStorage, PoolView, Score, ScoreSettings, recent_crashes
 
 
-def score(
-    facts: HostFacts,
-    storage: OwnStorage,
-    attempts: tuple[Attempt, ...],
-    engine_memory_mib: int,
-    engine_here: bool,
-    now_s: float,
-) -> Score:
-    """The score of this host now. Memory is not asked for while the engine VM runs here: it has it already."""
+@dataclass(frozen=True)
+class Fitness:
+    """All that a score is made of. ``engine_here``: the engine VM runs here, its memory is taken already."""
+
+    host: str
+    facts: HostFacts
+    storage: OwnStorage
+    engine_memory_mib: int
+    now_s: float
+    notes: Notes = field(default_factory=Notes)
+    pool: PoolView = field(default_factory=PoolView)
+    engine_here: bool = False
+    local_maintenance: bool = False
+    losses: int = 0
+
+
+def score(fit: Fitness) -> Score:
+    """The score of this host now."""
+    barred = _barred(fit)
+    if barred:
+        return Score(0, barred)
+    settings = fit.facts.settings
+    penalties = (
+        *_load(fit.facts, settings),
+        *_failures(fit, settings),
+        *_brick(fit, settings),
+        *_unreached(fit, settings),
+        *_outages(fit, settings),
+    )
+    points = limits.BASE_SCORE + settings.preferred - sum(penalty.points for penalty in penalties)
+    preferred = (f"preferred: {settings.preferred:+d}",) if settings.preferred else ()
+    return Score(max(1, points), (*preferred, *(f"{penalty.reason}: -{penalty.points}" for penalty in penalties)))
+
+
+def _barred(fit: Fitness) -> tuple[str, ...]:
+    facts, storage = fit.facts, fit.storage
     barred: list[str] = []
+    if fit.local_maintenance:
+        barred.append("local maintenance is on")
+    if not facts.settings.eligible:
+        barred.append("this host is not to run the engine VM (eligible = false in its settings)")
     if not facts.image:
         barred.append(facts.image_error or "no engine image is on this host")
-    needed_mib = engine_memory_mib + limits.MEMORY_RESERVE_MIB
-    if not engine_here and facts.memory_available_mib < needed_mib:
+    if facts.cpu_error:
+        barred.append(facts.cpu_error)
+    needed_mib = fit.engine_memory_mib + limits.MEMORY_RESERVE_MIB
+    if not fit.engine_here and facts.memory_available_mib < needed_mib:
         barred.append(f"{facts.memory_available_mib} MiB of memory available, {needed_mib} MiB needed")
     if storage.failing_s or storage.unwritten_s > limits.UNWRITTEN_DESTROY_S:
         barred.append(f"the volume engine is not writable from here{f' ({storage.error})' if storage.error else ''}")
-    if barred:
-        return Score(0, tuple(barred))
-    penalties = (*_load(facts), *_failures(attempts, now_s))
-    points = limits.BASE_SCORE - sum(penalty.points for penalty in penalties)
-    return Score(max(1, points), tuple(f"{penalty.reason}: -{penalty.points}" for penalty in penalties))
+    if recent_crashes(fit.notes, fit.now_s) >= limits.CRASHES_MAX:
+        barred.append(f"its broker started {limits.CRASHES_MAX} times within {limits.CRASHES_WINDOW_S:g} s")
+    return tuple(barred)
 
 
-def _load(facts: HostFacts) -> tuple[Penalty, ...]:
+def _load(facts: HostFacts, settings: ScoreSettings) -> tuple[Penalty, ...]:
     over = facts.load_1 / max(1, facts.cpus) - 1
     if over <= 0:
         return ()
-    points = min(limits.LOAD_PENALTY_MAX, round(over * limits.LOAD_PENALTY_POINTS))
+    points = min(settings.load_max, round(over * settings.load))
     return (Penalty(points, f"load {facts.load_1:.1f} on {facts.cpus} CPUs"),) if points else ()
 
 
-def _failures(attempts: tuple[Attempt, ...], now_s: float) -> tuple[Penalty, ...]:
-    recent = [a for a in attempts if a.outcome in ("failed", "begun") and now_s - a.at_s < limits.STARTS_WINDOW_S]
+def _failures(fit: Fitness, settings: ScoreSettings) -> tuple[Penalty, ...]:
+    failed = [a for a in fit.notes.attempts if a.outcome in ("failed", "begun", "unhealthy")]
+    recent = [a for a in failed if fit.now_s - a.at_s < limits.STARTS_WINDOW_S]
     if not recent:
         return ()
-    window_min = limits.STARTS_WINDOW_S / 60
-    text = f"{len(recent)} failed start{'s' if len(recent) > 1 else ''} in the last {window_min:g} min"
-    return (Penalty(len(recent) * limits.FAILURE_PENALTY_POINTS, text),)
+    text = f"{len(recent)} failed start{'s' if len(recent) > 1 else ''} in the last {_window_min()} min"
+    return (Penalty(len(recent) * settings.failure, text),)
+
+
+def _brick(fit: Fitness, settings: ScoreSettings) -> tuple[Penalty, ...]:
+    if fit.pool.here(fit.host):
+        return ()
+    return (Penalty(settings.local_brick, "the local brick of the volume engine does not answer"),)
+
+
+def _unreached(fit: Fitness, settings: ScoreSettings) -> tuple[Penalty, ...]:
+    if not lately_unreached(fit.notes, fit.now_s):
+        return ()
+    return (Penalty(settings.unreached, "no other host reached the engine VM here"),)
+
+
+def _outages(fit: Fitness, settings: ScoreSettings) -> tuple[Penalty, ...]:
+    if not fit.losses:
+        return ()
+    text = f"own storage lost {fit.losses} time{'s' if fit.losses > 1 else ''} in the last {_window_min()} min"
+    return (Penalty(fit.losses * settings.outage, text),)
+
+
+def lately_unreached(notes: Notes, now_s: float) -> bool:
+    """Nobody reached the engine VM when it ran here last."""
+    return notes.unreached_s is not None and now_s - notes.unreached_s < limits.UNREACHED_MARK_S
+
+
+def _window_min() -> str:
+    return f"{limits.STARTS_WINDOW_S / 60:g}"

@@ -7,6 +7,7 @@ from typing import Literal
 
 from appliance.model.ha import MaintenanceState
 from appliance.model.vm import VmPower
+from ha_broker import limits
 
 EngineSeen = Literal["none", "starting", "running", "paused", "migrating", "incoming"]
 """What a host says of the engine VM on itself."""
@@ -53,6 +54,12 @@ class Slot:
     """How firmly the data disk is held from here, in words; empty: not held."""
     handing_to: str = ""
     """The host that the engine VM is being migrated to from here."""
+    open_on: tuple[str, ...] = ()
+    """The hosts on whose bricks the data disk is open and locked from here; empty: not held, or not known."""
+    wait_s: float = 0.0
+    """For how much longer the decision waits, if that is bounded; else 0."""
+    unreached: bool = False
+    """Lately the engine VM ran here and no other host reached it: it is not handed to this host for that reason."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +89,8 @@ class Held:
     since: str
 
 
-Outcome = Literal["begun", "done", "failed", "locked"]
+Outcome = Literal["begun", "done", "failed", "locked", "unhealthy"]
+"""``locked``: the disk's lock refused it. ``unhealthy``: the guest ran and its engine never answered."""
 
 
 @dataclass(frozen=True)
@@ -93,12 +101,34 @@ class Attempt:
     outcome: Outcome
 
 
+MoveReason = Literal["broker-crashes", "board-unwritable", "local-maintenance", "unreached", "refresh"]
+"""Why the engine VM is handed over."""
+
+
+@dataclass(frozen=True)
+class Move:
+    """A migration of the engine VM away from here that ended. ``at_s``: when, monotonic."""
+
+    at_s: float
+    reason: MoveReason
+    done: bool
+
+
 @dataclass(frozen=True)
 class Notes:
     """What a broker must remember over its own crash (not over a reboot): see :class:`ha_broker.ports.NotesFile`."""
 
     held: Held | None = None
     attempts: tuple[Attempt, ...] = ()
+    broker_starts: tuple[float, ...] = ()
+    """When brokers of this boot started (monotonic)."""
+    moves: tuple[Move, ...] = ()
+    moving: str = ""
+    """The host that the engine VM is being migrated to; still there after a crash of the broker in the middle."""
+    released_s: float | None = None
+    """When the engine VM was last given up here for another host to start it."""
+    unreached_s: float | None = None
+    """When no other host reached the engine VM here last."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +143,8 @@ class OwnStorage:
     """Since when writes have ended in errors; 0: they do not."""
     error: str = ""
     """The last error, while failing."""
+    no_space: bool = False
+    """That error is "no space left": the volume is full, not lost."""
 
 
 @dataclass(frozen=True)
@@ -127,11 +159,13 @@ class Peer:
     silent: bool
     silent_s: float
     finding: str = ""
+    newer: bool = False
+    """Its newest slot has a format that this broker cannot read: it lives, what it does is not known."""
 
     @property
     def claims(self) -> bool:
         """Alive, and says that the engine VM is with it."""
-        return not self.silent and self.slot is not None and self.slot.engine != "none"
+        return not self.silent and not self.newer and self.slot is not None and self.slot.engine != "none"
 
 
 @dataclass(frozen=True)
@@ -166,6 +200,107 @@ class Heal:
 
 
 @dataclass(frozen=True)
+class Guest:
+    """How the engine in the VM that runs here answers. Times are how long ago or for how long."""
+
+    running_s: float = 0.0
+    """Since this QEMU was first seen running here."""
+    answered: bool = False
+    """It has answered "up" with its epoch since then."""
+    unanswered_s: float = 0.0
+    """Since its last answer to this host, or since it runs here."""
+    reached_by: tuple[str, ...] = ()
+    """Living other hosts that reach it, or do not say that they do not."""
+    unreached_s: float = 0.0
+    """For how long it has answered to this host and to no other, although others live."""
+    slow_s: float = 0.0
+    """For how long its answers have been slow, or missing now and then."""
+    button_s: float | None = None
+    """Since this broker pressed its power button; None: it did not."""
+
+
+@dataclass(frozen=True)
+class PoolView:
+    """What is known of the volume's bricks and space. Each part is the last that was heard."""
+
+    bricks: tuple[Brick, ...] = ()
+    """Empty: not known, or too old to be used."""
+    stale_s: float = 0.0
+    """For how long some connected brick has not had the data disk open."""
+    steady_s: float = 0.0
+    """For how long every brick has been as connected as it is now."""
+    heal: Heal | None = None
+    heal_age_s: float = 0.0
+    """Since the question was asked that ``heal`` answers."""
+    free_bytes: int | None = None
+
+    @property
+    def firm(self) -> bool:
+        """A majority of the bricks is connected and has this host's files open: its storage is not lost."""
+        return 2 * sum(1 for brick in self.bricks if brick.connected and brick.open) > len(self.bricks)
+
+    @property
+    def to_open(self) -> tuple[str, ...]:
+        """Hosts whose connected bricks do not have the data disk open."""
+        return tuple(brick.host for brick in self.bricks if brick.connected and not brick.open)
+
+    @property
+    def open_on(self) -> tuple[str, ...]:
+        """Hosts on whose bricks it is."""
+        return tuple(brick.host for brick in self.bricks if brick.connected and brick.open)
+
+    def here(self, host: str) -> bool:
+        """The brick of ``host`` answers; also when nothing is known."""
+        return all(brick.connected for brick in self.bricks if brick.host == host)
+
+
+@dataclass(frozen=True)
+class ScoreSettings:
+    """How a host's administrators want it to be scored (``/etc/trivet/ha.toml``, table ``[score]``). Points of penalties;
+    ``preferred``: points added to this host's score."""
+
+    eligible: bool = True
+    preferred: int = 0
+    load: int = 100
+    """For each unit of load above one per CPU: a host twice overcommitted comes after an idle one with one failed
+    start."""
+    load_max: int = 400
+    """Load alone never makes a host ineligible (fault 45)."""
+    failure: int = 250
+    """For each failed start within the window: a failing host comes after every healthy one, however loaded those are but
+    not idle."""
+    local_brick: int = 300
+    """A host whose own brick is down reads and writes over the network: after an idle host with one failed start."""
+    unreached: int = 500
+    """Nobody needs an engine that nobody reaches: after two failed starts."""
+    outage: int = 100
+    """For each loss of the own storage within the window: a flapping host comes after steady ones."""
+
+
+@dataclass(frozen=True)
+class HostFacts:
+    """What the score is made of."""
+
+    load_1: float
+    cpus: int
+    memory_available_mib: int
+    image: str
+    """Path of the engine's root image; empty: missing or damaged."""
+    image_error: str = ""
+    cpu_error: str = ""
+    """Why this host's QEMU cannot offer the engine VM's CPU model; empty: it can."""
+    certificate_days_left: float = 365.0
+    """Of this node's certificate; negative: expired."""
+    emulated: bool = False
+    """Guests run without the processor's help, several times slower."""
+    state_error: str = ""
+    """Why notes and events cannot be kept on this host's disk; empty: they can."""
+    settings: ScoreSettings = field(default_factory=ScoreSettings)
+    settings_error: str = ""
+    """Why the settings file was not used (code and reason); the defaults are."""
+
+
+@dataclass(frozen=True)
 class Observation:
     """Everything a decision is made from. Times are readings of this host's monotonic clock."""
 
@@ -183,6 +318,25 @@ class Observation:
     local_epoch: int = 0
     """The highest epoch that this node's agent accepted."""
     engine_up: bool = False
+    facts: HostFacts = field(default_factory=lambda: HostFacts(0.0, 1, 0, ""))
+    pool: PoolView = field(default_factory=PoolView)
+    guest: Guest = field(default_factory=Guest)
+    local_maintenance: bool = False
+    forced: bool = False
+    """Somebody confirmed a start that the rules would not make."""
+    handing_to: str = ""
+    """The host that took the engine VM from here a moment ago; what is here still counts as a claim."""
+    engine_reached: bool = True
+    """See :attr:`Slot.engine_reached`."""
+    losses: int = 0
+    """How often this host lost its storage lately."""
+    source_gone_s: float = 0.0
+    """For how long the engine VM has been arriving here without anybody alive who sends it."""
+
+    @property
+    def crash_looping(self) -> bool:
+        """The broker of this host keeps dying."""
+        return recent_crashes(self.notes, self.now_s) >= limits.CRASHES_MAX
 
     def peer(self, name: str) -> Peer | None:
         """The peer called ``name``."""
@@ -216,3 +370,12 @@ class Decision:
     until_s: float | None = None
     target: str = ""
     """The host to migrate to."""
+    again: bool = False
+    """After the destroy or shutdown the engine VM is started here again; else it is left to whoever comes first."""
+    move: MoveReason | None = None
+    """Why it is migrated or released."""
+
+
+def recent_crashes(notes: Notes, now_s: float) -> int:
+    """Starts of this host's broker within the window: systemd starts it again after each crash."""
+    return sum(1 for at_s in notes.broker_starts if now_s - at_s < limits.CRASHES_WINDOW_S)

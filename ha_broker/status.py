@@ -5,15 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 
 from appliance.model.cluster import EngineVm
-from appliance.model.ha import EngineHa, EngineState, HaDecision, HaStatus, HostHa
-from ha_broker.state import Decision, Observation, Slot
+from appliance.model.ha import EngineHa, EngineState, HaAlert, HaDecision, HaStatus, HostHa
+from ha_broker.fence import fence
+from ha_broker.state import Decision, Observation, Peer, Slot
 
 
-def ha_status(seen: Observation, own: Slot, decisions: tuple[HaDecision, ...]) -> HaStatus:
+def ha_status(
+    seen: Observation, own: Slot, decisions: tuple[HaDecision, ...], alerts: tuple[HaAlert, ...] = ()
+) -> HaStatus:
     """The status as this broker knows it; ``own`` is what it puts on the board this turn."""
-    hosts = [_own(own), *(_peer(peer.name, peer.slot, peer.silent, peer.silent_s, peer.finding) for peer in seen.peers)]
+    hosts = [_own(own), *map(_peer, seen.peers)]
     ordered = tuple(sorted(hosts, key=lambda host: host.name))
-    return HaStatus(_engine(seen, own), seen.maintenance.value, ordered, decisions, 0.0)
+    return HaStatus(_engine(seen, own), seen.maintenance.value, ordered, decisions, 0.0, fence(seen, own), alerts)
 
 
 def told_by(status: HaStatus, engine: EngineVm, host: str, decision: Decision, now_s: float) -> HaStatus:
@@ -25,24 +28,33 @@ def told_by(status: HaStatus, engine: EngineVm, host: str, decision: Decision, n
 
 def _engine(seen: Observation, own: Slot) -> EngineHa:
     claims = [own, *(peer.slot for peer in seen.peers if peer.claims and peer.slot is not None)]
-    holders = [slot for slot in claims if slot.engine in ("running", "starting")]
+    holders = [slot for slot in claims if slot.engine in ("running", "starting", "migrating")]
     if not holders:
-        blind = seen.storage.good_for_s <= 0 or seen.vm.power == "unknown"
+        unread = any(peer.newer for peer in seen.peers)
+        blind = seen.storage.good_for_s <= 0 or seen.vm.power == "unknown" or unread
         state: EngineState = "unknown" if blind else "down"
         return EngineHa(state, "", seen.epoch_known, "")
-    holder = max(holders, key=lambda slot: (slot.engine_epoch, slot.engine_up))
-    state = "up" if holder.engine == "running" and holder.engine_up else "starting"
+    holder = max(holders, key=lambda slot: (slot.engine_epoch, slot.engine == "running", slot.engine_up))
+    answers = any(slot.engine_up and slot.engine_epoch == holder.engine_epoch for slot in holders)
+    state = "up" if holder.engine != "starting" and answers else "starting"
     return EngineHa(state, holder.host, holder.engine_epoch or seen.epoch_known, holder.engine_since)
 
 
 def _own(slot: Slot) -> HostHa:
-    return HostHa(slot.host, True, slot.score, slot.reasons, slot.decision, slot.engine != "none", 0.0)
+    here = slot.engine != "none"
+    return HostHa(
+        slot.host, True, slot.score, slot.reasons, slot.decision, here, 0.0, slot.local_maintenance, slot.wait_s
+    )
 
 
-def _peer(name: str, slot: Slot | None, silent: bool, silent_s: float, finding: str) -> HostHa:
-    alive = not silent and slot is not None
-    reasons = (finding,) if finding else ()
+def _peer(peer: Peer) -> HostHa:
+    slot, silent_s = peer.slot, round(peer.silent_s, 1)
+    reasons = (peer.finding,) if peer.finding else ()
+    alive = not peer.silent and (slot is not None or peer.newer)
     if slot is None:
-        return HostHa(name, False, 0, reasons or ("its slot was never written",), "", False, round(silent_s, 1))
-    here = alive and slot.engine != "none"
-    return HostHa(name, alive, slot.score, (*slot.reasons, *reasons), slot.decision, here, round(silent_s, 1))
+        return HostHa(peer.name, alive, 0, reasons or ("its slot was never written",), "", False, silent_s)
+    here = peer.claims
+    reasons = (*slot.reasons, *reasons)
+    return HostHa(
+        peer.name, alive, slot.score, reasons, slot.decision, here, silent_s, slot.local_maintenance, slot.wait_s
+    )

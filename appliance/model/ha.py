@@ -30,6 +30,8 @@ class HostHa:
     silent_s: float
     maintenance: bool = False
     """Local maintenance: this host alone neither starts nor takes the engine VM."""
+    decision_until_s: float = 0.0
+    """For how many seconds more the decision waits, if that is bounded; else 0."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,8 @@ class FenceHa:
     open_on: int = 0
     bricks: int = 0
     text: str = ""
+    open_hosts: tuple[str, ...] = ()
+    """The hosts of those bricks."""
 
 
 @dataclass(frozen=True)

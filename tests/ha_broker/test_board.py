@@ -41,6 +41,14 @@ SLOT = Slot(
     "ok",
 )
 GOOD = OwnStorage(60.0, 0.5)
+HEADER = struct.Struct(">8sHHHQ32s")
+
+
+def sealed(version: int, reads: int, sequence: int, payload: bytes) -> bytes:
+    """A slot as a broker of any version writes it."""
+    body = payload.ljust(SLOT_BYTES - HEADER.size, b"\0")
+    blank = HEADER.pack(b"TRIVETHA", version, reads, len(payload), sequence, bytes(32)) + body
+    return HEADER.pack(b"TRIVETHA", version, reads, len(payload), sequence, hashlib.sha256(blank).digest()) + body
 
 
 def test_a_slot_comes_back_as_it_was_written() -> None:
@@ -58,10 +66,8 @@ def test_long_texts_are_cut_to_fit() -> None:
 
 
 def test_attributes_of_a_newer_broker_are_ignored() -> None:
-    payload = to_bytes(SLOT)[44:].rstrip(b"\0").replace(b'"host":', b'"mood":"fine","host":', 1)
-    blank = struct.pack(">8sHH32s", b"TRIVETHA", 1, len(payload), bytes(32)) + payload.ljust(SLOT_BYTES - 44, b"\0")
-    data = struct.pack(">8sHH32s", b"TRIVETHA", 1, len(payload), hashlib.sha256(blank).digest()) + blank[44:]
-    assert from_bytes("node1", data) == SLOT
+    payload = to_bytes(SLOT)[HEADER.size :].rstrip(b"\0").replace(b'"host":', b'"mood":"fine","host":', 1)
+    assert from_bytes("node1", sealed(1, 1, 5, payload)) == SLOT
 
 
 def _flip(data: bytes, at: int) -> bytes:
@@ -75,7 +81,9 @@ def _flip(data: bytes, at: int) -> bytes:
         (to_bytes(SLOT)[:100], "board.short"),
         (bytes(SLOT_BYTES), "board.garbage"),
         (b"\xff" * SLOT_BYTES, "board.garbage"),
-        (b"TRIVETHA\x00\x02" + to_bytes(SLOT)[10:], "board.version"),
+        (b"TRIVETHA\x00\x02" + to_bytes(SLOT)[10:], "board.checksum"),
+        (sealed(2, 2, 5, b"who knows"), "board.newer"),
+        (sealed(1, 1, 5, b"no json"), "board.payload"),
         (_flip(to_bytes(SLOT), 60), "board.checksum"),
         (_flip(to_bytes(SLOT), SLOT_BYTES - 1), "board.checksum"),
         (_flip(to_bytes(SLOT), 11), "board.checksum"),

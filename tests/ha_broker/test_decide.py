@@ -16,6 +16,7 @@ from ha_broker.state import (
     Observation,
     OwnStorage,
     Peer,
+    PoolView,
     Register,
     Score,
     Slot,
@@ -118,7 +119,7 @@ def test_own_stall_is_told_apart_from_silence() -> None:
 def test_own_storage_refused() -> None:
     storage = OwnStorage(0.0, 4.0, 1.0, "Read-only file system")
     refused = "own writes to the board are refused (Read-only file system)"
-    sentence = f"{refused}: without the volume's quorum nothing is started from here"
+    sentence = f"{refused}: no quorum, nothing is started from here; bring another host or its network back"
     assert rule(seen(storage=storage)) == ("none", "own-storage-refused", sentence)
 
 
@@ -309,7 +310,7 @@ def test_nothing_is_started_while_a_destroy_is_under_way() -> None:
 
 
 def test_good_storage_is_not_lost() -> None:
-    assert lost_storage(GOOD) == ""
+    assert lost_storage(GOOD, PoolView()) == ""
 
 
 @pytest.mark.parametrize(
@@ -320,7 +321,9 @@ def test_good_storage_is_not_lost() -> None:
         ("paused", False, "paused"),
         ("paused-io-error", False, "paused"),
         ("running", False, "running"),
-        ("migrating", False, "running"),
+        ("migrating", False, "migrating"),
+        ("incoming", False, "incoming"),
+        ("paused-no-space", False, "paused"),
         ("unknown", False, "running"),
     ],
 )

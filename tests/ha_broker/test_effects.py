@@ -30,7 +30,7 @@ from ha_broker.known import known
 from ha_broker.monitors.health import epoch_of
 from ha_broker.monitors.host import check_image, newest_image
 from ha_broker.ports import Event, HostFacts, call
-from ha_broker.score import score
+from ha_broker.score import Fitness, score
 from ha_broker.sim.world import cluster_of
 from ha_broker.state import Attempt, Held, LocalVm, Notes, OwnStorage, Slot
 
@@ -263,23 +263,23 @@ IMAGE = HostFacts(0.5, 2, 8192, "/images/e.raw")
 
 
 def test_scores() -> None:
-    assert score(IMAGE, GOOD, (), 1024, False, 0.0).value == limits.BASE_SCORE
-    loaded = score(HostFacts(6.0, 2, 8192, "/i"), GOOD, (), 1024, False, 0.0)
+    assert score(Fitness("node1", IMAGE, GOOD, 1024, 0.0)).value == limits.BASE_SCORE
+    loaded = score(Fitness("node1", HostFacts(6.0, 2, 8192, "/i"), GOOD, 1024, 0.0))
     assert (loaded.value, loaded.reasons) == (800, ("load 6.0 on 2 CPUs: -200",))
-    assert score(HostFacts(100.0, 2, 8192, "/i"), GOOD, (), 1024, False, 0.0).value == 600
+    assert score(Fitness("node1", HostFacts(100.0, 2, 8192, "/i"), GOOD, 1024, 0.0)).value == 600
     failures = (Attempt(0.0, "failed"), Attempt(1.0, "failed"), Attempt(2.0, "locked"))
-    failed = score(IMAGE, GOOD, failures, 1024, False, 100.0)
+    failed = score(Fitness("node1", IMAGE, GOOD, 1024, 100.0, Notes(None, failures)))
     assert (failed.value, failed.reasons) == (500, ("2 failed starts in the last 10 min: -500",))
-    assert score(IMAGE, GOOD, failures, 1024, False, 700.0).value == limits.BASE_SCORE
+    assert score(Fitness("node1", IMAGE, GOOD, 1024, 700.0, Notes(None, failures))).value == limits.BASE_SCORE
 
 
 def test_what_makes_a_host_ineligible() -> None:
     small = HostFacts(0.5, 2, 1000, "/i")
-    assert score(small, GOOD, (), 1024, False, 0.0).reasons == ("1000 MiB of memory available, 1280 MiB needed",)
-    assert score(small, GOOD, (), 1024, True, 0.0).value == limits.BASE_SCORE
+    assert score(Fitness("node1", small, GOOD, 1024, 0.0)).reasons == ("1000 MiB of memory available, 1280 MiB needed",)
+    assert score(Fitness("node1", small, GOOD, 1024, 0.0, engine_here=True)).value == limits.BASE_SCORE
     bare = HostFacts(0.5, 2, 8192, "", "no engine image in /x")
-    assert score(bare, GOOD, (), 1024, False, 0.0).reasons == ("no engine image in /x",)
-    refused = score(IMAGE, OwnStorage(0.0, 3.0, 1.0, "Read-only file system"), (), 1024, False, 0.0)
+    assert score(Fitness("node1", bare, GOOD, 1024, 0.0)).reasons == ("no engine image in /x",)
+    refused = score(Fitness("node1", IMAGE, OwnStorage(0.0, 3.0, 1.0, "Read-only file system"), 1024, 0.0))
     assert (refused.value, refused.reasons) == (0, ("the volume engine is not writable from here (Read-only file system)",))
 
 

@@ -9,7 +9,8 @@ from fnmatch import fnmatch
 from tests.tidy.sources import PACKAGES, ROOT, python_files, text_files
 
 PURE = (
-    "ha_broker/state.py", "ha_broker/decide.py", "ha_broker/score.py", "ha_broker/board.py",
+    "ha_broker/state.py", "ha_broker/decide/*.py", "ha_broker/score.py", "ha_broker/board.py",
+    "ha_broker/alerts.py", "ha_broker/fence.py", "ha_broker/leave.py",
     "gluster/model.py", "gluster/parse.py", "gluster/plan.py", "gluster/health.py",
     "engine/decide/*.py", "installer/plan.py", "appliance/tools/*.py", "appliance/model/*.py",
 )  # fmt: skip

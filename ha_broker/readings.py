@@ -1,0 +1,188 @@
+"""The slower readings of a broker: the volume's bricks, what is to be healed, free space, and the engine's /health. All
+are asked beside the loop, and a start never waits for any of them: the last answer is used."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+from ha_broker import limits
+from ha_broker.ports import Ports, call
+from ha_broker.state import Brick, Guest, LocalVm, Peer, PoolView
+
+BRICKS = "look at the bricks"
+HEAL = "ask what is to be healed"
+FREE = "ask for free space"
+HEALTH = "ask the engine's health"
+PATIENT = "ask the engine's health patiently"
+"""Beside the other one, once that got no answer: a slow engine is told from one that hangs, and a new one is found at
+once."""
+
+
+class PoolReadings:
+    """What is known of the volume ``engine`` as a whole."""
+
+    def __init__(self, ports: Ports) -> None:
+        self._ports = ports
+        self._asked_s: dict[str, float] = {}
+        self._view = PoolView()
+        self._bricks_s = 0.0
+        self._every_s = 0.0
+        self._heal_s = 0.0
+        self._stale_since_s: float | None = None
+        self._steady_since_s = 0.0
+
+    def ask(self, vm: LocalVm, nobody: bool) -> None:
+        """Begin what is due. ``nobody``: nobody has the engine VM."""
+        here = vm.power not in ("off", "crashed", "unknown")
+        pool = self._ports.pool
+        self._every_s = 0.0 if here else limits.BRICKS_EVERY_S
+        if self._due(BRICKS, self._every_s):
+            self._ports.beside.ask(BRICKS, partial(call, pool.bricks))
+        every_s = limits.HEAL_EVERY_S if here or nobody else limits.HEAL_EVERY_IDLE_S
+        if self._due(HEAL, limits.HEAL_EVERY_WAITING_S if here and self._view.to_open else every_s):
+            self._ports.beside.ask(HEAL, partial(call, pool.heal))
+        if vm.power == "paused-no-space" and self._due(FREE, limits.FREE_EVERY_S):
+            self._ports.beside.ask(FREE, partial(call, pool.free_bytes))
+
+    def _due(self, key: str, every_s: float) -> bool:
+        now_s = self._ports.clock.monotonic_s()
+        if now_s - self._asked_s.get(key, -every_s) < every_s:
+            return False
+        self._asked_s[key] = now_s
+        return True
+
+    def view(self, now_s: float) -> PoolView:
+        """As it is known now."""
+        self._take_bricks()
+        ended = self._ports.beside.take(HEAL)
+        if ended is not None and ended.error is None:
+            self._heal_s = ended.began_s
+            self._view = replace(self._view, heal=ended.value)
+        ended = self._ports.beside.take(FREE)
+        if ended is not None:
+            self._view = replace(self._view, free_bytes=ended.value if ended.error is None else None)
+        bricks = self._view.bricks if now_s - self._bricks_s < self._every_s + limits.BRICKS_FRESH_S else ()
+        return replace(
+            self._view,
+            bricks=bricks,
+            stale_s=0.0 if self._stale_since_s is None else now_s - self._stale_since_s,
+            steady_s=now_s - self._steady_since_s,
+            heal_age_s=now_s - self._heal_s,
+        )
+
+    def _take_bricks(self) -> None:
+        ended = self._ports.beside.take(BRICKS)
+        if ended is None:
+            return
+        before = {brick.host: brick.connected for brick in self._view.bricks}
+        bricks: tuple[Brick, ...] = ended.value if ended.error is None else ()
+        if {brick.host: brick.connected for brick in bricks} != before:
+            self._steady_since_s = ended.ended_s
+        self._bricks_s = ended.ended_s
+        self._view = replace(self._view, bricks=bricks)
+        if not self._view.to_open:
+            self._stale_since_s = None
+        elif self._stale_since_s is None:
+            self._stale_since_s = ended.ended_s
+
+
+class HealthReadings:
+    """How the engine answers to this host, and what the others say of that."""
+
+    def __init__(self, ports: Ports) -> None:
+        self._ports = ports
+        self._asked_s = -limits.HEALTH_PATIENT_S
+        self._missed = False
+        self._answer: tuple[float, int] | None = None
+        self._here: tuple[int, float] | None = None
+        self._answered_here = False
+        self._unreached_since_s: float | None = None
+        self._slow_since_s: float | None = None
+        self._claim: tuple[int, float] | None = None
+
+    def ask(self, vm: LocalVm, up: bool, claimed: bool) -> None:
+        """Ask /health if it is due. ``claimed``: another host says that the engine VM runs there."""
+        here = vm.power == "running"
+        if not here and not claimed:
+            return
+        now_s = self._ports.clock.monotonic_s()
+        every_s = limits.HEALTH_EVERY_OTHER_S
+        if here:
+            every_s = limits.HEALTH_EVERY_S if up else limits.HEALTH_EVERY_STARTING_S
+        if now_s - self._asked_s < every_s:
+            return
+        self._asked_s = now_s
+        self._question(HEALTH, limits.HEALTH_DEADLINE_S)
+        if self._missed and (self._answered_here or not here):
+            self._question(PATIENT, limits.HEALTH_PATIENT_S)
+
+    def _question(self, key: str, deadline_s: float) -> None:
+        self._ports.beside.ask(key, partial(call, partial(self._ports.health.epoch_up, deadline_s)))
+
+    def collect(self) -> None:
+        """Take the answers that came."""
+        for key in (HEALTH, PATIENT):
+            ended = self._ports.beside.take(key)
+            if ended is None:
+                continue
+            epoch: int | None = ended.value if ended.error is None else None
+            if epoch is not None and (self._answer is None or epoch >= self._answer[1]):
+                self._answer = (ended.ended_s, epoch)
+            if key == HEALTH:
+                self._missed = epoch is None
+                self._paced(ended.began_s, self._missed or ended.ended_s - ended.began_s > limits.HEALTH_SLOW_S)
+
+    def _paced(self, began_s: float, slow: bool) -> None:
+        if not slow:
+            self._slow_since_s = None
+        elif self._slow_since_s is None:
+            self._slow_since_s = began_s
+
+    def up(self, epoch: int, now_s: float) -> bool:
+        """It answered "up" with that epoch lately."""
+        return self._answered(epoch) and self._answer is not None and now_s - self._answer[0] < limits.HEALTH_FRESH_S
+
+    def _answered(self, epoch: int) -> bool:
+        return self._answer is not None and self._answer[1] == epoch
+
+    def guest(self, vm: LocalVm, epoch: int, peers: tuple[Peer, ...], button_s: float | None, now_s: float) -> Guest:
+        """Of the engine VM that runs here."""
+        if vm.power != "running":
+            self._here, self._unreached_since_s = None, None
+            return Guest(button_s=button_s)
+        if self._here is None or self._here[0] != vm.pid:
+            self._here, self._answered_here = (vm.pid, now_s), False
+        since_s = self._here[1]
+        answered_s = self._answer[0] if self._answer is not None and self._answered(epoch) else since_s
+        self._answered_here = self._answered_here or (self._answered(epoch) and answered_s >= since_s)
+        others = [peer for peer in peers if not peer.silent and peer.slot is not None]
+        reached = tuple(peer.name for peer in others if peer.newer or (peer.slot is not None and peer.slot.engine_reached))
+        if reached or not others or not self.up(epoch, now_s):
+            self._unreached_since_s = None
+        elif self._unreached_since_s is None:
+            self._unreached_since_s = now_s
+        slow = self._answered_here and self._slow_since_s is not None
+        return Guest(
+            running_s=now_s - since_s,
+            answered=self._answered_here,
+            unanswered_s=now_s - max(answered_s, since_s),
+            reached_by=reached,
+            unreached_s=0.0 if self._unreached_since_s is None else now_s - self._unreached_since_s,
+            slow_s=now_s - self._slow_since_s if slow and self._slow_since_s is not None else 0.0,
+            button_s=button_s,
+        )
+
+    def reached(self, vm: LocalVm, peers: tuple[Peer, ...], now_s: float) -> bool:
+        """What this host says of the engine on its slot."""
+        if vm.power == "running":
+            return True
+        running = [p.slot.engine_epoch for p in peers if p.claims and p.slot is not None and p.slot.engine == "running"]
+        if not running:
+            self._claim = None
+            return True
+        epoch = max(running)
+        if self._claim is None or self._claim[0] != epoch:
+            self._claim = (epoch, now_s)
+        answered_s = self._answer[0] if self._answer is not None and self._answered(epoch) else self._claim[1]
+        return now_s - max(answered_s, self._claim[1]) < limits.REACHED_FRESH_S
