@@ -15,7 +15,7 @@ from functools import cache
 
 from tests.bench.measure import Measured
 from tests.lab.cluster import Cluster, trivet
-from tests.lab.test_cluster import ENGINE_BUDGET_BYTES, MIB, NODE_BUDGET_BYTES, RSS
+from tests.lab.test_cluster import ENGINE_BUDGET_BYTES, MIB, NODE_BUDGET_BYTES
 
 LAB = "bench"
 PORT = "8463"
@@ -83,7 +83,7 @@ def bench_cluster() -> list[Measured]:
         cluster = Cluster(LAB)
         before = cluster.settled()
         python = ("Python with flask imported", python_bytes / MIB)
-        used = max(int(cluster.on(node, "python3", "-c", RSS).stdout) for node in cluster.nodes)
+        used = max(cluster.resident_bytes(node) for node in cluster.nodes)
         rows.append(Measured("memory of a node's programs", "MiB", used / MIB, *python, bound=NODE_BUDGET_BYTES / MIB))
         used = cluster.overview()["programs_resident_bytes"]
         rows.append(Measured("memory of the engine's programs", "MiB", used / MIB, *python, bound=ENGINE_BUDGET_BYTES / MIB))

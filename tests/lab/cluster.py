@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 T = TypeVar("T")
 
 POLL_S = 0.2
+APP = "/usr/lib/trivet/app"
 COMMAND_TIMEOUT_S = 120.0
 BLOCK_BYTES = 4096
 """What the tests of the fence write and read at a time: the smallest that a direct read of any disk allows."""
@@ -100,7 +101,7 @@ class Cluster:
 
     def events(self, node: str, since_s: float) -> list[dict[str, Any]]:
         """What the broker of ``node`` has done since wall time ``since_s``."""
-        text = self.shell(node, "cd /var/lib/trivet/ha && cat events.jsonl.1 events.jsonl 2>/dev/null", ok=False)
+        text = self.shell(node, "cd /var/lib/trivet/ha && cat events.old.jsonl events.jsonl 2>/dev/null", ok=False)
         events = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
         return [event for event in events if event["wall_s"] >= since_s]
 
@@ -118,6 +119,11 @@ class Cluster:
     def guests(self, node: str) -> list[str]:
         """The VMs that libvirt of ``node`` has running or paused."""
         return self.shell(node, "virsh -c qemu:///system list --name").split()
+
+    def resident_bytes(self, node: str) -> int:
+        """Memory of Trivet's programs on ``node``, counted by their own code, but by Debian's Python: it is none of them."""
+        count = "from appliance.effects.own_memory import resident_bytes; print(resident_bytes())"
+        return int(self.shell(node, f"cd {APP} && PYTHONPATH=. /usr/bin/python3 -B -c '{count}'"))
 
     def block(self, node: str, file: str, offset_mib: int) -> bytes:
         """``BLOCK_BYTES`` of a file on a volume, as ``node`` reads it from the bricks, past all caches."""

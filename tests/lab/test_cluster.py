@@ -20,19 +20,6 @@ ENGINE_BUDGET_BYTES = 300 * MIB
 ENGINE_VM_MIB = 1024
 SECOND_RUN_S = 240.0
 
-RSS = """
-import os
-total = 0
-for pid in filter(str.isdecimal, os.listdir("/proc")):
-    try:
-        words = open(f"/proc/{pid}/cmdline", "rb").read().split(b"\\0")
-        if words[0].startswith(b"/usr/lib/trivet/venv/"):
-            total += int(open(f"/proc/{pid}/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (FileNotFoundError, ProcessLookupError):
-        pass
-print(total)
-"""
-
 
 def test_the_second_run_finds_everything_there(cluster: Cluster) -> None:
     before = cluster.engine()
@@ -107,7 +94,7 @@ def test_the_official_sdk_lists_hosts_and_vms(cluster: Cluster) -> None:
 def test_memory_stays_within_the_budget(cluster: Cluster) -> None:
     host = cluster.settled()["host"]
     for node in cluster.nodes:
-        used = int(cluster.on(node, "python3", "-c", RSS).stdout)
+        used = cluster.resident_bytes(node)
         print(f"{node}: {used / MIB:.0f} MiB resident in Trivet's programs")
         assert 20 * MIB < used <= NODE_BUDGET_BYTES
     inside = cluster.overview()["programs_resident_bytes"]
