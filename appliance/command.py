@@ -34,6 +34,15 @@ NOUNS: Mapping[str, tuple[str, str]] = {
 }
 """First word → (module with ``COMMANDS``, what it is about). By name, because this package may import none of them."""
 
+MORE: Mapping[str, tuple[str, ...]] = {"node": ("ha_broker.node_cli",)}
+"""Nouns to which a package above adds verbs: maintenance of a node is the whole cluster's affair."""
+
+
+def commands_of(noun: str) -> tuple[Command, ...]:
+    """All rows of the modules that know ``noun``."""
+    modules = (NOUNS[noun][0], *MORE.get(noun, ()))
+    return tuple(row for name in modules for row in importlib.import_module(name).COMMANDS)
+
 
 @dataclass(frozen=True)
 class Option:
@@ -231,9 +240,8 @@ def _dispatch(words: list[str], output: Output) -> int:
         raise Refused(
             "command.unknown", subject=f"trivet {noun}", reason="there is no such noun", remedy="`trivet --help` lists them."
         )
-    commands: Sequence[Command] = importlib.import_module(NOUNS[noun][0]).COMMANDS
     try:
-        arguments = _parser(commands, noun).parse_args(words[1:])
+        arguments = _parser(commands_of(noun), noun).parse_args(words[1:])
     except SystemExit as ended:  # argparse's way out of --help
         return EXIT_DONE if not ended.code else EXIT_REFUSED
     return arguments.command.run(arguments, output) or EXIT_DONE

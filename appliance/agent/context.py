@@ -8,7 +8,7 @@ from appliance.effects.root import Root
 from appliance.model.cluster import Cluster, Membership
 from appliance.ports import Clock, Hypervisor, Processes
 
-ROUTE_MODULES: tuple[str, ...] = ("gluster.wire",)
+ROUTE_MODULES: tuple[str, ...] = ("gluster.wire", "ha_broker.wire")
 """Modules that add routes: each has ``INTERFACE`` (a class of ``@route`` methods) and ``implementation(context)``. By name,
 because this package imports none of the packages above it."""
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
+from appliance import layout
 from appliance.errors import TrivetError
 from gluster.ports import Pool as GlusterPool
 from ha_broker import mount_view
+from ha_broker.effects.node import journal
+from ha_broker.mount_view import BrickView
 from ha_broker.state import Brick, Heal
 
 GRAPH = ".meta/graphs/active"
@@ -22,18 +26,41 @@ class MountedPool:
         self._mount = mount
         self._volume = volume
         self._gluster = gluster
+        self._blamed: frozenset[str] = frozenset()
 
     def bricks(self) -> tuple[Brick, ...]:
         graph = self._mount / GRAPH
         clients = sorted(graph.glob(f"{self._volume}-client-*"))
         if not clients:
             raise OSError(f"{graph} shows no brick: the volume is not mounted here")
-        return mount_view.bricks(
-            [
-                mount_view.brick_view((one / "options/remote-host").read_text().strip(), (one / "private").read_text())
-                for one in clients
-            ]
-        )
+        views = [
+            mount_view.brick_view((one / "options/remote-host").read_text().strip(), (one / "private").read_text())
+            for one in clients
+        ]
+        self._blame(views)
+        return mount_view.bricks(views)
+
+    def _blame(self, views: Sequence[BrickView]) -> None:
+        """When a brick has gone: let the others note at once that it misses something of the disk that is held here.
+
+        A brick that dies between two writes of the guest and comes back before the next one is blamed by nobody; its own
+        half-done note then makes the self-heal daemon of its node copy *from* it, while the guest writes on through a
+        handle that is bad there: what was written meanwhile is overwritten with what was there before (that direction
+        was seen on 11.1). Allocating a byte that is allocated changes nothing, and is a write of data to Gluster.
+        """
+        away = frozenset(view.host for view in views if not view.connected)
+        if not away - self._blamed or not any(view.owners for view in views):
+            self._blamed &= away
+            return
+        try:
+            disk = os.open(self._mount / layout.ENGINE_DATA_DISK.relative_to(layout.ENGINE_MOUNT), os.O_RDWR | os.O_CLOEXEC)
+            try:
+                os.posix_fallocate(disk, 0, 1)
+            finally:
+                os.close(disk)
+            self._blamed = away
+        except OSError as error:
+            journal(f"the absence of {', '.join(sorted(away))} could not be noted on the other bricks: {error}")
 
     def heal(self) -> Heal:
         try:

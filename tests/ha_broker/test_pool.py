@@ -82,6 +82,29 @@ def test_bricks_are_read_below_the_mount(tmp_path: Path) -> None:
     assert pool.free_bytes() > 0
 
 
+def test_a_brick_that_goes_is_blamed_once_by_who_holds_the_disk(tmp_path: Path) -> None:
+    pool, _ = mounted(tmp_path)
+    disk = tmp_path / "engine-vm/data.raw"
+    disk.parent.mkdir()
+    disk.write_bytes(b"data")
+
+    def look(second: str, first: str = private(*HELD)) -> int:
+        for number, text in enumerate((first, second)):
+            folder = tmp_path / GRAPH / f"engine-client-{number}"
+            (folder / "options").mkdir(parents=True, exist_ok=True)
+            (folder / "options/remote-host").write_text(f"node{number + 1}")
+            (folder / "private").write_text(text)
+        before_ns = disk.stat().st_ctime_ns
+        pool.bricks()
+        return int(disk.stat().st_ctime_ns != before_ns)
+
+    gone, back = private((-1, DISK), connected=False), private((-1, DISK))
+    assert look(private(*HELD)) == 0
+    assert look(private(connected=False), private()) == 0, "who holds nothing leaves the disk alone"
+    assert [look(gone), look(gone), look(back), look(gone)] == [1, 0, 0, 1]
+    assert disk.read_bytes() == b"data"
+
+
 def test_what_is_to_be_healed(tmp_path: Path) -> None:
     pool, gluster = mounted(tmp_path)
     assert (pool.heal().pending, pool.heal().split_brain, pool.heal().error) == (0, (), "")

@@ -7,9 +7,9 @@ import shlex
 
 import pytest
 
-from appliance.command import NOUNS, Command, _parser, main
+from appliance.command import MORE, NOUNS, Command, _parser, commands_of, main
 
-MODULES = sorted({module for module, _ in NOUNS.values()})
+MODULES = sorted({module for module, _ in NOUNS.values()} | {module for more in MORE.values() for module in more})
 
 
 def rows() -> list[Command]:
@@ -43,7 +43,7 @@ def test_the_example_of_a_command_parses_with_and_without_json() -> None:
         words = shlex.split(row.example)
         begin = len(row.path) + 1
         assert words[:begin] == ["trivet", *row.path], f"An example begins with its command: {row.example!r}"
-        parser = _parser(importlib.import_module(NOUNS[row.path[0]][0]).COMMANDS, row.path[0])
+        parser = _parser(commands_of(row.path[0]), row.path[0])
         for json_words in ([], ["--json"]):
             arguments = parser.parse_args([*row.path[1:], *json_words, *words[begin:]])
             assert arguments.command is row
