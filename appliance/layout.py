@@ -55,6 +55,8 @@ AGENT_PORT: Final = 54321
 """The agent's HTTPS port: the one on which oVirt's hosts listen, so that firewalls of old hands know it."""
 LIBVIRT_TLS_PORT: Final = 16514
 ENGINE_PORT: Final = 443
+NODE_PAGE_PORT: Final = 443
+"""Of the page on each node: a person types an address and nothing else. The engine VM has an address of its own."""
 ENGINE_FORWARD_PORT: Final = 8443
 
 QEMU_UID: Final = 64055

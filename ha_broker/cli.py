@@ -118,6 +118,14 @@ def _hand_over(_arguments: argparse.Namespace, output: Output) -> None:
     output.result({"outcome": sentence}, sentence)
 
 
+def _page(arguments: argparse.Namespace, _output: Output) -> None:
+    from ha_broker.page.serve import serve  # TLS only where it is needed
+
+    serve(arguments.address, arguments.port)
+
+
+_ADDRESS = Option(("--address",), "listen on this one only (default: all)", {"default": "", "metavar": "IP"})
+_PORT = Option(("--port",), "listen there (default: %(default)s)", {"type": int, "default": layout.NODE_PAGE_PORT})
 _WATCH = Option(("--watch",), "again each second, until Ctrl-C", {"action": "store_true"})
 _STATE = Option(("state",), "on: no broker starts the engine VM; off: they do again", {"choices": ("on", "off")})
 
@@ -136,6 +144,13 @@ COMMANDS: tuple[Command, ...] = (
         "get the engine VM off this node, whose broker was given up (what trivet-ha-handover.service does)",
         "trivet ha hand-over",
         _hand_over,
+    ),
+    Command(
+        ("ha", "page"),
+        "serve this node's page (what trivet-ha-page.service does)",
+        "trivet ha page --port 4443",
+        _page,
+        (_ADDRESS, _PORT),
     ),
     Command(("ha", "broker"), "run the broker (what trivet-ha.service does)", "trivet ha broker", _broker),
 )

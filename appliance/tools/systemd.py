@@ -15,6 +15,8 @@ ALLOWED_UNITS = (
     "virtlogd.service",
     "trivet-agent.service",
     "trivet-ha.service",
+    "trivet-ha-page.service",
+    "trivet-ha-notify.path",
 )
 """What may be acted on over the wire: the services that make a node. Whoever calls is a member, but no member needs more."""
 
@@ -37,7 +39,7 @@ def _hex(char: str) -> str:
 
 def full_name(unit: str) -> str:
     """``glusterd`` → ``glusterd.service``; names with a suffix stay."""
-    return unit if unit.rpartition(".")[2] in ("service", "socket", "mount", "timer") else f"{unit}.service"
+    return unit if unit.rpartition(".")[2] in ("service", "socket", "mount", "timer", "path") else f"{unit}.service"
 
 
 def mount_unit_name(mount_point: Path | str) -> str:

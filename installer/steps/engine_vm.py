@@ -20,6 +20,8 @@ TRAVERSED = 0o711  # because QEMU (no root) opens its disks in the folder by nam
 PRIVATE_FOLDER = 0o700
 PRIVATE_FILE = 0o600
 HA_UNIT = "trivet-ha.service"
+TELLING_UNITS = {"trivet-ha-page.service": "page", "trivet-ha-notify.path": "messages"}
+"""What tells people what the broker does: the node's page, and messages (once somebody configures them)."""
 ENGINE_UP_S = 420.0
 """A first start formats the data disk and runs cloud-init. On an idle machine without hardware virtualization it takes
 about a minute; on two cores that three nodes share, several times that."""
@@ -93,21 +95,23 @@ def _has_size(world: World, member: Member, path: Path, size_bytes: int) -> bool
 def ha_steps(cluster: Cluster, here: str) -> Iterator[InstallStep]:
     """Start the brokers; the first of them that gets the disk's lock starts the engine VM. Then wait for the engine."""
     for member in cluster.members:
-        yield _broker(member)
+        yield _enable(member, HA_UNIT, f"ha.{member.name}", f"Start the broker of {member.name}", 2.0)
+        for unit, what in TELLING_UNITS.items():
+            yield _enable(member, unit, f"ha.{member.name}.{what}", f"Start the {what} of {member.name}", 0.5)
     member = next(one for one in cluster.members if one.name == here)
     yield InstallStep(
         "engine.up", "Wait for the engine", 60.0, lambda w: _engine_up(w, member), lambda w, log: _wait(w, member, log)
     )
 
 
-def _broker(member: Member) -> InstallStep:
+def _enable(member: Member, unit: str, name: str, title: str, weight_s: float) -> InstallStep:
     def probe(world: World) -> bool:
-        return world.agents.node(member).unit(name=HA_UNIT, action="state") == "active"
+        return world.agents.node(member).unit(name=unit, action="state") == "active"
 
     def action(world: World, log: Log) -> None:
-        world.agents.node(member).unit(name=HA_UNIT, action="enable-start")
+        world.agents.node(member).unit(name=unit, action="enable-start")
 
-    return InstallStep(f"ha.{member.name}", f"Start the broker of {member.name}", 2.0, probe, action)
+    return InstallStep(name, title, weight_s, probe, action)
 
 
 def _engine_up(world: World, member: Member) -> bool:

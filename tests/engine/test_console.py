@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from appliance.effects.clock import SystemClock
 from engine.store.observed import Observations
+from tests.chrome import chrome
 from tests.engine import world
 
 
@@ -49,38 +49,14 @@ def talking(running: world.Running) -> Iterator[Talking]:
     made.stop()
 
 
-IMPLICIT_WAIT_S = 5
-"""A page may still be loading when its element is asked for."""
 LOOKS = 5
 """The page renews its tables every two seconds: an element may go between being found and being read, but not five times."""
 
 
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
-    if not shutil.which("chromium") or not shutil.which("chromedriver"):
-        pytest.skip("chromium and chromium-driver are not installed (`make dev` does)")
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(shutil.which("chromium"))
-    for flag in (
-        "--headless=new",
-        "--no-sandbox",
-        "--window-size=1280,1000",
-        "--disable-gpu",
-        # Without these the browser looks for its maker's servers at every start; tests speak to loopback only.
-        "--no-first-run",
-        "--disable-quic",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
-        f"--user-data-dir={tmp_path}",
-    ):
-        options.add_argument(flag)
-    options.accept_insecure_certs = True  # the test's CA is in no store; verification is tested with the SDK
-    made = webdriver.Chrome(options, webdriver.ChromeService(str(shutil.which("chromedriver"))))
-    made.implicitly_wait(IMPLICIT_WAIT_S)
-    yield made
-    made.quit()
+    with chrome(tmp_path) as made:
+        yield made
 
 
 def log_in(browser: webdriver.Chrome, url: str, password: str) -> None:
