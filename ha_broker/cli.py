@@ -124,6 +124,18 @@ def _page(arguments: argparse.Namespace, _output: Output) -> None:
     serve(arguments.address, arguments.port)
 
 
+def _notify(arguments: argparse.Namespace, output: Output) -> int | None:
+    require_root()
+    from ha_broker.notify.commands import command  # SMTP and HTTPS only where they are needed
+
+    return command(arguments.what, output)
+
+
+_WHAT = Option(
+    ("what",),
+    "test: write to each place now; status: how they fare; run: be the service",
+    {"choices": ("test", "status", "run")},
+)
 _ADDRESS = Option(("--address",), "listen on this one only (default: all)", {"default": "", "metavar": "IP"})
 _PORT = Option(("--port",), "listen there (default: %(default)s)", {"type": int, "default": layout.NODE_PAGE_PORT})
 _WATCH = Option(("--watch",), "again each second, until Ctrl-C", {"action": "store_true"})
@@ -151,6 +163,13 @@ COMMANDS: tuple[Command, ...] = (
         "trivet ha page --port 4443",
         _page,
         (_ADDRESS, _PORT),
+    ),
+    Command(
+        ("ha", "notify"),
+        "messages by e-mail and webhook about what the brokers do",
+        "trivet ha notify test",
+        _notify,
+        (_WHAT,),
     ),
     Command(("ha", "broker"), "run the broker (what trivet-ha.service does)", "trivet ha broker", _broker),
 )

@@ -1,0 +1,1 @@
+"""Messages to people: what this node's broker did, by e-mail and webhook."""
