@@ -1,10 +1,12 @@
-"""Statuses of a cluster in the situations that people meet: for the terminal, the page and the messages."""
+"""Statuses and events of a cluster in the situations that people meet: for the terminal, the page and the messages."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from appliance.model.ha import EngineHa, FenceHa, HaAlert, HaDecision, HaStatus, HostHa
+from ha_broker.notify.events import Told
+from ha_broker.ports import Event
 
 NOW_S = 1_800_000_000.0
 """2027-01-15 08:00:00 UTC."""
@@ -73,3 +75,13 @@ TROUBLED = replace(
 )
 
 SILENT = replace(UP, broker_age_s=42.0)
+
+
+def event(number: int, kind: str = "start-begun", **other: object) -> Event:
+    """The event that says "sentence NUMBER"."""
+    return replace(Event(NOW_S + number, "node1", kind, 7, f"sentence {number}"), **other)  # type: ignore[arg-type]
+
+
+def numbers(found: tuple[Told, ...]) -> list[int]:
+    """Of such events."""
+    return [int(one.event.sentence.split()[1]) for one in found]
