@@ -5,13 +5,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from appliance import layout
 from appliance.effects.clock import Clock
 from appliance.errors import TrivetError
 from appliance.model.cluster import Cluster
 from appliance.model.engine_start import EngineStart
 from appliance.version import VERSION
 from engine.accounts import Accounts
-from engine.decide.view import View, look
+from engine.decide.view import Said, View, look, runs_on
 from engine.jobs.follow import ENGINE, SUPERSEDED
 from engine.store.durable import Store
 from engine.store.observed import Observations
@@ -37,8 +38,14 @@ class Engine:
 
     def view(self) -> View:
         """The picture of the cluster now."""
-        said = {key: (heard.body, heard.age_s) for key, heard in self.observations.all().items()}
-        return look(self.cluster, said, self.clock.monotonic_s() - self.began_s)
+        return look(self.cluster, self._said(), self.clock.monotonic_s() - self.began_s)
+
+    def runs_on(self) -> str:
+        """The member that has the engine VM now, which a migration changes; until a node has said so, that of the start."""
+        return runs_on(self.cluster, self._said(), layout.ENGINE_VM_NAME) or self.start.host
+
+    def _said(self) -> Said:
+        return {key: (heard.body, heard.age_s) for key, heard in self.observations.all().items()}
 
     def superseded(self) -> bool:
         """Whether a node has told us that a newer engine exists."""
@@ -46,7 +53,7 @@ class Engine:
 
     def health(self) -> tuple[int, dict[str, object]]:
         """(HTTP status, body) of ``GET /health``: up only when the database takes a write and no newer engine is known."""
-        status, database = "up", "ok"
+        status, database, host = "up", "ok", self.start.host
         try:
             self.store.probe(self.now_ms())
         except TrivetError as error:
@@ -54,12 +61,13 @@ class Engine:
         try:
             if self.superseded():
                 status = "superseded"
+            host = self.runs_on()
         except TrivetError as error:
             status, database = "degraded", error.reason
         body: dict[str, object] = {
             "status": status,
             "epoch": self.start.epoch,
-            "host": self.start.host,
+            "host": host,
             "version": VERSION,
             "database": database,
         }

@@ -82,6 +82,17 @@ def look(cluster: Cluster, said: Said, since_start_s: float = SILENCE_S) -> View
     )
 
 
+def runs_on(cluster: Cluster, said: Said, name: str) -> str:
+    """The member on which the VM ``name`` runs, by the newest word of a node that has it running; empty: none said so."""
+    running = [
+        (said[member.name, "vms"][1], member.name)
+        for member in cluster.members
+        for vm in _as(tuple[VmState, ...], said, member.name, "vms") or ()
+        if vm.name == name and vm.power == "running"
+    ]
+    return min(running, default=(0.0, ""))[1]
+
+
 def _freshest(cluster: Cluster, said: Said, kind: str) -> str:
     known = [member.name for member in cluster.members if (member.name, kind) in said]
     return min(known, key=lambda name: said[name, kind][1], default="")

@@ -43,11 +43,10 @@ def overview(engine: Engine) -> dict[str, Any]:
 
 
 def _engine(engine: Engine, view: View) -> dict[str, Any]:
-    found = view.vm(layout.ENGINE_VM_NAME)
     starts = engine.store.starts()
     return {
         "epoch": engine.start.epoch,
-        "host": found[0].member.name if found else engine.start.host,
+        "host": engine.runs_on(),
         "started_on": engine.start.host,
         "since_ms": starts[0].wall_ms if starts else None,
         "version": VERSION,

@@ -33,6 +33,17 @@ def test_health(client: FlaskClient, engine: Engine) -> None:
     assert answer.get_json()["status"] == "superseded"
 
 
+def test_health_names_the_host_of_now_after_a_migration(client: FlaskClient, engine: Engine, clock: FakeClock) -> None:
+    clock.sleep(1.0)
+    here, gone = (world.FakeNode(world.MEMBERS[2], engine_here=there).vms() for there in (True, False))
+    engine.observations.put("node3", "vms", world.encode(here))  # node2 has not been asked again yet: the newest word counts
+    assert client.get("/health").get_json()["host"] == "node3"
+    engine.observations.put("node2", "vms", world.encode(gone))
+    assert client.get("/health").get_json()["host"] == "node3"
+    engine.observations.put("node3", "vms", world.encode(gone))
+    assert client.get("/health").get_json()["host"] == "node2", "nobody says so: the host of the start"
+
+
 def test_health_is_degraded_when_the_database_does_not_take_a_write(client: FlaskClient, engine: Engine) -> None:
     engine.store._database.execute_sql("PRAGMA query_only = 1")
     answer = client.get("/health")
