@@ -32,9 +32,8 @@ image: dev  ## build the two images into build/images
 	@./trivet image build node
 	@./trivet image build engine
 
-sim: dev  ## a month of broker history on virtual time (not there yet: exits with 2)
-	@printf '%s\n' 'make sim: the simulator of the broker is not written yet, so nothing was simulated.' \
-	  '  what helps: `make test` runs the tests of its decisions; the lab tests pull real plugs.' '  code: sim.not-there' >&2; exit 2
+sim: dev  ## the brokers under random faults on virtual time: make sim SEED=1 N=500
+	@./trivet ha sim --seed "$(or $(SEED),1)" --count "$(or $(N),500)"
 
 install:  ## copy the programs to DESTDIR (make install DESTDIR=/some/root)
 	@image/install.sh "$(DESTDIR)"

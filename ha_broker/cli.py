@@ -19,6 +19,7 @@ from appliance.verbs.ha_status import STATUS_FILE
 from ha_broker import limits
 from ha_broker.effects.requests import MAINTENANCE_REQUEST
 from ha_broker.known import known
+from ha_broker.sim import cli as sim
 from ha_broker.text import Screen, text
 from ha_broker.watch import watch
 
@@ -172,4 +173,5 @@ COMMANDS: tuple[Command, ...] = (
         (_WHAT,),
     ),
     Command(("ha", "broker"), "run the broker (what trivet-ha.service does)", "trivet ha broker", _broker),
+    sim.COMMAND,
 )

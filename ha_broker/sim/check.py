@@ -145,3 +145,8 @@ class Check:
         if len(recent) > limits.STARTS_MAX and not host.forgets:
             raise Broken("L2", f"{host.name} begins its start number {len(recent)} within {limits.STARTS_WINDOW_S:g} s")
         self._starts[host.name, host.boot] = recent
+
+    def recent(self, host: SimHost) -> int:
+        """Starts of that host that count for L2 now."""
+        now_s = self._world.heap.now_s
+        return sum(1 for at_s in self._starts.get((host.name, host.boot), ()) if now_s - at_s < limits.STARTS_WINDOW_S)

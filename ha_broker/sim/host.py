@@ -27,6 +27,8 @@ WALL_S = 1_800_000_000.0
 """Wall clock when the world begins."""
 UP_BEFORE_S = 100.0
 """Monotonic clock of a host when the world begins."""
+FACTS = HostFacts(0.5, 2, 8192, "/images/trivet-engine-1.raw")
+"""Of a good host."""
 LIBVIRT_RETRY_S = 0.5
 RECORD, SEED = "engine-vm/epoch", "engine-vm/seed"
 
@@ -61,7 +63,7 @@ class SimHost:
         self.epoch = 0
         """What the node's agent accepted last."""
         self.qemu: Qemu | None = None
-        self.facts = HostFacts(0.5, 2, 8192, "/images/trivet-engine-1.raw")
+        self.facts = FACTS
         self.events: list[Event] = []
         self.rules: list[str] = []
         self.decision = Decision("none", "", "")

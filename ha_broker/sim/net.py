@@ -60,6 +60,11 @@ class Net:
         worst = max((share for (net, a, b), share in self._loss.items() if net == network and host in (a, b)), default=0.0)
         return self._rng.expovariate(1 / (2 * worst)) if worst else 0.0
 
+    def mend(self) -> None:
+        """All links of both networks are good."""
+        self._cut.clear()
+        self._loss.clear()
+
     @property
     def cuts(self) -> frozenset[tuple[str, str, str]]:
         """(network, source, target) of every cut direction."""

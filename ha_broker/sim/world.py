@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 from appliance.model.cluster import Cluster, EngineVm, Member
 from ha_broker import board
 from ha_broker.ports import Event
-from ha_broker.sim import guest
+from ha_broker.sim import fast, guest
 from ha_broker.sim.brokers import BROKER_RESTART_S, Brokers
 from ha_broker.sim.check import Check
+from ha_broker.sim.copies import HEAL_S
 from ha_broker.sim.guest import Qemu
 from ha_broker.sim.heap import Heap, Waiting
-from ha_broker.sim.host import SimHost
+from ha_broker.sim.host import FACTS, SimHost
 from ha_broker.sim.net import MANAGEMENT, STORAGE, Net
 from ha_broker.sim.storage import Storage, VolumeOptions
 from ha_broker.state import Notes
@@ -250,6 +251,40 @@ class World:
         """All its links are good again."""
         self.cut(name, up=True)
 
+    def heal_all(self) -> None:
+        """No fault is left, whatever there was. Hosts without power stay as they are."""
+        self.at_stage.clear()
+        self.net.mend()
+        for one in self.names:
+            for other in self.names:
+                if one != other:
+                    self.volume.set_link(one, other, True)
+        self.trouble = GuestTrouble()
+        self.volume.unwritable.clear()
+        self.volume.model.failing.clear()
+        self.volume.set_full(False)
+        self.volume.model.copies.heal_s = HEAL_S
+        if self.volume.heal(self.names[0]).split_brain:
+            self.volume.model.repair()
+        for host in self.hosts.values():
+            self._heal_host(host)
+
+    def _heal_host(self, host: SimHost) -> None:
+        host.flapping = host.libvirt_hangs = host.var_full = host.crash_loop = host.old_format = False
+        host.start_error, host.die_after_calls, host.lag_s = "", None, 0.0
+        host.facts, host.local_maintenance, host.local_since_s = FACTS, False, None
+        host.request = "none"
+        if host.qemu is not None:
+            host.qemu.slow_s = 0.0
+        if not host.power:
+            return
+        self.thaw(host.name)
+        self.volume.model.start_brick(host.name)
+        self.volume.model.start_client(host.name)
+        self.brokers.go_on(host)
+        if host.process is None:
+            self.brokers.start(host, BROKER_RESTART_S)
+
     # --- the guest
 
     def warm(self, name: str) -> bool:
@@ -304,7 +339,7 @@ class World:
         """A host with a newer program writes another format version."""
         if not host.old_format:
             return data
-        changed = bytearray(data)
+        changed = bytearray(fast.real(data))
         struct.pack_into(">H", changed, len(board.MAGIC), board.VERSION + 1)
         return bytes(changed)
 

@@ -84,10 +84,9 @@ def test_installing_into_nowhere_or_here_is_refused(destdir: str) -> None:
     assert "code: install." in done.stderr
 
 
-def test_the_simulator_that_is_not_there_says_so() -> None:
-    done = run("make", "sim")
-    assert done.returncode == 2
-    assert "code: sim.not-there" in done.stderr
+def test_make_sim_takes_seed_and_number() -> None:
+    done = run("make", "-n", "sim", "SEED=7", "N=3")
+    assert './trivet ha sim --seed "7" --count "3"' in done.stdout
 
 
 SKIPPING = """

@@ -1,0 +1,124 @@
+"""Many runs of the simulated world by their seeds, or one by its directory, and what is said about them."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+from appliance.command import Output
+from appliance.errors import EXIT_DONE, EXIT_FAILED
+from ha_broker.sim import replay
+from ha_broker.sim.fast import REAL_EVERY, carried
+from ha_broker.sim.faults import describe
+from ha_broker.sim.plans import Plan, plan
+from ha_broker.sim.run import Outcome, Run, run_seed
+from ha_broker.sim.shrink import Shrinker
+from ha_broker.sim.world import WorldOptions
+
+KEPT_FAILURES: Final = 10
+"""So many failed seeds are shrunk and written; the others are only named."""
+PROGRESS_EVERY_S: Final = 2.0
+BATCH: Final = 8
+"""Seeds given to a process at once: a second or two of work."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A failed seed, shrunk. ``directory`` repeats it."""
+
+    seed: int
+    invariant: str
+    text: str
+    events: tuple[str, ...]
+    directory: str
+
+
+def run_many(seeds: Sequence[int], jobs: int) -> Iterator[Outcome]:
+    """Their outcomes, as they come."""
+    if jobs == 1:
+        yield from map(run_seed, seeds)
+        return
+    with multiprocessing.get_context("fork").Pool(jobs) as pool:
+        yield from pool.imap_unordered(run_seed, seeds, chunksize=BATCH)
+
+
+def rerun(wanted: Plan, keep_log: bool = False) -> tuple[Outcome, Run]:
+    """That plan again, as the seed's run went."""
+    with carried(wanted.seed % REAL_EVERY != 0):
+        run = Run(wanted, WorldOptions(keep_log=keep_log))
+        return run.outcome(), run
+
+
+def shrunk(outcome: Outcome, folder: Path) -> Failure:
+    """The failure with as few events as were found, written to ``folder``."""
+    shortest = Shrinker(lambda one: rerun(one)[0].invariant == outcome.invariant).shrink(plan(outcome.seed))
+    again, run = rerun(shortest, keep_log=True)
+    directory = folder / f"seed-{outcome.seed}"
+    replay.write(directory, shortest, again.invariant, again.text, run.world.log)
+    lines = tuple(f"{fault.at_s:8.2f} s  {describe(fault)}" for fault in shortest.faults)
+    return Failure(outcome.seed, again.invariant, again.text, lines, str(directory))
+
+
+def seeds_of(seeds: range, jobs: int, folder: Path, output: Output) -> int:
+    """Run them; the exit code."""
+    began_s = told_s = time.monotonic()
+    failed: list[Outcome] = []
+    kinds: Counter[str] = Counter()
+    simulated_s, faults, starts = 0.0, 0, 0
+    for done, outcome in enumerate(run_many(seeds, jobs), 1):
+        kinds[outcome.kind] += 1
+        simulated_s, faults, starts = simulated_s + outcome.simulated_s, faults + outcome.faults, starts + outcome.starts
+        if outcome.invariant:
+            failed.append(outcome)
+            output.log(f"seed {outcome.seed} ({outcome.kind}): {outcome.invariant}: {outcome.text}")
+        now_s = time.monotonic()
+        if now_s - told_s >= PROGRESS_EVERY_S:
+            told_s = now_s
+            text = f"{done} of {len(seeds)} seeds, {len(failed)} failed"
+            output.progress(100 * done / len(seeds), now_s - began_s, text)
+    took_s = time.monotonic() - began_s
+    failed.sort(key=lambda one: one.seed)
+    kept = [shrunk(outcome, folder) for outcome in failed[:KEPT_FAILURES]]
+    data = {
+        "seeds": len(seeds),
+        "first": seeds.start,
+        "failed": {str(one.seed): one.invariant for one in failed},
+        "failures": [asdict(one) for one in kept],
+        "kinds": dict(sorted(kinds.items())),
+        "simulated_hours": round(simulated_s / 3600, 1),
+        "faults": faults,
+        "engine_starts": starts,
+        "took_s": round(took_s, 1),
+        "seeds_per_minute": round(60 * len(seeds) / max(took_s, 0.001)),
+    }
+    output.result(data, _text(data, kept, failed))
+    return EXIT_FAILED if failed else EXIT_DONE
+
+
+def _text(data: dict[str, object], kept: list[Failure], failed: list[Outcome]) -> str:
+    head = (
+        f"{data['seeds']} seeds, {data['simulated_hours']} simulated hours, {data['faults']} faults, "
+        f"{data['engine_starts']} engine starts in {data['took_s']} s ({data['seeds_per_minute']} seeds a minute)"
+    )
+    if not failed:
+        return f"{head}\nevery invariant held"
+    blocks = [f"{head}\n{len(failed)} seeds broke an invariant: {', '.join(str(one.seed) for one in failed[:40])}"]
+    for one in kept:
+        events = "\n".join(f"  {line}" for line in one.events) or "  (no event is needed)"
+        blocks.append(f"seed {one.seed}: {one.invariant}: {one.text}\n{events}\n  repeats it: trivet ha sim {one.directory}")
+    return "\n\n".join(blocks)
+
+
+def directory(folder: Path, output: Output) -> int:
+    """Run that plan again; the exit code."""
+    outcome, run = rerun(replay.read(folder), keep_log=True)
+    lines = [f"{at_s:9.3f} {line}" for at_s, line in run.world.log]
+    verdict = f"{outcome.invariant}: {outcome.text}" if outcome.invariant else "every invariant held"
+    data = {"invariant": outcome.invariant, "text": outcome.text, "log": lines, "engine_starts": outcome.starts}
+    output.result(data, "\n".join([*lines, verdict]))
+    return EXIT_FAILED if outcome.invariant else EXIT_DONE
