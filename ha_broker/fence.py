@@ -40,7 +40,7 @@ def _refresh(seen: Observation) -> str:
         return f"refresh waits to know what is to be healed ({heal.error})"
     if heal is None or pool.heal_age_s >= pool.stale_s:
         return "refresh waits to know what is to be healed"
-    if heal.pending:
+    if heal.pending and pool.stale_s < limits.REFRESH_HEAL_S:
         return f"refresh waits for heal ({heal.pending} entr{'y' if heal.pending == 1 else 'ies'})"
     if not seen.engine_up:
         return "refresh waits for the engine to answer"

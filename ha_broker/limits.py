@@ -181,6 +181,11 @@ keep failing."""
 REFRESH_STEADY_S: Final = 10.0
 """Bricks must have been as connected as they are for this long before a refresh: a flapping link is waited out."""
 
+REFRESH_HEAL_S: Final = 20.0
+"""For so long a refresh waits for the end of the heal. Not for ever: what the guest writes through a handle that is bad on
+one brick blames that brick again, so the heal of a disk in use does not end (195 writes were owed after one that had ended).
+Opened anew, the disk is written on all bricks and the heal ends; a sink may be open while it is healed."""
+
 HANDED_CLAIM_S: Final = 5.0
 """How long the source of a finished migration speaks for the target: two of the target's turns and a slow write."""
 

@@ -37,15 +37,17 @@ def useful(seen: Observation) -> Decision | None:
         return hand_over(seen, "unreached", "the engine answers here, but no other host reaches it")
     if refresh_due(seen) and targets(seen, "refresh"):
         stale = ", ".join(seen.pool.to_open)
-        return hand_over(seen, "refresh", f"the bricks of {stale} restarted and are healed: the disk is opened anew")
+        return hand_over(seen, "refresh", f"the bricks of {stale} restarted: the disk is opened anew")
     return None
 
 
 def refresh_due(seen: Observation) -> bool:
-    """Some connected brick has forgotten the data disk's lock, everything is healed since, and nothing speaks against
-    it."""
+    """Some connected brick has forgotten the data disk's lock, everything is healed since (or will not be before the disk
+    is opened anew), and nothing speaks against it."""
     pool, heal = seen.pool, seen.pool.heal
-    if not pool.to_open or not seen.engine_up or heal is None or heal.error or heal.pending or heal.split_brain:
+    if not pool.to_open or not seen.engine_up or heal is None or heal.error or heal.split_brain:
+        return False
+    if heal.pending and pool.stale_s < limits.REFRESH_HEAL_S:
         return False
     if min(pool.stale_s, pool.steady_s) < limits.REFRESH_STEADY_S or pool.heal_age_s >= pool.stale_s:
         return False
