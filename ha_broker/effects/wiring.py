@@ -17,6 +17,7 @@ from appliance.verbs.membership import MembershipFiles
 from appliance.verbs.vms import VmVerbs
 from gluster.adapter import GlusterPool
 from ha_broker.effects.agents import WireAgents
+from ha_broker.effects.disk_gate import DiskGate, GatedEngineVm
 from ha_broker.effects.libvirt_vm import LibvirtEngineVm
 from ha_broker.effects.node import BootNotes, EventFile, RunStatus
 from ha_broker.effects.pool import MountedPool
@@ -59,7 +60,7 @@ def real_ports(whose: Home, verify: bool = True) -> Ports:
         clock=clock,
         beside=beside,
         board=VolumeBoard(layout.BOARD, whose.host),
-        hypervisor=LibvirtEngineVm(VmVerbs(LibvirtHost())),
+        hypervisor=GatedEngineVm(LibvirtEngineVm(VmVerbs(LibvirtHost())), DiskGate(layout.ENGINE_DATA_DISK)),
         pool=MountedPool(layout.ENGINE_MOUNT, layout.ENGINE_VOLUME, GlusterPool(SystemProcesses(), clock)),
         epochs=NodeEpochs(layout.ENGINE_EPOCH_RECORD, EpochStore(layout.EPOCH_FILE)),
         seed=VolumeSeed(SystemProcesses(), layout.ENGINE_SEED_DISK, layout.ENGINE_IDENTITY, whose.cluster.id),

@@ -77,18 +77,26 @@ class EngineVolume:
     """See the module. All times are virtual seconds."""
 
     def __init__(
-        self, hosts: tuple[str, ...], bricks: tuple[str, ...] = (), strict_locks: bool = True, shard: bool = False
+        self,
+        hosts: tuple[str, ...],
+        bricks: tuple[str, ...] = (),
+        strict_locks: bool = True,
+        shard: bool = False,
+        gate: bool = True,
     ) -> None:
         self.hosts = hosts
         self.bricks = bricks or hosts[:REPLICAS]
         self.strict_locks = strict_locks
         self.shard = shard
+        self.gate = gate
+        """Whether a start asks every brick for a holder (:mod:`ha_broker.effects.disk_gate`); QEMU alone asks only one."""
         self.full = False
         self.failing: set[str] = set()
         self.writes: list[Write] = []
         self.changed: Callable[[], None] | None = None
         self.handles: list[Handle] = []
-        self.locks: dict[str, Handle | None] = dict.fromkeys(self.bricks)
+        self.locks: dict[str, set[Handle]] = {brick: set() for brick in self.bricks}
+        """Who holds the lock on each brick. QEMU's are shared ones, so nothing but the question before keeps it to one."""
         self.copies = Copies(self.bricks)
         self.links = Connections(hosts, self.bricks, self._lost, self._found)
         self._numbers = 0
@@ -194,8 +202,7 @@ class EngineVolume:
     def _end_brick(self, host: str) -> None:
         self.links.dead_bricks.add(host)
         self.links.doom(brick=host)
-        holder = self.locks[host]
-        if holder is not None:
+        for holder in tuple(self.locks[host]):
             self._forget(holder, host)
 
     def _end_client(self, host: str) -> None:
@@ -208,16 +215,16 @@ class EngineVolume:
     # --- connections
 
     def _lost(self, client: str, brick: str) -> None:
-        holder = self.locks[brick]
-        if holder is not None and holder.host == client:
-            self._forget(holder, brick)
+        for holder in tuple(self.locks[brick]):
+            if holder.host == client:
+                self._forget(holder, brick)
         for handle in self.handles:
             if handle.host == client:
                 handle.good.discard(brick)
 
     def _forget(self, handle: Handle, brick: str) -> None:
         """The brick drops the lock of this handle, which is not good there any more."""
-        self.locks[brick] = None
+        self.locks[brick].discard(handle)
         handle.locked.discard(brick)
         handle.good.discard(brick)
         if self.strict_locks:
@@ -275,21 +282,22 @@ class EngineVolume:
         handle = Handle(self._numbers, host)
         handle.good.update(self.links.up(host))
         if lock:
+            if self.gate and any(self.locks[brick] for brick in self.links.up(host)):
+                raise OSError(errno.EAGAIN, "a brick knows of a holder")
             self.lock(handle)
         self.handles.append(handle)
         return handle
 
     def lock(self, handle: Handle) -> None:
-        """Take the lock on every brick in reach, or on none (EAGAIN)."""
+        """As QEMU does it: a shared lock on every brick in reach; then the last of them is asked for another holder."""
         self.use(handle.host)
-        up = self.links.up(handle.host)
-        if any(self.locks[brick] not in (None, handle) for brick in up):
-            raise OSError(errno.EAGAIN, 'Failed to get "write" lock')
-        usable = [brick for brick in up if brick in handle.good]
+        usable = [brick for brick in self.links.up(handle.host) if brick in handle.good]
         if not self._majority(usable):
             raise OSError(errno.EBADFD, "File descriptor in bad state")
+        if self.locks[usable[-1]] - {handle}:
+            raise OSError(errno.EAGAIN, 'Failed to get "write" lock')
         for brick in usable:
-            self.locks[brick] = handle
+            self.locks[brick].add(handle)
             handle.locked.add(brick)
         handle.wants = True
 
@@ -308,9 +316,8 @@ class EngineVolume:
 
     def _release(self, handle: Handle) -> None:
         for brick in self.links.up(handle.host):
-            if self.locks[brick] is handle:
-                self.locks[brick] = None
-                handle.locked.discard(brick)
+            self.locks[brick].discard(handle)
+            handle.locked.discard(brick)
         handle.wants = False
 
     def takers(self, handle: Handle, beyond: bool = False) -> list[str]:

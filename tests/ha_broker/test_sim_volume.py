@@ -42,7 +42,7 @@ def test_one_holder_and_the_lock_refuses_the_next() -> None:
     volume = EngineVolume(HOSTS)
     handle = volume.open(A)
     assert refused(volume, handle) == 0
-    with pytest.raises(OSError, match="lock") as told:
+    with pytest.raises(OSError, match="holder") as told:
         volume.open(B)
     assert told.value.errno == errno.EAGAIN
     volume.close(handle)
@@ -114,6 +114,23 @@ def test_a_brick_restart_forgets_its_lock_and_the_second_one_ends_the_holder() -
         assert refused(volume, handle) == left
     view = {brick.host: (brick.connected, brick.open) for brick in volume.brick_view(A)}
     assert view == {A: (True, True), B: (True, False), C: (True, False)}
+
+
+@pytest.mark.parametrize(("brick", "damage"), [(A, False), (B, False), (C, True)])
+def test_without_the_gate_a_restart_of_the_last_brick_lets_a_second_writer_in(brick: str, damage: bool) -> None:
+    for gate in (True, False):
+        volume = EngineVolume(HOSTS, gate=gate)
+        holder = volume.open(A)
+        volume.kill_brick(brick)
+        volume.start_brick(brick)
+        after(volume, RECONNECT_S)
+        if gate or not damage:
+            with pytest.raises(OSError, match="Errno 11"):
+                volume.open(B)
+        else:
+            volume.open(B)
+        assert refused(volume, holder) == 0
+        assert (hosts_of(volume.writers()) == {A, B}) is (damage and not gate)
 
 
 def test_a_migration_after_each_restart_opens_it_anew_on_all_bricks() -> None:
