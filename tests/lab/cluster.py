@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from image.lab import model
+
 ROOT = Path(__file__).resolve().parents[2]
 T = TypeVar("T")
 
@@ -59,6 +61,15 @@ def wait(what: str, within_s: float, probe: Callable[[], T | None]) -> T:
         time.sleep(POLL_S)
 
 
+def key_of(name: str) -> Path:
+    """The private key with which a test logs into the engine VM of lab ``name``, made at the first call."""
+    key = ROOT / "build/lab-keys" / name
+    if not key.exists():
+        key.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "lab", "-f", str(key)], check=True)
+    return key
+
+
 class Cluster:
     """The cluster of lab ``name``, installed by ``trivet run``."""
 
@@ -67,7 +78,8 @@ class Cluster:
         status = self.status()
         self.nodes: tuple[str, ...] = tuple(node["name"] for node in status["nodes"])
         self.url: str = status["url"]
-        self.tls = ssl.create_default_context(cafile=status["ca_file"])
+        self.ca_file: str = status["ca_file"]
+        self.tls = ssl.create_default_context(cafile=self.ca_file)
         self.password = Path(status["password_file"]).read_text().strip()
 
     # --- the program
@@ -85,6 +97,11 @@ class Cluster:
     def shell(self, node: str, script: str, ok: bool = True, timeout_s: float = COMMAND_TIMEOUT_S) -> str:
         return self.on(node, "sh", "-c", script, ok=ok, timeout_s=timeout_s).stdout
 
+    def read(self, node: str, path: str) -> str:
+        """A file that the node wrote, from its disk as this machine holds it; empty when there is none."""
+        file = model.STATE_ROOT / self.name / node / "upper" / path.lstrip("/")
+        return file.read_text(errors="replace") if file.exists() else ""
+
     def power(self, node: str, wanted: str) -> float:
         """Switch the power; returns the wall time just before."""
         at_s = time.time()
@@ -100,9 +117,9 @@ class Cluster:
         return self.on(node, "trivet", "ha", "status", "--json", ok=False).json()
 
     def events(self, node: str, since_s: float) -> list[dict[str, Any]]:
-        """What the broker of ``node`` has done since wall time ``since_s``."""
-        text = self.shell(node, "cd /var/lib/trivet/ha && cat events.old.jsonl events.jsonl 2>/dev/null", ok=False)
-        events = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+        """What the broker of ``node`` has done since wall time ``since_s``; also of one that is off or stands still."""
+        text = "".join(self.read(node, f"/var/lib/trivet/ha/{name}") for name in ("events.old.jsonl", "events.jsonl"))
+        events = [json.loads(line) for line in text.splitlines() if line.startswith("{") and line.endswith("}")]
         return [event for event in events if event["wall_s"] >= since_s]
 
     def first_event(self, nodes: tuple[str, ...], kind: str, since_s: float, within_s: float) -> dict[str, Any]:
