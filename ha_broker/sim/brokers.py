@@ -110,6 +110,7 @@ class Brokers:
 
     def end(self, host: SimHost) -> None:
         """The process is gone."""
+        host.asked_until_s.clear()
         if host.process is not None:
             host.process.alive = False
             host.process.beside.end()

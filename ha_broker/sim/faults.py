@@ -236,6 +236,7 @@ def _image_missing(world: World, host: SimHost, fault: Fault, begin: bool) -> No
 
 def _var_full(world: World, host: SimHost, fault: Fault, begin: bool) -> None:
     host.var_full = begin
+    host.facts = replace(host.facts, state_error="no space left for notes and events" if begin else "")
 
 
 def _libvirt_hangs(world: World, host: SimHost, fault: Fault, begin: bool) -> None:

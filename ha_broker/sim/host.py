@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -93,6 +94,8 @@ class SimHost:
         """A full /var lost its notes in this boot."""
         self.told_at: list[tuple[float, Event]] = []
         self.flapping = False
+        self.asked_until_s: dict[float, float] = {}
+        """Questions to /health under way, by their deadline: when they end."""
         self.kept_slot = b""
         self._pids = 100
 
@@ -240,6 +243,8 @@ class SimHost:
         return self.epoch
 
     def raise_local(self, epoch: int) -> int:
+        if epoch > self.epoch and self.var_full:
+            raise OSError(errno.ENOSPC, "No space left on device")
         if epoch > self.epoch or self.world.options.agents_take_lower:
             self.epoch = epoch
             self.world.changed(f"the agent of {self.name} takes epoch {epoch}")
@@ -249,8 +254,9 @@ class SimHost:
         """Whether its agent obeys an engine of that epoch (and remembers it)."""
         if epoch < self.epoch and not self.world.options.agents_take_lower:
             return False
-        self.raise_local(epoch)
-        return True
+        if not self.var_full:
+            self.raise_local(epoch)
+        return epoch <= self.epoch
 
     def ensure(self, start: EngineStart) -> None:
         if self.world.volume.read(self.name, SEED) is None:
@@ -272,11 +278,21 @@ class SimHost:
 
     def raise_epoch(self, hosts: Sequence[str], epoch: int, deadline_s: float) -> None:
         for name in hosts:
-            if self.asks(name):
+            if self.asks(name) and not self.world.hosts[name].var_full:
                 self.world.hosts[name].raise_local(epoch)
 
     def epoch_up(self, deadline_s: float) -> int | None:
-        return self.world.engine_answers(self, deadline_s)
+        now_s = self.world.heap.now_s
+        until_s = self.asked_until_s.get(deadline_s)
+        if until_s is None:
+            epoch, takes_s = self.world.engine_answers(self, deadline_s)
+            if takes_s <= 0:
+                return epoch
+            until_s = self.asked_until_s[deadline_s] = now_s + takes_s
+        if now_s < until_s - 1e-6:
+            raise Stalled(until_s)
+        del self.asked_until_s[deadline_s]
+        return self.world.engine_answers(self, deadline_s)[0]
 
 
 class _Board:

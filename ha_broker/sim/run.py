@@ -22,6 +22,8 @@ REBOOT_S: Final = 30.0
 """L5: second brick back → start begins."""
 STEADY_S: Final = 45.0
 """Once the engine is up after the healing nothing may happen any more for so long."""
+MOVES_S: Final = 10.0
+"""… but a refresh, which ends within this."""
 UP_S: Final = 100.0
 """Healed → the engine answers: boot of a host (10 s), lock standby of at most 40 s, a start, a cold boot with its
 allowance."""
@@ -141,6 +143,9 @@ class Run:
         world.run(2.0)
         starts = len(world.starts)
         world.run(STEADY_S)
+        until_s = world.now_s + MOVES_S
+        while not self._up() and world.now_s < until_s:
+            world.run(1.0)
         if not self._up() or len(world.starts) != starts:
             raise Broken("L3", f"the engine did not stay where it was after the healing: {world.decisions()}")
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import TYPE_CHECKING
 
 from appliance.model.cluster import Cluster, EngineVm, Member
-from ha_broker import board
 from ha_broker.ports import Event
 from ha_broker.sim import fast, guest
 from ha_broker.sim.brokers import BROKER_RESTART_S, Brokers
@@ -304,16 +302,20 @@ class World:
         """QEMU's process is gone."""
         self.hosts[name].drop_qemu()
 
-    def engine_answers(self, asker: SimHost, deadline_s: float) -> int | None:
-        """/health as that host's broker gets it."""
+    def engine_answers(self, asker: SimHost, deadline_s: float) -> tuple[int | None, float]:
+        """/health as that host's broker gets it, and how long that takes."""
         for host in sorted(self.hosts.values(), key=lambda one: one is not asker):
             qemu = host.qemu
-            if qemu is None or host.frozen or not guest.answers(qemu, self.now_s):
+            if qemu is None or host.frozen or not qemu.executes:
                 continue
             if host is not asker and not self.net.answers(MANAGEMENT, asker.name, host.name):
                 continue
-            return qemu.epoch if qemu.slow_s < deadline_s else None
-        return None
+            if qemu.hung:
+                return None, deadline_s
+            if not guest.answers(qemu, self.now_s):
+                return None, 0.0  # the guest's kernel says that nobody listens
+            return (qemu.epoch, qemu.slow_s) if qemu.slow_s < deadline_s else (None, deadline_s)
+        return None, deadline_s
 
     def stage(self, migration: Migration) -> None:
         """A migration reached a stage: what was prepared for it happens now."""
@@ -339,9 +341,7 @@ class World:
         """A host with a newer program writes another format version."""
         if not host.old_format:
             return data
-        changed = bytearray(fast.real(data))
-        struct.pack_into(">H", changed, len(board.MAGIC), board.VERSION + 1)
-        return bytes(changed)
+        return fast.of_newer_version(host.name, data)
 
     def set_load(self, name: str, load: float) -> None:
         host = self.hosts[name]
