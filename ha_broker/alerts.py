@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from appliance.model.ha import HaAlert
@@ -25,6 +26,12 @@ BY_RULE: Final = {
 }
 """Decisions that are alerts as long as they stand; their sentence is the alert's."""
 
+OWN: Final = frozenset({
+    "ha.board-unwritable", "ha.broker-crashes", "ha.certificate", "ha.libvirt-silent", "ha.newer-broker", "ha.no-quorum",
+    "ha.settings", "ha.state-disk",
+})  # fmt: skip
+"""About the host that raises them: it alone knows, so it tells them itself. The others are seen by all, and told by one."""
+
 
 def alerts(seen: Observation, decision: Decision) -> tuple[HaAlert, ...]:
     """All that stand now, by code."""
@@ -35,6 +42,7 @@ def alerts(seen: Observation, decision: Decision) -> tuple[HaAlert, ...]:
         *_host(seen),
         *_others(seen),
     ]
+    found = [replace(alert, subject=seen.host) if alert.code in OWN else alert for alert in found]
     return tuple({alert.code: alert for alert in reversed(found)}[code] for code in sorted({a.code for a in found}))
 
 

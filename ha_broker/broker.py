@@ -221,7 +221,7 @@ class Broker:
         if self._observer.own_slot_read:
             self._observer.write(board.to_bytes(slot, self._observer.board_version), slot.maintenance)
         status = ha_status(seen, slot, self._tell.decisions, self._tell.alerts)
-        self._ports.status.write(told_by(status, self._cluster.engine, slot.host, decision, seen.now_s))
+        self._ports.status.write(told_by(status, self._cluster.engine, slot.host))
 
     def _slot(self, decision: Decision, seen: Observation) -> Slot:
         self._sequence = board.next_sequence(self._sequence, seen.now_s)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from appliance.model.cluster import EngineVm
 from appliance.model.ha import EngineHa, EngineState, HaAlert, HaDecision, HaStatus, HostHa
 from ha_broker.fence import fence
-from ha_broker.state import Decision, Observation, Peer, Slot
+from ha_broker.state import Observation, Peer, Slot
 
 
 def ha_status(
@@ -19,11 +19,9 @@ def ha_status(
     return HaStatus(_engine(seen, own), seen.maintenance.value, ordered, decisions, 0.0, fence(seen, own), alerts)
 
 
-def told_by(status: HaStatus, engine: EngineVm, host: str, decision: Decision, now_s: float) -> HaStatus:
-    """The same with what a reader elsewhere cannot know: who tells it, where the engine answers, how long is waited."""
-    waits_s = 0.0 if decision.until_s is None else round(max(0.0, decision.until_s - now_s), 1)
-    where = replace(status.engine, address=engine.address, fqdn=engine.fqdn)
-    return replace(status, engine=where, host=host, waits_s=waits_s)
+def told_by(status: HaStatus, engine: EngineVm, host: str) -> HaStatus:
+    """The same with what a reader elsewhere cannot know: who tells it, and where the engine answers."""
+    return replace(status, engine=replace(status.engine, address=engine.address, fqdn=engine.fqdn), host=host)
 
 
 def _engine(seen: Observation, own: Slot) -> EngineHa:

@@ -79,11 +79,12 @@ def maintenance_words(status: HaStatus) -> str:
 
 
 def waiting_words(status: HaStatus, now_wall_s: float) -> str:
-    """Until when the answering host waits, or empty."""
-    left_s = status.waits_s - status.broker_age_s
-    if left_s <= 0:
-        return ""
-    return f"{status.host} waits until {clock_time(now_wall_s + left_s)} UTC at the latest ({span(left_s + 0.5)})"
+    """Until when which hosts wait at most, or empty."""
+    left = [(host.name, host.decision_until_s - status.broker_age_s) for host in status.hosts if host.alive]
+    waits = [
+        f"{name} until {clock_time(now_wall_s + left_s)} UTC ({span(left_s + 0.5)})" for name, left_s in left if left_s > 0
+    ]
+    return f"at most: {', '.join(waits)}" if waits else ""
 
 
 def source_words(status: HaStatus) -> str:

@@ -100,5 +100,3 @@ class HaStatus:
     """Whether this node can wake the engine VM from saved memory, in words; empty: not known."""
     host: str = ""
     """Whose broker answers."""
-    waits_s: float = 0.0
-    """For how long the answering broker's decision waits at most; 0: for nothing, or without a limit."""

@@ -17,6 +17,8 @@ def host(name: str, decision: str, **other: object) -> HostHa:
 
 
 ENGINE = EngineHa("up", "node1", 7, "2027-01-15T05:48:30+00:00", "198.18.0.100", "engine.trivet.lab")
+BEFORE = "nobody has the engine VM; node3 may try before this host"
+LOCK_REFUSED = "the disk's lock refused the start: node1 probably still has it, its broker is silent; next try after 5 s"
 STANDS_BY = "node1 runs the engine VM with epoch 7: standing by"
 
 UP = HaStatus(
@@ -47,18 +49,14 @@ FAILOVER = replace(
     engine=replace(ENGINE, state="down", host="", since=""),
     hosts=(
         host("node1", STANDS_BY, alive=False, silent_s=6.0),
-        host("node2", "nobody has the engine VM; node3 may try before this host", score=900, reasons=UP.hosts[1].reasons),
-        host(
-            "node3",
-            "the disk's lock refused the start: node1 probably still has it, its broker is silent; next try after 5 s",
-        ),
+        host("node2", BEFORE, score=900, reasons=UP.hosts[1].reasons, decision_until_s=3.0),
+        host("node3", LOCK_REFUSED, decision_until_s=5.0),
     ),
     decisions=(
         *UP.decisions,
-        HaDecision(NOW_S - 2, "node2", "nobody has the engine VM; node3 may try before this host", "none"),
+        HaDecision(NOW_S - 2, "node2", BEFORE, "none"),
     ),
     fence=FenceHa(),
-    waits_s=3.0,
 )
 
 TROUBLED = replace(

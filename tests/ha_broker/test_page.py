@@ -109,7 +109,7 @@ def test_while_it_is_down_the_root_says_why_and_until_when(tmp_path: Path) -> No
     assert "The engine is down" in said
     assert "node1 silent for 6 s - last heard: node1 runs the engine VM" in said
     assert "the disk's lock refused the start: node1 probably still has it" in said.replace("&#x27;", "'")
-    assert "node2 waits until 08:00:03 UTC at the latest (3 s)" in said
+    assert "at most: node2 until 08:00:03 UTC (3 s), node3 until 08:00:05 UTC (5 s)" in said
     assert "07:59:58 node2 nobody has the engine VM; node3 may try before this host" in said
     assert "load 4.0 on 2 CPUs: -100" in said
 
@@ -257,9 +257,9 @@ def test_old_tls_is_refused(served: Served) -> None:
 def test_what_is_no_tls_is_dropped_and_the_next_one_served(served: Served) -> None:
     for garbage in (b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01" + b"\xff" * 2000, b"\x00" * 50, b""):
         with socket.create_connection(("127.0.0.1", served.port), timeout=10) as plain:
-            plain.sendall(garbage)
-            plain.shutdown(socket.SHUT_WR)
-            with contextlib.suppress(ConnectionError):
+            with contextlib.suppress(OSError):  # it may hang up at any byte
+                plain.sendall(garbage)
+                plain.shutdown(socket.SHUT_WR)
                 while plain.recv(4096):
                     continue
     assert served.get("/status")[0] == 200

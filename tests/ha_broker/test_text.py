@@ -78,8 +78,8 @@ def test_a_start_of_unknown_time_is_left_out(since: str) -> None:
 
 
 def test_a_wait_that_is_over_is_not_shown() -> None:
-    assert words.waiting_words(replace(FAILOVER, broker_age_s=4.0), NOW_S) == ""
-    assert words.waiting_words(FAILOVER, NOW_S) == "node2 waits until 08:00:02 UTC at the latest (3 s)"
+    assert words.waiting_words(replace(FAILOVER, broker_age_s=6.0), NOW_S) == ""
+    assert words.waiting_words(replace(FAILOVER, broker_age_s=4.0), NOW_S) == "at most: node3 until 08:00:01 UTC (1 s)"
 
 
 # --- watching
