@@ -256,12 +256,12 @@ def test_old_tls_is_refused(served: Served) -> None:
 
 def test_what_is_no_tls_is_dropped_and_the_next_one_served(served: Served) -> None:
     for garbage in (b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01" + b"\xff" * 2000, b"\x00" * 50, b""):
-        with socket.create_connection(("127.0.0.1", served.port), timeout=10) as plain:
-            with contextlib.suppress(OSError):  # it may hang up at any byte
-                plain.sendall(garbage)
-                plain.shutdown(socket.SHUT_WR)
-                while plain.recv(4096):
-                    continue
+        plain = socket.create_connection(("127.0.0.1", served.port), timeout=10)
+        with contextlib.suppress(OSError), plain:  # it may hang up at any byte
+            plain.sendall(garbage)
+            plain.shutdown(socket.SHUT_WR)
+            while plain.recv(4096):
+                continue
     assert served.get("/status")[0] == 200
 
 
