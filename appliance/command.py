@@ -132,6 +132,24 @@ def require_root() -> None:
         raise Refused("command.not-root", subject="this command", reason="it needs root", remedy="Run it with sudo.")
 
 
+def confirmed(word: str, given: str, warning: str) -> None:
+    """Go on only if the person typed ``word``, beforehand (``given``) or when asked on the terminal.
+
+    Raises ``Refused`` (``command.not-confirmed``).
+    """
+    typed = given
+    if not given and sys.stdin.isatty():
+        print(f"{warning}\nType {word} to go on: ", end="", file=sys.stderr, flush=True)
+        typed = sys.stdin.readline().strip()
+    if typed != word:
+        raise Refused(
+            "command.not-confirmed",
+            subject="this command",
+            reason=f"{warning} It needs the word {word}{f', not {typed}' if typed else ''}",
+            remedy=f"Type it when asked, or give --confirm {word}.",
+        )
+
+
 class _Parser(argparse.ArgumentParser):
     """argparse with our errors, and without its guessing of shortened options: a guess of today is an error of tomorrow."""
 

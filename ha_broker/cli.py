@@ -132,6 +132,26 @@ def _notify(arguments: argparse.Namespace, output: Output) -> int | None:
     return command(arguments.what, output)
 
 
+def _drill(arguments: argparse.Namespace, output: Output) -> int | None:
+    from ha_broker.drill.commands import command  # the pool's model only where it is needed
+
+    return command(arguments, output)
+
+
+_DRILL = (
+    Option(("--confirm",), "the engine's FQDN, typed beforehand: for scripts", {"default": "", "metavar": "FQDN"}),
+    Option(("--check",), "only say whether a drill may begin now", {"action": "store_true"}),
+    Option(("--power",), "says where power can be cut: not here", {"action": "store_true"}),
+    Option(
+        ("--power-cut-at",),
+        "kill nothing: the host's power was cut then (seconds since 1970), measure",
+        {"type": float, "default": None, "metavar": "SECONDS"},
+    ),
+    Option(("--host",), "with --power-cut-at: whose power", {"default": "", "metavar": "NODE"}),
+    Option(
+        ("--above-epoch",), "with --power-cut-at: the engine's epoch before", {"type": int, "default": 0, "metavar": "N"}
+    ),
+)
 _WHAT = Option(
     ("what",),
     "test: write to each place now; status: how they fare; run: be the service",
@@ -157,6 +177,13 @@ COMMANDS: tuple[Command, ...] = (
         "get the engine VM off this node, whose broker was given up (what trivet-ha-handover.service does)",
         "trivet ha hand-over",
         _hand_over,
+    ),
+    Command(
+        ("ha", "drill"),
+        "kill the engine VM for real, and measure how it comes back",
+        "trivet ha drill --confirm engine.example.com",
+        _drill,
+        _DRILL,
     ),
     Command(
         ("ha", "page"),

@@ -14,7 +14,7 @@ from appliance.command import Command, Option, Output, require_root, table
 from appliance.effects.clock import SystemClock
 from appliance.effects.process import SystemProcesses
 from appliance.errors import EXIT_DONE, Failed, Refused
-from image.lab import disturb, forward, ground, model, observe, plan, preflight
+from image.lab import disturb, drill, forward, ground, model, observe, plan, preflight
 from image.lab.operations import STEP_TIMEOUT_S, Lab, NodeStatus, Say
 
 EXEC_JSON_TIMEOUT_S: Final = 600.0
@@ -360,4 +360,5 @@ COMMANDS: Final = (
             Option(("--serve",), "be the forward, in the foreground", {"action": "store_true"}),
         ),
     ),
+    drill.COMMAND,
 )

@@ -1,0 +1,1 @@
+"""A drill: end the engine VM for real, and measure how it comes back."""
