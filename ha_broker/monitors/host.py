@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 from appliance.errors import Refused
+from ha_broker.monitors.settings import ScoreFile
 from ha_broker.ports import HostFacts
 
 PROC = Path("/proc")
@@ -22,6 +23,7 @@ class NodeHost:
         self._images = images
         self._boot_id = (PROC / "sys/kernel/random/boot_id").read_text().strip()
         self._verified = ("", "")
+        self._settings = ScoreFile()
 
     def boot_id(self) -> str:
         return self._boot_id
@@ -32,7 +34,16 @@ class NodeHost:
         if image and self._verified[0] == image:
             error = self._verified[1]
         load_1, _, _ = os.getloadavg()
-        return HostFacts(load_1, os.cpu_count() or 1, available_mib(), "" if error else image, error)
+        settings, wrong = self._settings.read()
+        return HostFacts(
+            load_1=load_1,
+            cpus=os.cpu_count() or 1,
+            memory_available_mib=available_mib(),
+            image="" if error else image,
+            image_error=error,
+            settings=settings,
+            settings_error=wrong,
+        )
 
     def verify(self) -> None:
         """Compare the newest image with its manifest: once at the broker's start, because it reads all of it. Takes
