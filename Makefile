@@ -25,7 +25,7 @@ test: dev  ## every test: house rules, unit, contract, images, lab (under an hou
 check: dev  ## linters, types, import rules and the fast tests (under two minutes)
 	@$(PYTEST) -m "not lab and not images and not slow"
 
-bench: dev  ## measure, and write docs/bench.md
+bench: dev  ## measure for hours, and write docs/bench.md and docs/ha-report.md (parts: see tests/bench/run.py)
 	@build/venv/bin/python -I tests/bench/run.py
 
 image: dev  ## build the two images into build/images

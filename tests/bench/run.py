@@ -1,13 +1,17 @@
-"""Run every bench and write docs/bench.md: ``build/venv/bin/python -I tests/bench/run.py [WORD …]``.
+"""Run every bench; write docs/bench.md and docs/ha-report.md: ``build/venv/bin/python -I tests/bench/run.py [WORD …]``.
+
+``--only ha --rows 1,4 --repetitions 5 [--lab NAME] [--keep]`` measures rows of the fault table and adds them to what is
+kept; ``--only report`` writes the report from that without measuring.
 
 A bench is a function ``bench_*`` in a file ``bench_*.py`` here; it takes nothing and returns ``Measured`` rows. It
 measures a baseline in the same run, because a number alone says more about the machine than about us. With words,
-only benches whose name holds one of them run, and the document is left alone. Exits with 1 when a bound is not kept
-or a bench breaks.
+only benches whose name holds one of them run, and the documents are left alone. Exits with 1 when a bound is not kept, a
+bench breaks or a fault has the wrong outcome.
 """
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import os
 import platform
@@ -20,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from appliance.version import VERSION  # noqa: E402
+from tests.bench import ha  # noqa: E402
 from tests.bench.measure import Measured  # noqa: E402
 
 DOCUMENT = ROOT / "docs/bench.md"
@@ -67,8 +72,30 @@ def document(rows: Sequence[Measured]) -> str:
     return head + "".join(line(row) + "\n" for row in rows)
 
 
-def main(words: Sequence[str]) -> int:
-    """Run them and report."""
+def main(line: Sequence[str]) -> int:
+    """Run what was asked for and report."""
+    parser = argparse.ArgumentParser(prog="run.py", description="Measure, and write docs/bench.md and docs/ha-report.md.")
+    parser.add_argument("words", nargs="*", metavar="WORD", help="only benches whose name holds one of these")
+    parser.add_argument(
+        "--only", choices=("core", "ha", "report"), help="core: the benches; ha: the fault table; report: write it"
+    )
+    parser.add_argument("--rows", default="", help="of the fault table, with commas (default: all)")
+    parser.add_argument("--repetitions", type=int, default=5, help="of each row (default: %(default)s)")
+    parser.add_argument("--lab", default=ha.LAB, help="where to measure; made when it is not there (default: %(default)s)")
+    parser.add_argument("--keep", action="store_true", help="leave the lab up")
+    chosen = parser.parse_args(line)
+    bad = 0
+    if chosen.only in (None, "core"):
+        bad += core(chosen.words)
+    if chosen.only == "ha" or (chosen.only is None and not chosen.words):
+        bad += ha.measure(ha.wanted(chosen.rows, chosen.repetitions, chosen.lab, chosen.keep))
+    if chosen.only in ("ha", "report") or (chosen.only is None and not chosen.words):
+        ha.write_report(chosen.repetitions, machine(), VERSION)
+    return 1 if bad else 0
+
+
+def core(words: Sequence[str]) -> int:
+    """All benches but the fault table."""
     rows: list[Measured] = []
     broken = 0
     for name, bench in benches(words).items():

@@ -52,7 +52,7 @@ def main_with(
     monkeypatch.setattr(run, "ROOT", folder)
     monkeypatch.setattr(run, "DOCUMENT", folder / "docs/bench.md")
     monkeypatch.setattr(run, "benches", lambda words: {f"bench{i}": bench for i, bench in enumerate(benches)})
-    return run.main(words)
+    return run.main(words or ("--only", "core"))
 
 
 def broken() -> list[Measured]:

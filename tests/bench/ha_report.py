@@ -1,0 +1,159 @@
+"""docs/ha-report.md out of the runs that are kept: pure, so that a report is made anew without measuring."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tests.lab.fault_rows import BY_NUMBER
+
+Run = dict[str, Any]
+
+PEERS = (
+    ("oVirt hosted engine (own FAQ, 4 hosts)", "120 s", "300 s; killed VM pings after 60 s; hung engine 10 to 15 min"),
+    (
+        "Proxmox VE (its own simulator, run)",
+        "121 s; 181 s if the lost host was HA master; clean shutdown 76 s of downtime",
+        "+ boot",
+    ),
+    ("vSphere HA (literature)", "15 to 18 s until declared dead", "+ boot"),
+    ("Harvester", "5 min default, more than 10 reported", ""),
+    ("Incus healing", "20 to 80 s, off by default, docs warn of corruption", ""),
+)
+"""Published, or measured by running their own code: host loss → start command, → healthy."""
+
+COLUMNS = (("seen", "seen_s"), ("start command", "begun_s"), ("API healthy", "api_s"), ("no answer in all", "silent_s"))
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A promise: a value of a row whose median (and, with ``worst_s``, each run) must not be above it."""
+
+    row: str
+    what: str
+    value: Callable[[Run], float | None]
+    median_s: float
+    worst_s: float | None = None
+
+
+def _time(name: str) -> Callable[[Run], float | None]:
+    return lambda timeline: timeline[name]
+
+
+def _starts(timeline: Run) -> float:
+    return float(len(timeline["started_on"]))
+
+
+def _after_mending(timeline: Run) -> float | None:
+    begun = timeline["begun_s"]
+    return None if begun is None else float(begun) - float(timeline["extra"].get("mended_s", 0))
+
+
+BARS = (
+    Bar("1", "power cut → start command", _time("begun_s"), 8, 12),
+    Bar("10", "full isolation → start command", _time("begun_s"), 8, 12),
+    Bar("4", "QEMU crash → start command", _time("begun_s"), 3),
+    Bar("5b", "hung guest → start command (30 s after its health allowance of 15 s)", _time("begun_s"), 45),
+    Bar("24", "brick loss elsewhere → starts", _starts, 0, 0),
+    Bar("20", "total power loss: second brick back → start command", _time("begun_s"), 30),
+    Bar("1", "power cut → API answers", _time("api_s"), 15),
+    Bar("4", "QEMU crash → API answers", _time("api_s"), 6),
+    Bar("1c", "power cut → API answers, cold (no saved memory)", _time("api_s"), 45),
+    Bar("38", "two bricks restarted → starts", _starts, 0, 0),
+)
+"""The bars of the issue "The HA broker, proven", for an emulated CPU."""
+
+REASONS: dict[str, str] = {}
+"""What of a bar that is not met is known to be the reason: its text → why."""
+
+
+def good(runs: Sequence[Run]) -> list[Run]:
+    """The timelines of the runs that ended as they should."""
+    return [run["timeline"] for run in runs if "error" not in run]
+
+
+def spread(values: Sequence[float | None]) -> str:
+    """Median and worst of what there is."""
+    there = [value for value in values if value is not None]
+    return f"{statistics.median(there):.1f} / {max(there):.1f}" if there else "–"
+
+
+def row_line(number: str, runs: Sequence[Run]) -> str:
+    """A line of the table of rows."""
+    fault = BY_NUMBER[number]
+    timelines = good(runs)
+    cells = [spread([line[name] for line in timelines]) for _title, name in COLUMNS]
+    ended = f"{len(timelines)} of {len(runs)}"
+    return f"| {number} | {fault.what} | {fault.outcome} | {ended} | " + " | ".join(cells) + " |"
+
+
+def bar_line(bar: Bar, rows: Mapping[str, Sequence[Run]]) -> str:
+    """A line of the table of bars."""
+    values = [value for value in map(bar.value, good(rows.get(bar.row, ()))) if value is not None]
+    limit = f"≤ {bar.median_s:g}" + (f", each run ≤ {bar.worst_s:g}" if bar.worst_s is not None else "")
+    if not values:
+        return f"| {bar.what} | {bar.row} | {limit} | not measured | **open** | |"
+    met = statistics.median(values) <= bar.median_s and (bar.worst_s is None or max(values) <= bar.worst_s)
+    why = "" if met else REASONS.get(bar.what, "not known yet")
+    return (
+        f"| {bar.what} | {bar.row} | {limit} | {spread(values)} ({len(values)}) | {'met' if met else '**missed**'} | {why} |"
+    )
+
+
+def failures(rows: Mapping[str, Sequence[Run]]) -> str:
+    """Runs whose outcome was not the right one, word for word."""
+    lines = [f"- row {number}: {run['error']}" for number, runs in rows.items() for run in runs if "error" in run]
+    return "\n".join(lines) if lines else "None."
+
+
+def simulated(simulation: Any) -> str:
+    """What the long run of the simulator left, or that there was none."""
+    if simulation is None:
+        return "Not run here since the code was last measured: `make sim SEED=1 N=50000` does, and leaves its counts."
+    lines = ["| | |", "|---|---|"]
+    for name, value in simulation.items():
+        if isinstance(value, dict):
+            shown = ", ".join(f"{key}: {one}" for key, one in value.items())
+        elif isinstance(value, list):
+            shown = ", ".join(map(str, value)) or "none"
+        else:
+            shown = str(value)
+        lines.append(f"| {str(name).replace('_', ' ')} | {shown} |")
+    return "\n".join(lines)
+
+
+def report(rows: Mapping[str, Sequence[Run]], simulation: Any, machine: str, version: str) -> str:
+    """The document."""
+    commits = sorted({run["commit"] for runs in rows.values() for run in runs})
+    head = "| # | fault | right outcome | runs right | " + " | ".join(f"{title} (s)" for title, _ in COLUMNS) + " |"
+    parts = [
+        f"# High availability of Trivet {version}, measured",
+        f"Written by `make bench` (`tests/bench/run.py --only ha`); do not edit. Machine: {machine}. Three lab nodes "
+        "with real Gluster, libvirt and QEMU share it: the guest, the nodes and the measuring run on the same cores. Code: "
+        f"{', '.join(commits) or 'nothing measured'}.",
+        "All times are seconds after the fault, **median / worst** of the runs whose number stands before them. *Seen*: the "
+        "first line of any broker about it. *Start command*: a broker begins to start the engine VM. *API healthy*: "
+        "`/health` answers with the new epoch. *No answer in all*: for how long a client that asks each 0.1 s got none.",
+        "![Timeline of a power cut](ha-failover.svg)",
+        "## Bars\n\n| bar | row | limit (s or count) | median / worst (runs) | | why not |\n|---|---|---|---|---|---|\n"
+        + "\n".join(bar_line(bar, rows) for bar in BARS),
+        f"## Rows of the fault table\n\n{head}\n|{'---|' * (4 + len(COLUMNS))}\n"
+        + "\n".join(row_line(number, runs) for number, runs in rows.items()),
+        "Row 18 is measured from the loss of the two hosts; one returns when the engine VM has been gone for some time. "
+        "Row 20 is measured from the moment at which the second brick is back. Numbers with a letter are forms of one row.",
+        f"## Runs that did not end as they should\n\n{failures(rows)}",
+        "## Beside others\n\nHost loss; published by themselves, or measured by running their code, with their defaults; "
+        "none of them had an emulated guest on a shared machine.\n\n"
+        "| | host loss → start command | healthy |\n|---|---|---|\n"
+        + "\n".join(f"| {name} | {start} | {healthy} |" for name, start, healthy in PEERS)
+        + f"\n| **Trivet, as measured above** (row 1, median / worst) | {_peer(rows, 'begun_s')} | {_peer(rows, 'api_s')} |",
+        f"## Simulation\n\n{simulated(simulation)}",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _peer(rows: Mapping[str, Sequence[Run]], name: str) -> str:
+    values = spread([line[name] for line in good(rows.get("1", ()))])
+    return "not measured" if values == "–" else f"{values} s"
