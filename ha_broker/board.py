@@ -50,10 +50,11 @@ WRITERS: Final[Mapping[int, Callable[[Slot], bytes]]] = {1: _json_1}
 def to_bytes(slot: Slot, version: int = VERSION) -> bytes:
     """The slot's 4096 bytes. Long texts are cut."""
     payload = WRITERS[version](slot)
-    return _sealed(version, max(WRITERS), slot.sequence, payload)
+    return sealed(version, max(WRITERS), slot.sequence, payload)
 
 
-def _sealed(version: int, reads: int, sequence: int, payload: bytes) -> bytes:
+def sealed(version: int, reads: int, sequence: int, payload: bytes) -> bytes:
+    """A payload of any version with its header, as 4096 bytes."""
     body = payload.ljust(_PAYLOAD_BYTES, b"\0")
     blank = _HEADER.pack(MAGIC, version, reads, len(payload), sequence, bytes(32)) + body
     return _HEADER.pack(MAGIC, version, reads, len(payload), sequence, hashlib.sha256(blank).digest()) + body
@@ -135,14 +136,13 @@ def track(before: Track, host: str, data: bytes | None, now_s: float) -> Track:
     if data is None:
         return replace(before, read=True, finding="" if before.slot is None else "board.missing: the slot's file is gone")
     try:
-        head = header(host, data)
         slot = from_bytes(host, data)
     except Refused as wrong:
         finding = f"{wrong.code}: {wrong.reason}"
         if wrong.code == "board.newer":
-            return _newer(before, head, finding, now_s)
+            return _newer(before, header(host, data), finding, now_s)
         return replace(before, read=True, finding=finding)
-    return replace(_track(before, slot, now_s), reads=head.reads)
+    return replace(_track(before, slot, now_s), reads=slot.reads)
 
 
 def _newer(before: Track, head: Header, finding: str, now_s: float) -> Track:
@@ -171,11 +171,14 @@ def unreadable(before: Track, error: str) -> Track:
     return replace(before, finding=f"board.unreadable: {error}")
 
 
-def peer(name: str, held: Track, storage: OwnStorage, now_s: float) -> Peer:
+def peer(name: str, held: Track, storage: OwnStorage, now_s: float, linked: bool = False) -> Peer:
     """The host as a decision sees it. Nobody is silent while own storage is not good: a stall of one's own is no
-    silence of others."""
+    silence of others. ``linked``: its brick is connected. If it had vanished, own storage would have stalled; as it has not,
+    the host may itself be stalled by a link between others (fault 15), and gets the time for that."""
     silent_s = now_s - held.changed_s
-    silent = silent_s >= limits.SILENT_S and storage.good_for_s >= limits.GRACE_S
+    unstalled = linked and storage.good_for_s >= silent_s
+    longest_s = limits.SILENT_UNSTALLED_S if unstalled else limits.SILENT_S
+    silent = silent_s >= longest_s and storage.good_for_s >= limits.GRACE_S
     return Peer(name, held.slot, held.read, silent, silent_s, held.finding, held.newer is not None)
 
 

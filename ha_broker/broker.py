@@ -249,5 +249,6 @@ class Broker:
             handing_to=self._mover.sending_to,
             open_on=seen.pool.open_on if holding else (),
             wait_s=round(decision.until_s - seen.now_s, 1) if decision.until_s is not None else 0.0,
+            reads=board.VERSION,
             unreached=lately_unreached(notes, seen.now_s),
         )

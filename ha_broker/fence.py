@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from appliance.model.ha import FenceHa
 from ha_broker import limits
+from ha_broker.decide.moving import healed
 from ha_broker.state import Observation, Slot
 
 
@@ -40,7 +41,7 @@ def _refresh(seen: Observation) -> str:
         return f"refresh waits to know what is to be healed ({heal.error})"
     if heal is None or pool.heal_age_s >= pool.stale_s:
         return "refresh waits to know what is to be healed"
-    if heal.pending and pool.stale_s < limits.REFRESH_HEAL_S:
+    if not healed(pool, heal):
         return f"refresh waits for heal ({heal.pending} entr{'y' if heal.pending == 1 else 'ies'})"
     if not seen.engine_up:
         return "refresh waits for the engine to answer"

@@ -22,6 +22,10 @@ s)."""
 SILENT_S: Final = 5.0
 """A slot unchanged for this long may be called silent: a blip shorter than 5 s must not restart anything (L3)."""
 
+SILENT_UNSTALLED_S: Final = 8.0
+"""The same while that host's brick is connected and own storage has not stalled since: a cut between two others stalls them
+for 5.6 s, and their next slots are written and read within two turns after it."""
+
 GRACE_S: Final = 1.8
 """Own storage must have been good for this long before another is called silent or a start begins: a healthy peer that
 was stalled together with us writes its slot within a turn of the end of the stall; 5.6 s of stall + 1.8 s stays below

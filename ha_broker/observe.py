@@ -103,10 +103,13 @@ class Observer:
         self._health.collect()
         storage = board.own_storage(self._io, now_s)
         pool = self._pool.view(now_s)
-        peers = tuple(board.peer(name, self._tracks[name], storage, now_s) for name in self._others)
+        linked = {brick.host for brick in pool.bricks if brick.connected}
+        peers = tuple(board.peer(name, self._tracks[name], storage, now_s, name in linked) for name in self._others)
         slots = [track.slot for track in self._tracks.values() if track.slot is not None]
         self.register = max([self.register, *(slot.maintenance for slot in slots)])
-        self._claimed = any(peer.claims and peer.slot is not None and peer.slot.engine == "running" for peer in peers)
+        self._claimed = any(
+            peer.claims and peer.slot is not None and peer.slot.engine in ("running", "migrating") for peer in peers
+        )
         self._count_loss(storage, pool, now_s)
         self._follow(doing, peers, now_s)
         own = self._tracks[self._host].slot

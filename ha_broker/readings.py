@@ -14,6 +14,8 @@ BRICKS = "look at the bricks"
 HEAL = "ask what is to be healed"
 FREE = "ask for free space"
 HEALTH = "ask the engine's health"
+EXECUTING = ("running", "migrating", "shutting-down")
+"""States of a VM in which its guest may answer."""
 PATIENT = "ask the engine's health patiently"
 """Beside the other one, once that got no answer: a slow engine is told from one that hangs, and a new one is found at
 once."""
@@ -31,6 +33,7 @@ class PoolReadings:
         self._heal_s = 0.0
         self._stale_since_s: float | None = None
         self._steady_since_s = 0.0
+        self._calm = True
 
     def ask(self, vm: LocalVm, nobody: bool) -> None:
         """Begin what is due. ``nobody``: nobody has the engine VM."""
@@ -39,6 +42,10 @@ class PoolReadings:
         self._every_s = 0.0 if here else limits.BRICKS_EVERY_S
         if self._due(BRICKS, self._every_s):
             self._ports.beside.ask(BRICKS, partial(call, pool.bricks))
+        calm = not nobody and vm.power != "paused-io-error"
+        if self._calm and not calm:
+            self._asked_s.pop(HEAL, None)  # something has just happened to the disk: is it still whole?
+        self._calm = calm
         every_s = limits.HEAL_EVERY_S if here or nobody else limits.HEAL_EVERY_IDLE_S
         if self._due(HEAL, limits.HEAL_EVERY_WAITING_S if here and self._view.to_open else every_s):
             self._ports.beside.ask(HEAL, partial(call, pool.heal))
@@ -103,7 +110,7 @@ class HealthReadings:
 
     def ask(self, vm: LocalVm, up: bool, claimed: bool) -> None:
         """Ask /health if it is due. ``claimed``: another host says that the engine VM runs there."""
-        here = vm.power == "running"
+        here = vm.power in EXECUTING
         if not here and not claimed:
             return
         now_s = self._ports.clock.monotonic_s()
@@ -148,7 +155,7 @@ class HealthReadings:
 
     def guest(self, vm: LocalVm, epoch: int, peers: tuple[Peer, ...], button_s: float | None, now_s: float) -> Guest:
         """Of the engine VM that runs here."""
-        if vm.power != "running":
+        if vm.power not in EXECUTING:
             self._here, self._unreached_since_s = None, None
             return Guest(button_s=button_s)
         if self._here is None or self._here[0] != vm.pid:
@@ -175,9 +182,10 @@ class HealthReadings:
 
     def reached(self, vm: LocalVm, peers: tuple[Peer, ...], now_s: float) -> bool:
         """What this host says of the engine on its slot."""
-        if vm.power == "running":
+        if vm.power in EXECUTING:
             return True
-        running = [p.slot.engine_epoch for p in peers if p.claims and p.slot is not None and p.slot.engine == "running"]
+        slots = [peer.slot for peer in peers if peer.claims and peer.slot is not None]
+        running = [slot.engine_epoch for slot in slots if slot.engine in ("running", "migrating")]
         if not running:
             self._claim = None
             return True

@@ -58,6 +58,8 @@ class Slot:
     """The hosts on whose bricks the data disk is open and locked from here; empty: not held, or not known."""
     wait_s: float = 0.0
     """For how much longer the decision waits, if that is bounded; else 0."""
+    reads: int = 1
+    """The highest version of a slot's payload that this host reads; its header says so too."""
     unreached: bool = False
     """Lately the engine VM ran here and no other host reached it: it is not handed to this host for that reason."""
 

@@ -20,7 +20,7 @@ class Teller:
         self._host = host
         self._last = Decision("none", "", "")
         self._findings: dict[str, str] = {}
-        self._alerts: dict[str, HaAlert] = {}
+        self._alerts: dict[tuple[str, str], HaAlert] = {}
         self._heard = Heard()
         self._decisions: deque[HaDecision] = deque(maxlen=limits.DECISIONS_KEPT)
 
@@ -66,11 +66,11 @@ class Teller:
             self._findings[peer.name] = peer.finding
 
     def _alert(self, decision: Decision, seen: Observation) -> None:
-        now = {alert.code: alert for alert in alerts(seen, decision)}
-        for code, alert in now.items():
-            if code not in self._alerts or self._alerts[code].sentence != alert.sentence:
-                self.event("alert", alert.sentence, seen.epoch_known, code, alert.subject)
-        for code, alert in self._alerts.items():
-            if code not in now:
-                self.event("alert-over", f"over: {alert.sentence}", seen.epoch_known, code, alert.subject)
+        now = {(alert.code, alert.subject): alert for alert in alerts(seen, decision)}
+        for key, alert in now.items():
+            if key not in self._alerts or self._alerts[key].sentence != alert.sentence:
+                self.event("alert", alert.sentence, seen.epoch_known, alert.code, alert.subject)
+        for key, alert in self._alerts.items():
+            if key not in now:
+                self.event("alert-over", f"over: {alert.sentence}", seen.epoch_known, alert.code, alert.subject)
         self._alerts = now

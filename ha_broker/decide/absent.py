@@ -104,7 +104,7 @@ def _refused(seen: Observation) -> Decision:
         return wait(seen, "volume-full", f"{refused}: the volume engine is full; make space on the bricks")
     if seen.pool.firm:
         return wait(seen, "board-refused", f"{refused}, although the volume can be written: nothing is started from here")
-    text = f"{refused}: no quorum, nothing is started from here; bring another host or its network back"
+    text = f"{refused}: no quorum from here, nothing is started; bring another host, its brick or the network back"
     return wait(seen, "own-storage-refused", text)
 
 

@@ -6,11 +6,11 @@ from typing import Final
 
 from ha_broker import limits
 from ha_broker.decide.common import names, wait
-from ha_broker.state import Decision, MoveReason, Observation, Peer
+from ha_broker.state import Decision, Heal, MoveReason, Observation, Peer, PoolView
 
-RELEASED_AFTER: Final[dict[MoveReason, int]] = {"broker-crashes": 1, "unreached": 2}
-"""For these reasons the engine VM is of no use here: after so many failed migrations it is shut down, for another host to
-start it. For the others it goes on running here."""
+RELEASING: Final[tuple[MoveReason, ...]] = ("broker-crashes", "unreached")
+"""For these reasons the engine VM is of no use here: if its migration fails it is shut down, for another host to start it.
+For the others it goes on running here."""
 
 
 def urgent(seen: Observation) -> Decision | None:
@@ -37,23 +37,28 @@ def useful(seen: Observation) -> Decision | None:
         return hand_over(seen, "unreached", "the engine answers here, but no other host reaches it")
     if refresh_due(seen) and targets(seen, "refresh"):
         stale = ", ".join(seen.pool.to_open)
-        return hand_over(seen, "refresh", f"the bricks of {stale} restarted: the disk is opened anew")
+        return hand_over(seen, "refresh", f"the disk is not open on the restarted bricks of {stale}: it is opened anew")
     return None
 
 
 def refresh_due(seen: Observation) -> bool:
-    """Some connected brick has forgotten the data disk's lock, everything is healed since (or will not be before the disk
-    is opened anew), and nothing speaks against it."""
+    """Some connected brick has forgotten the data disk's lock, what it missed is healed (or will not be before the disk is
+    opened anew), and nothing speaks against it."""
     pool, heal = seen.pool, seen.pool.heal
-    if not pool.to_open or not seen.engine_up or heal is None or heal.error or heal.split_brain:
-        return False
-    if heal.pending and pool.stale_s < limits.REFRESH_HEAL_S:
+    if not pool.to_open or not seen.engine_up or heal is None or not healed(pool, heal):
         return False
     if min(pool.stale_s, pool.steady_s) < limits.REFRESH_STEADY_S or pool.heal_age_s >= pool.stale_s:
         return False
     done = [move.at_s for move in seen.notes.moves if move.reason == "refresh"]
     recent = [at_s for at_s in done if seen.now_s - at_s < limits.STARTS_WINDOW_S]
     return len(recent) < limits.REFRESHES_MAX and all(seen.now_s - at_s >= limits.REFRESH_EVERY_S for at_s in done)
+
+
+def healed(pool: PoolView, heal: Heal) -> bool:
+    """Nothing is owed, or it was waited for long enough."""
+    if heal.error or heal.split_brain:
+        return False
+    return heal.pending == 0 or pool.stale_s >= limits.REFRESH_HEAL_S
 
 
 def targets(seen: Observation, reason: MoveReason) -> list[Peer]:
@@ -78,7 +83,7 @@ def hand_over(seen: Observation, reason: MoveReason, because: str) -> Decision:
     if not found:
         return wait(seen, "nobody-to-take-it", f"{because}; no other host is able to take the engine VM: it stays here")
     failed = [move.at_s for move in seen.notes.moves if not move.done and seen.now_s - move.at_s < limits.STARTS_WINDOW_S]
-    if reason in RELEASED_AFTER and len(failed) >= RELEASED_AFTER[reason]:
+    if reason in RELEASING and failed:
         text = f"{because}, and its migration failed: it is shut down here, {names(found)} may start it"
         return Decision("shutdown", "release", text, move=reason)
     if len(failed) >= limits.MOVES_FAILED_MAX:

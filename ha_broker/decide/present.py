@@ -104,13 +104,13 @@ def _running(seen: Observation, what: str) -> Decision:
     if seen.maintenance.value == "global":
         text = f"{what}; its API does not answer; global maintenance is on: it is left alone"
         return wait(seen, "running-maintenance", text)
-    if seen.guest.reached_by:
+    if seen.guest.answered and seen.guest.reached_by and seen.guest.unanswered_s >= limits.HEALTH_ALLOWANCE_S:
         return wait(seen, "running-elsewhere-reached", f"{what}; its API answers others, but not this host")
     if seen.guest.answered:
         longest = f"for at most {limits.HEALTH_ALLOWANCE_S:g} s"
-        left_s = limits.HEALTH_ALLOWANCE_S - seen.guest.unanswered_s
+        left_s = max(0.0, limits.HEALTH_ALLOWANCE_S - seen.guest.unanswered_s)
         return wait(seen, "running-unanswered", f"{what}; its API stopped answering: waiting {longest}", left_s)
-    left_s = guest.boot_allowance_s(seen) - seen.guest.running_s
+    left_s = max(0.0, guest.boot_allowance_s(seen) - seen.guest.running_s)
     return wait(seen, "running-starting", f"{what}; its API does not answer yet", left_s)
 
 

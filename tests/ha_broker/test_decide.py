@@ -119,7 +119,7 @@ def test_own_stall_is_told_apart_from_silence() -> None:
 def test_own_storage_refused() -> None:
     storage = OwnStorage(0.0, 4.0, 1.0, "Read-only file system")
     refused = "own writes to the board are refused (Read-only file system)"
-    sentence = f"{refused}: no quorum, nothing is started from here; bring another host or its network back"
+    sentence = f"{refused}: no quorum from here, nothing is started; bring another host, its brick or the network back"
     assert rule(seen(storage=storage)) == ("none", "own-storage-refused", sentence)
 
 
