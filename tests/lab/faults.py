@@ -189,7 +189,7 @@ class Fault:
 
     ``outcome``: "nothing", "held" (no start before the mending, one behind it), "at most one" (all three watched for
     ``watch_s``), or one start and where; "moved or restarted": where it can be reached again. ``sentence``: what a broker
-    has to say about it. ``verify`` runs before the mending, ``after`` behind it.
+    has to say about it. ``verify`` runs before the mending, ``after`` behind it; ``set_up`` and ``take_down`` around all.
     """
 
     number: str
@@ -198,6 +198,8 @@ class Fault:
     outcome: Outcome
     sentence: str = ""
     watch_s: float = 0.0
+    set_up: Callable[[Cluster], None] = lambda _cluster: None
+    take_down: Callable[[Cluster], None] = lambda _cluster: None
     verify: Callable[[Scene, Timeline], None] = lambda _scene, _line: None
     mend: Callable[[Scene], None] = lambda _scene: None
     after: Callable[[Scene, Timeline], None] = lambda _scene, _line: None
@@ -288,7 +290,15 @@ def play(cluster: Cluster, fault: Fault, long: bool = False) -> Timeline:
 
     ``long``: spans as the fault table says them, where a test takes shorter ones.
     """
-    scene = good(cluster, long)
+    try:
+        fault.set_up(cluster)
+        return _play(good(cluster, long), fault)
+    finally:
+        fault.take_down(cluster)
+
+
+def _play(scene: Scene, fault: Fault) -> Timeline:
+    cluster = scene.cluster
     row = f"before fault {fault.number} {uuid4()}"
     cluster.write_row(row)
     watch = Watch(cluster)
@@ -329,7 +339,7 @@ def _await_start(scene: Scene, fault: Fault, watch: Watch, timeline: Timeline) -
     def answered() -> float | None:
         if fault.outcome != "moved or restarted":
             return watch.up_above(scene.epoch, scene.at_s)
-        moved = any(line.kind == "migrated" or line.kind == "start-done" for line in scene.lines())
+        moved = any(line.kind in ("move-done", "start-done") for line in scene.lines())
         return watch.up_above(scene.epoch - 1, scene.at_s) if moved else None
 
     up_s = wait(f"the engine up after {fault.what}", API_S, answered)
