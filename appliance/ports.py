@@ -11,9 +11,10 @@ from typing import Protocol
 
 from appliance.effects.clock import Clock
 from appliance.effects.process import Completed
+from appliance.effects.root import Root
 from appliance.model.vm import VmState
 
-__all__ = ["Clock", "Hypervisor", "Processes"]
+__all__ = ["Clock", "Hypervisor", "NodeContext", "Processes"]
 
 
 class Processes(Protocol):
@@ -69,3 +70,16 @@ class Hypervisor(Protocol):
 
     def version(self) -> str:
         """libvirt's version, ``11.3.0``."""
+
+
+class NodeContext(Protocol):
+    """What the agent hands over to a package that adds to its interface: its ports."""
+
+    @property
+    def processes(self) -> Processes: ...
+
+    @property
+    def clock(self) -> Clock: ...
+
+    @property
+    def root(self) -> Root: ...

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from appliance.effects.root import Root
-from appliance.ports import Clock, Processes
+from appliance.ports import Clock, NodeContext, Processes
 from appliance.wire.definition import route
 from gluster import verbs
 from gluster.model import BrickHeal, PoolStatus, VolumeSpec
@@ -55,19 +55,6 @@ class GlusterApi(Protocol):
     @route("POST", "/v1/gluster/volumes/{volume}/heal", "command", CHANGE_DEADLINE_S + _ANSWER_S)
     def gluster_heal(self, volume: str) -> None:
         """Let the self-heal daemons look now."""
-
-
-class NodeContext(Protocol):
-    """What the agent hands over: its ports."""
-
-    @property
-    def processes(self) -> Processes: ...
-
-    @property
-    def clock(self) -> Clock: ...
-
-    @property
-    def root(self) -> Root: ...
 
 
 class GlusterNode:

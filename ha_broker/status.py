@@ -10,9 +10,7 @@ from ha_broker.fence import fence
 from ha_broker.state import Observation, Peer, Slot
 
 
-def ha_status(
-    seen: Observation, own: Slot, decisions: tuple[HaDecision, ...], alerts: tuple[HaAlert, ...] = ()
-) -> HaStatus:
+def ha_status(seen: Observation, own: Slot, decisions: tuple[HaDecision, ...], alerts: tuple[HaAlert, ...] = ()) -> HaStatus:
     """The status as this broker knows it; ``own`` is what it puts on the board this turn."""
     hosts = [_own(own), *map(_peer, seen.peers)]
     ordered = tuple(sorted(hosts, key=lambda host: host.name))
@@ -40,9 +38,7 @@ def _engine(seen: Observation, own: Slot) -> EngineHa:
 
 def _own(slot: Slot) -> HostHa:
     here = slot.engine != "none"
-    return HostHa(
-        slot.host, True, slot.score, slot.reasons, slot.decision, here, 0.0, slot.local_maintenance, slot.wait_s
-    )
+    return HostHa(slot.host, True, slot.score, slot.reasons, slot.decision, here, 0.0, slot.local_maintenance, slot.wait_s)
 
 
 def _peer(peer: Peer) -> HostHa:
@@ -53,6 +49,4 @@ def _peer(peer: Peer) -> HostHa:
         return HostHa(peer.name, alive, 0, reasons or ("its slot was never written",), "", False, silent_s)
     here = peer.claims
     reasons = (*slot.reasons, *reasons)
-    return HostHa(
-        peer.name, alive, slot.score, reasons, slot.decision, here, silent_s, slot.local_maintenance, slot.wait_s
-    )
+    return HostHa(peer.name, alive, slot.score, reasons, slot.decision, here, silent_s, slot.local_maintenance, slot.wait_s)

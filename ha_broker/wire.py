@@ -8,9 +8,8 @@ from typing import Protocol
 from appliance import layout
 from appliance.effects.bounded import Bounded
 from appliance.effects.files import PRIVATE, make_folders, write_atomically
-from appliance.effects.root import Root
 from appliance.errors import Unavailable
-from appliance.ports import Clock, Processes
+from appliance.ports import NodeContext
 from appliance.wire.definition import route
 from gluster.adapter import GlusterPool
 from ha_broker.effects.pool import MountedPool
@@ -34,19 +33,6 @@ class HaApi(Protocol):
     @route("GET", "/v1/ha/bricks", "node", MOUNT_DEADLINE_S + 2.0)
     def ha_bricks(self) -> tuple[Brick, ...]:
         """The bricks of the volume engine as this node's mount sees them. Not mounted: 503 ``ha.mount-unreadable``."""
-
-
-class NodeContext(Protocol):
-    """What the agent hands over: its ports."""
-
-    @property
-    def processes(self) -> Processes: ...
-
-    @property
-    def clock(self) -> Clock: ...
-
-    @property
-    def root(self) -> Root: ...
 
 
 class HaNode:
