@@ -29,6 +29,7 @@ BY_RULE_HERE: Final = {
 }
 """The same, about this host."""
 
+
 def alerts(seen: Observation, decision: Decision) -> tuple[HaAlert, ...]:
     """All that stand now: one for each code and subject."""
     found = [*_decided(seen, decision), *_engine(seen), *_storage(seen), *_host(seen), *_others(seen)]

@@ -26,12 +26,13 @@ def journal(text: str) -> None:
 
 
 class BootNotes:
-    """:class:`ha_broker.ports.NotesFile`: valid within one boot, because its times and process ids are."""
+    """:class:`ha_broker.ports.NotesFile`: valid within one boot, because its times and process ids are. ``error``: why they
+    could not be kept the last time."""
 
     def __init__(self, path: Path, boot_id: str) -> None:
         self._path = path
         self._boot_id = boot_id
-        self._failed = ""
+        self.error = ""
 
     def load(self) -> Notes:
         try:
@@ -49,11 +50,11 @@ class BootNotes:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(self._path, json.dumps({**encode(notes), "boot_id": self._boot_id}), PRIVATE)
-            self._failed = ""
+            self.error = ""
         except OSError as error:  # a full disk must not stop the broker (fault 44); said once
-            if str(error) != self._failed:
+            if str(error) != self.error:
                 journal(f"{self._path} cannot be written ({error}): a restarted broker would count starts anew")
-            self._failed = str(error)
+            self.error = str(error)
 
 
 class EventFile:
@@ -63,11 +64,17 @@ class EventFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._unwritten: deque[str] = deque(maxlen=limits.EVENTS_KEPT)
-        self._failed = ""
+        self._error = ""
 
     def write(self, event: Event) -> None:
         journal(f"{event.kind}: {event.sentence}")
         self._unwritten.append(json.dumps(encode(event), ensure_ascii=False) + "\n")
+        self.flush()
+
+    def flush(self) -> str:
+        """Write what is not written yet; why that failed, empty: it is all there."""
+        if not self._unwritten:
+            return ""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             if self._path.exists() and self._path.stat().st_size > limits.EVENTS_MAX_BYTES:
@@ -75,11 +82,12 @@ class EventFile:
             while self._unwritten:
                 append_whole(self._path, self._unwritten[0])
                 self._unwritten.popleft()
-            self._failed = ""
+            self._error = ""
         except OSError as error:  # said once: a journal on the same full disk has little room for it
-            if str(error) != self._failed:
+            if str(error) != self._error:
                 journal(f"{self._path} cannot be written ({error}): the last {limits.EVENTS_KEPT} events are kept in memory")
-            self._failed = str(error)
+            self._error = str(error)
+        return self._error
 
 
 def append_whole(path: Path, line: str) -> None:
@@ -103,16 +111,16 @@ class RunStatus:
     def __init__(self, path: Path, clock: Clock) -> None:
         self._path = path
         self._clock = clock
-        self._failed = ""
+        self._error = ""
 
     def write(self, status: HaStatus) -> None:
         try:
             self._replace(status)
-            self._failed = ""
+            self._error = ""
         except OSError as error:  # nobody sees what the broker does then, but it goes on; said once
-            if str(error) != self._failed:
+            if str(error) != self._error:
                 journal(f"{self._path} cannot be written: {error}")
-            self._failed = str(error)
+            self._error = str(error)
 
     def _replace(self, status: HaStatus) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)

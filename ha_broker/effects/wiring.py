@@ -26,7 +26,7 @@ from ha_broker.effects.seed import VolumeSeed
 from ha_broker.effects.threads import ThreadsBeside
 from ha_broker.effects.volume import NodeEpochs, VolumeBoard
 from ha_broker.monitors.health import EngineHealth
-from ha_broker.monitors.host import NodeHost
+from ha_broker.monitors.host import NodeHost, boot_id
 from ha_broker.ports import Ports, call
 
 EVENT_FILE = layout.HA_STATE / "events.jsonl"
@@ -52,7 +52,8 @@ def real_ports(whose: Home, verify: bool = True) -> Ports:
     """All real ports. Unless told not to, begins comparing the engine image with its manifest, beside the loop."""
     clock = SystemClock()
     beside = ThreadsBeside(clock)
-    host = NodeHost(layout.IMAGES)
+    notes, events = BootNotes(NOTES_FILE, boot_id()), EventFile(EVENT_FILE)
+    host = NodeHost(layout.IMAGES, lambda: notes.error or events.flush())
     if verify:
         beside.ask("verify the engine image", partial(call, host.verify))
     tls = MembershipFiles(Root()).tls()
@@ -67,8 +68,8 @@ def real_ports(whose: Home, verify: bool = True) -> Ports:
         agents=WireAgents(whose.cluster, tls),
         health=EngineHealth(whose.cluster.engine, layout.PKI / "ca.pem", layout.ENGINE_PORT),
         host=host,
-        notes=BootNotes(NOTES_FILE, host.boot_id()),
-        events=EventFile(EVENT_FILE),
+        notes=notes,
+        events=events,
         requests=RequestFiles(layout.RUN, layout.HA_STATE),
         status=RunStatus(STATUS_FILE, clock),
     )

@@ -6,9 +6,12 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
+from appliance.effects.root import Root
 from appliance.errors import Refused
+from appliance.verbs.facts import hardware_virtualization
 from ha_broker.monitors.settings import ScoreFile
 from ha_broker.ports import HostFacts
 
@@ -17,11 +20,13 @@ _VERSION = re.compile(r"trivet-engine-(.+)\.raw")
 
 
 class NodeHost:
-    """:class:`ha_broker.ports.Host`."""
+    """:class:`ha_broker.ports.Host`. ``state_error`` says why notes or events cannot be kept (empty: they can)."""
 
-    def __init__(self, images: Path) -> None:
+    def __init__(self, images: Path, state_error: Callable[[], str] = str) -> None:
         self._images = images
-        self._boot_id = (PROC / "sys/kernel/random/boot_id").read_text().strip()
+        self._state_error = state_error
+        self._emulated = not hardware_virtualization(Root())
+        self._boot_id = boot_id()
         self._verified = ("", "")
         self._settings = ScoreFile()
 
@@ -41,6 +46,8 @@ class NodeHost:
             memory_available_mib=available_mib(),
             image="" if error else image,
             image_error=error,
+            emulated=self._emulated,
+            state_error=self._state_error(),
             settings=settings,
             settings_error=wrong,
         )
@@ -55,6 +62,11 @@ class NodeHost:
             self._verified = (image, "")
         except Refused as wrong:
             self._verified = (image, f"{wrong.reason} ({image})")
+
+
+def boot_id() -> str:
+    """The kernel's name of this boot."""
+    return (PROC / "sys/kernel/random/boot_id").read_text().strip()
 
 
 def available_mib() -> int:

@@ -164,9 +164,11 @@ def test_events_of_a_full_disk_are_kept_and_written_later(tmp_path: Path, capsys
         log.write(Event(2.5, "node1", "decided", 0, "meanwhile 1"))
         log.write(Event(3.5, "node1", "decided", 0, "meanwhile 2"))
         assert path.stat().st_size == size, "no half line"
+        assert "No space left" in log.flush()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert capsys.readouterr().err.count("cannot be written") == 1
+    assert log.flush() == "", "the broker tries at each turn"
     log.write(Event(4.5, "node1", "decided", 0, "after"))
     sentences = [json.loads(line)["sentence"] for line in path.read_text().splitlines()]
     assert sentences == ["before", "meanwhile 1", "meanwhile 2", "after"]
