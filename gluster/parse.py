@@ -101,8 +101,8 @@ def heal_summary(xml: str) -> tuple[BrickHeal, ...]:
 
 
 def split_brain_files(xml: str) -> tuple[str, ...]:
-    """``heal VOLUME info split-brain``: the files, each once. Those without a known path are ``gfid:…``."""
-    found = {(file.text or "").strip().strip("<>") for file in _root(xml).iterfind("healInfo/bricks/brick/file")}
+    """``heal VOLUME info split-brain``: the files, each once. Those without a known path are ``<gfid:…>``."""
+    found = {(file.text or "").strip() for file in _root(xml).iterfind("healInfo/bricks/brick/file")}
     return tuple(sorted(found - {""}))
 
 

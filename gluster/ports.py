@@ -43,7 +43,7 @@ class Pool(Protocol):
         """What waits for healing on each brick of a started volume."""
 
     def split_brain_files(self, volume: str) -> tuple[str, ...]:
-        """Paths in the volume (or ``gfid:…`` where none is known) whose copies contradict each other, sorted."""
+        """Paths in the volume (or ``<gfid:…>`` where none is known) whose copies contradict each other, sorted."""
 
     def capacity(self, volume: str) -> Capacity | None:
         """Bytes of the volume as mounted on this node; ``None`` when it is not."""

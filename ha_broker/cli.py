@@ -17,12 +17,13 @@ from appliance.errors import EXIT_FAILED, Unavailable
 from appliance.model.ha import HaDecision
 from appliance.verbs.ha_status import STATUS_FILE
 from ha_broker import limits
-from ha_broker.effects.requests import MAINTENANCE_REQUEST
+from ha_broker.effects.requests import FORCED_REQUEST, MAINTENANCE_REQUEST
 from ha_broker.known import known
 from ha_broker.sim import cli as sim
 from ha_broker.text import Screen, text
 from ha_broker.watch import watch
 
+FORCED_FILE = layout.RUN / FORCED_REQUEST
 REQUEST_FILE = layout.RUN / MAINTENANCE_REQUEST
 """Left by ``trivet ha maintenance``, taken away by the broker once it is on the board."""
 
@@ -111,6 +112,14 @@ def _broker(_arguments: argparse.Namespace, _output: Output) -> None:
     run()
 
 
+def _start(arguments: argparse.Namespace, output: Output) -> None:
+    from ha_broker.force import command  # membership is read only here
+
+    require_root()
+    sentence = command(arguments.force, FORCED_FILE, STATUS_FILE, SystemClock())
+    output.result({"decision": sentence}, sentence)
+
+
 def _hand_over(_arguments: argparse.Namespace, output: Output) -> None:
     require_root()
     from ha_broker.effects.hand_over import hand_over  # only this needs libvirt
@@ -172,6 +181,13 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(("ha", "maintenance"), "switch global maintenance", "trivet ha maintenance on", _maintenance, (_STATE,)),
     Command(("ha", "log"), "the last decisions, as this node's broker knows them", "trivet ha log", _log),
+    Command(
+        ("ha", "start"),
+        "start the engine VM on this node against maintenance, used-up starts or a score of 0 (asks for the cluster's name)",
+        "trivet ha start --force",
+        _start,
+        (Option(("--force",), "without it nothing is started", {"action": "store_true"}),),
+    ),
     Command(
         ("ha", "hand-over"),
         "get the engine VM off this node, whose broker was given up (what trivet-ha-handover.service does)",

@@ -73,7 +73,7 @@ class MountedPool:
             return Heal(error=f"the brick of {', '.join(unasked)} cannot be asked what is to be healed")
         # Each brick counts what it has and another lacks, those under repair apart: the same files on every good copy.
         pending = max(((one.pending or 0) + (one.healing or 0) for one in found), default=0)
-        return Heal(pending, split)
+        return Heal(pending, tuple(path.lstrip("/") for path in split))
 
     def free_bytes(self) -> int:
         found = os.statvfs(self._mount)

@@ -120,4 +120,4 @@ def test_files_in_split_brain_are_named_once() -> None:
         for host, extra in (("node1", ""), ("node2", "<file gfid='2'>&lt;gfid:2&gt;</file>"))
     )
     found = parse.split_brain_files(f"<cliOutput><healInfo><bricks>{bricks}</bricks></healInfo></cliOutput>")
-    assert found == ("/engine-vm/data.raw", "gfid:2")
+    assert found == ("/engine-vm/data.raw", "<gfid:2>")

@@ -115,7 +115,7 @@ def test_what_is_to_be_healed(tmp_path: Path) -> None:
     assert pool.heal().pending == 2
     gluster.heal("engine")
     gluster.split("engine", 1)
-    assert pool.heal().split_brain == ("/file0",)
+    assert pool.heal().split_brain == ("file0",)
     gluster.fail["heal_summary"] = Unavailable(
         "gluster.deadline", subject="g", reason="did not answer in 8 s", remedy="wait"
     )
