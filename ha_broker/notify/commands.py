@@ -10,7 +10,7 @@ from appliance import layout
 from appliance.command import Output, table
 from appliance.effects.clock import Clock, SystemClock
 from appliance.effects.root import Root
-from appliance.errors import EXIT_FAILED, TrivetError
+from appliance.errors import EXIT_FAILED, NotFound, TrivetError
 from appliance.verbs.ha_status import STATUS_FILE
 from appliance.verbs.membership import MembershipFiles
 from ha_broker.notify.choose import QUIET
@@ -19,7 +19,7 @@ from ha_broker.notify.deliver import Way, ways
 from ha_broker.notify.events import EventReader, Position, Told
 from ha_broker.notify.message import message
 from ha_broker.notify.outbox import Place, backoff_s
-from ha_broker.notify.run import STATE_FILE, Messages, Whose, read_memory, run
+from ha_broker.notify.run import STATE_FILE, Messages, Whose, journal, read_memory, run
 from ha_broker.ports import Event
 
 EVENT_FILE = layout.HA_STATE / "events.jsonl"
@@ -36,19 +36,21 @@ def command(what: str, output: Output) -> int | None:
     clock = SystemClock()
     if what == "run":
         serve()
+        return None
     if what == "test":
         return test(output, CONFIG_FILE, whose(), clock)
     return status(output, CONFIG_FILE, STATE_FILE, EVENT_FILE, whose(), clock)
 
 
 def serve() -> None:
-    """What trivet-ha-notify.service does; ends when the configuration has a mistake or goes away."""
+    """What trivet-ha-notify.service does. Ends well when the configuration is taken away, badly when it has a mistake."""
     clock, own = SystemClock(), whose()
-    run(
-        Messages(own, EventReader(EVENT_FILE), STATUS_FILE, STATE_FILE, clock),
-        fresh_ways(CONFIG_FILE, clock, own.host),
-        clock,
-    )
+    places = fresh_ways(CONFIG_FILE, clock, own.host)
+    places()
+    try:
+        run(Messages(own, EventReader(EVENT_FILE), STATUS_FILE, STATE_FILE, clock), places, clock)
+    except NotFound as gone:
+        journal(f"{gone.reason} any more: nobody is to be told")
 
 
 def fresh_ways(path: Path, clock: Clock, host: str) -> Callable[[], tuple[Way, ...]]:

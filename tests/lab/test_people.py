@@ -86,7 +86,7 @@ def test_the_page_starts_while_the_volume_hangs(cluster: Cluster) -> None:
     client = "$(pgrep -f 'glusterfs .*volumes/engine$')"
     began_s = time.monotonic()
     try:
-        cluster.shell(node, f"kill -STOP {client} && timeout 30 systemctl restart trivet-ha-page.service")
+        cluster.shell(node, f"kill -STOP {client} && sleep 2 && timeout 30 systemctl restart trivet-ha-page.service")
         status, _, _ = page(cluster, node, "/status")
     finally:
         cluster.shell(node, f"kill -CONT {client}")
