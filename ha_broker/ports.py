@@ -52,7 +52,8 @@ class Beside(Protocol):
         """For how long the one with that key has been running; None: none is."""
 
     def settle(self, seconds: float) -> None:
-        """Wait until nothing is running, at most this long."""
+        """Wait until nothing is running that began within this time, at most this long: what takes longer than that
+        (a question to an engine that hangs) delays no turn."""
 
 
 class BoardFiles(Protocol):

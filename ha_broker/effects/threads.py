@@ -42,8 +42,9 @@ class ThreadsBeside:
         return None if began_s is None else self._clock.monotonic_s() - began_s
 
     def settle(self, seconds: float) -> None:
+        began_s = self._clock.monotonic_s() - seconds
         with self._changed:
-            self._changed.wait_for(lambda: not self._running, timeout=seconds)
+            self._changed.wait_for(lambda: all(at_s < began_s for at_s in self._running.values()), timeout=seconds)
 
     def _run(self, key: str, procedure: Callable[[], Procedure[Any]], began_s: float) -> None:
         value: Any = None

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from ha_broker import limits
 from ha_broker.ports import Call, Procedure, Result
 from ha_broker.sim.heap import Act, Heap, Waiting
 from ha_broker.sim.storage import Stalled
@@ -63,8 +64,9 @@ class SimBeside:
 
     @property
     def busy(self) -> bool:
-        """Something is under way: a turn waits for it as long as a turn may."""
-        return bool(self._running)
+        """Something new is under way: a turn waits for it as long as a turn may."""
+        began_s = self._clock() - limits.SETTLE_S
+        return any(one.began_s >= began_s for one in self._running.values())
 
     def end(self) -> None:
         """kill -9 of the process."""

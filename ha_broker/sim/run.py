@@ -22,6 +22,8 @@ REBOOT_S: Final = 30.0
 """L5: second brick back → start begins."""
 STEADY_S: Final = 45.0
 """Once the engine is up after the healing nothing may happen any more for so long."""
+SETTLED_S: Final = 8.0
+"""After the healing: what the last fault has begun (a stall of 5.6 s) comes to its end."""
 MOVES_S: Final = 10.0
 """… but a refresh, which ends within this."""
 UP_S: Final = 100.0
@@ -122,10 +124,10 @@ class Run:
             raise Broken("L1", f"no start begun within {fault.start_within_s:g} s of “{fault.do}” at {since_s:.2f} s")
 
     def _not_begun(self, fault: Fault, since_s: float) -> None:
-        begun = self.world.begun(since_s)
-        if begun:
-            at_s, name = begun[0]
-            raise Broken("L3", f"“{fault.do}” at {since_s:.2f} s made {name} begin a start {at_s:.1f} s later")
+        for start in self.world.starts:
+            if start.at_s >= since_s:
+                late_s = start.at_s - since_s
+                raise Broken("L3", f"“{fault.do}” at {since_s:.2f} s led to a start on {start.host} {late_s:.1f} s later")
 
     # --- liveness
 
@@ -133,6 +135,7 @@ class Run:
         world = self.world
         self.calm()
         healed_s = world.now_s
+        world.run(SETTLED_S)
         deadline_s = healed_s + self._allowance_s()
         while not self._up():
             if not world.now_s < deadline_s:

@@ -240,7 +240,12 @@ class EngineVolume:
         self._settle()
 
     def _settle(self) -> None:
-        """After every change: who stalls, who has quorum, who heals."""
+        """After every change: who stalls, who has quorum, who heals; and a lock given back while a connection was in limbo
+        is given back now, if that carries again."""
+        for brick, holders in self.locks.items():
+            for holder in [one for one in holders if not one.wants and brick in self.links.up(one.host)]:
+                holders.discard(holder)
+                holder.locked.discard(brick)
         for host in self.hosts:
             self._stall_s[host] = self.links.stall_s(host)
             if host in self.links.dead_clients:
