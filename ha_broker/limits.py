@@ -213,6 +213,3 @@ of L2, and would go on for ever (fault 35)."""
 
 CERTIFICATE_ALERT_DAYS: Final = 7.0
 """Certificates renew by themselves a month before; one with so few days left was not renewed."""
-
-STATE_FREE_BYTES: Final = 1_048_576
-"""Less than this on the disk of notes and events, and the next of them may not be kept."""

@@ -14,6 +14,7 @@ from appliance.effects import libvirt_migration
 from appliance.effects.bounded import Bounded
 from appliance.errors import Conflict, Failed, NotFound, TrivetError, Unavailable
 from appliance.model.vm import VmPower, VmState
+from appliance.tools.capabilities import usable_cpu_models
 
 T = TypeVar("T")
 
@@ -67,6 +68,12 @@ class LibvirtHost:
             libvirt_migration.migrate(wire.lookupByName(name), target, deadline_s)
 
         self._ask(move, deadline_s + libvirt_migration.ABORT_S, "vm.migrate", name)
+
+    def cpu_models(self, accelerated: bool) -> frozenset[str]:
+        """Names of the CPU models that a guest on this host can be given."""
+        kind = "kvm" if accelerated else "qemu"
+        said = self._ask(lambda wire: str(wire.getDomainCapabilities(None, "x86_64", "q35", kind, 0)), QUERY_TIMEOUT_S)
+        return usable_cpu_models(said)
 
     def version(self) -> str:
         number = self._ask(lambda wire: int(wire.getLibVersion()), QUERY_TIMEOUT_S)

@@ -52,8 +52,8 @@ def real_ports(whose: Home, verify: bool = True) -> Ports:
     """All real ports. Unless told not to, begins comparing the engine image with its manifest, beside the loop."""
     clock = SystemClock()
     beside = ThreadsBeside(clock)
-    notes, events = BootNotes(NOTES_FILE, boot_id()), EventFile(EVENT_FILE)
-    host = NodeHost(layout.IMAGES, lambda: notes.error or events.flush())
+    notes, events, libvirt = BootNotes(NOTES_FILE, boot_id()), EventFile(EVENT_FILE), LibvirtHost()
+    host = NodeHost(layout.IMAGES, lambda: notes.error or events.flush(), cpu_models=libvirt.cpu_models)
     if verify:
         beside.ask("verify the engine image", partial(call, host.verify))
     tls = MembershipFiles(Root()).tls()
@@ -61,7 +61,7 @@ def real_ports(whose: Home, verify: bool = True) -> Ports:
         clock=clock,
         beside=beside,
         board=VolumeBoard(layout.BOARD, whose.host),
-        hypervisor=GatedEngineVm(LibvirtEngineVm(VmVerbs(LibvirtHost())), DiskGate(layout.ENGINE_DATA_DISK)),
+        hypervisor=GatedEngineVm(LibvirtEngineVm(VmVerbs(libvirt)), DiskGate(layout.ENGINE_DATA_DISK)),
         pool=MountedPool(layout.ENGINE_MOUNT, layout.ENGINE_VOLUME, GlusterPool(SystemProcesses(), clock)),
         epochs=NodeEpochs(layout.ENGINE_EPOCH_RECORD, EpochStore(layout.EPOCH_FILE)),
         seed=VolumeSeed(SystemProcesses(), layout.ENGINE_SEED_DISK, layout.ENGINE_IDENTITY, whose.cluster.id),

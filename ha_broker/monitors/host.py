@@ -1,4 +1,5 @@
-"""This node: load, memory, the engine image. Reads of /proc and one folder of the local disk; nothing here blocks."""
+"""This node: load, memory, the engine image, its certificate. Reads of /proc and of small files on the local disk; nothing
+here blocks."""
 
 from __future__ import annotations
 
@@ -9,11 +10,15 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from appliance import layout
+from appliance.effects.clock import Clock, SystemClock
 from appliance.effects.root import Root
-from appliance.errors import Refused
+from appliance.errors import Refused, TrivetError
 from appliance.verbs.facts import hardware_virtualization
+from appliance.verbs.membership import NODE_CERTIFICATE
+from ha_broker.monitors.certificate import valid_until
 from ha_broker.monitors.settings import ScoreFile
-from ha_broker.ports import HostFacts
+from ha_broker.state import HostFacts
 
 PROC = Path("/proc")
 _VERSION = re.compile(r"trivet-engine-(.+)\.raw")
@@ -22,9 +27,22 @@ _VERSION = re.compile(r"trivet-engine-(.+)\.raw")
 class NodeHost:
     """:class:`ha_broker.ports.Host`. ``state_error`` says why notes or events cannot be kept (empty: they can)."""
 
-    def __init__(self, images: Path, state_error: Callable[[], str] = str) -> None:
+    def __init__(
+        self,
+        images: Path,
+        state_error: Callable[[], str] = str,
+        *,
+        certificate: Path | None = None,
+        clock: Clock | None = None,
+        cpu_models: Callable[[bool], frozenset[str]] | None = None,
+    ) -> None:
         self._images = images
         self._state_error = state_error
+        self._certificate = certificate or Root().at(NODE_CERTIFICATE)
+        self._clock = clock or SystemClock()
+        self._cpu_models = cpu_models
+        self._cpu_error = ""
+        self._dated: tuple[int, float] | None = None
         self._emulated = not hardware_virtualization(Root())
         self._boot_id = boot_id()
         self._verified = ("", "")
@@ -46,15 +64,41 @@ class NodeHost:
             memory_available_mib=available_mib(),
             image="" if error else image,
             image_error=error,
+            cpu_error=self._cpu_error,
+            certificate_days_left=self._days_left(),
             emulated=self._emulated,
             state_error=self._state_error(),
             settings=settings,
             settings_error=wrong,
         )
 
+    def _days_left(self) -> float:
+        """Of this node's certificate; one that is missing or damaged is told by those who need it, not here."""
+        try:
+            changed = self._certificate.stat().st_mtime_ns
+            if self._dated is None or self._dated[0] != changed:
+                self._dated = (changed, valid_until(self._certificate))
+        except (OSError, ValueError):
+            return 365.0
+        return (self._dated[1] - self._clock.wall_s()) / 86_400
+
     def verify(self) -> None:
-        """Compare the newest image with its manifest: once at the broker's start, because it reads all of it. Takes
-        seconds."""
+        """Ask libvirt for the CPU models that it can offer, and compare the newest image with its manifest: once at the
+        broker's start, because it reads all of it. Takes seconds."""
+        self._verify_cpu()
+        self._verify_image()
+
+    def _verify_cpu(self) -> None:
+        if self._cpu_models is None:
+            return
+        try:
+            offered = self._cpu_models(not self._emulated)
+        except TrivetError:
+            return  # a libvirt that does not answer is told by the decisions
+        if layout.GUEST_CPU_MODEL not in offered:
+            self._cpu_error = f"its QEMU cannot offer the CPU model {layout.GUEST_CPU_MODEL}, which the engine VM needs"
+
+    def _verify_image(self) -> None:
         image = newest_image(self._images)
         try:
             if image:
