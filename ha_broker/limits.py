@@ -137,6 +137,13 @@ HEALTH_ALLOWANCE_S: Final = 40.0
 """An engine that was up and answers to nobody for this long hangs: twice the time in which the guest's own systemd
 starts a crashed engine again under emulation (a whole cold boot to HTTP took 19 s)."""
 
+OVERLOAD: Final = 4.0
+"""Load for each processor from which a guest starves rather than hangs: the engine of a host at 8 on 2 processors answered
+to nobody for 40 s and then did; restarting it there only adds a boot to the load (fault 45)."""
+
+OVERLOAD_FACTOR: Final = 3.0
+"""… then it gets this many times the allowance: two minutes, after which nobody would wait any longer either."""
+
 BOOT_ALLOWANCE_S: Final = 60.0
 """A started engine that has answered to nobody for this long will not: a cold start has to take less than 45 s."""
 

@@ -12,6 +12,12 @@ def boot_allowance_s(seen: Observation) -> float:
     return limits.BOOT_ALLOWANCE_S * (limits.EMULATION_FACTOR if seen.facts.emulated else 1.0)
 
 
+def health_allowance_s(seen: Observation) -> float:
+    """How long an engine that was up may answer to nobody: longer on a host at its limits, where slow looks like hung."""
+    overloaded = seen.facts.load_1 >= limits.OVERLOAD * max(1, seen.facts.cpus)
+    return limits.HEALTH_ALLOWANCE_S * (limits.OVERLOAD_FACTOR if overloaded else 1.0)
+
+
 def hung(seen: Observation) -> Decision | None:
     """Shut down a guest whose engine answers to nobody (faults 5 and 35), or None while it may still be all right."""
     guest = seen.guest
@@ -19,9 +25,10 @@ def hung(seen: Observation) -> Decision | None:
         return None
     what = f"the engine VM runs here with epoch {seen.own_epoch}"
     if guest.answered:
-        if guest.unanswered_s < limits.HEALTH_ALLOWANCE_S:
+        allowance_s = health_allowance_s(seen)
+        if guest.unanswered_s < allowance_s:
             return None
-        why = f"{what}, but its API has answered to no host for {limits.HEALTH_ALLOWANCE_S:g} s"
+        why = f"{what}, but its API has answered to no host for {allowance_s:g} s"
         return _stop(seen, "guest-hung", why, True)
     if guest.running_s < boot_allowance_s(seen):
         return None

@@ -107,8 +107,9 @@ def _running(seen: Observation, what: str) -> Decision:
     if seen.guest.answered and seen.guest.reached_by and seen.guest.unanswered_s >= limits.HEALTH_ALLOWANCE_S:
         return wait(seen, "running-elsewhere-reached", f"{what}; its API answers others, but not this host")
     if seen.guest.answered:
-        longest = f"for at most {limits.HEALTH_ALLOWANCE_S:g} s"
-        left_s = max(0.0, limits.HEALTH_ALLOWANCE_S - seen.guest.unanswered_s)
+        allowance_s = guest.health_allowance_s(seen)
+        left_s = max(0.0, allowance_s - seen.guest.unanswered_s)
+        longest = f"for at most {allowance_s:g} s"
         return wait(seen, "running-unanswered", f"{what}; its API stopped answering: waiting {longest}", left_s)
     left_s = max(0.0, guest.boot_allowance_s(seen) - seen.guest.running_s)
     return wait(seen, "running-starting", f"{what}; its API does not answer yet", left_s)
