@@ -19,11 +19,11 @@ _OWNER = re.compile(r"^granted-posix-lock\[\d+\] = owner = ([0-9a-f]+),")
 @dataclass(frozen=True)
 class BrickView:
     """The connection to one brick. ``owners``: who holds locks through a handle that is good there; ``lost``: through one
-    that is not. The owner of a lock is the same on every brick, which is how a file is told from another."""
+    that is not. The owner of a lock is the same on every brick, which is how a file is told from another. Handles without
+    locks do not count: the client keeps those that went bad after their file was closed (seen with 11.1)."""
 
     host: str
     connected: bool
-    bad_handles: int
     owners: frozenset[str]
     lost: frozenset[str]
 
@@ -32,17 +32,15 @@ def brick_view(host: str, private: str) -> BrickView:
     """Read one brick's text."""
     connected = False
     handle: int | None = None
-    bad = 0
     owners: dict[bool, set[str]] = {True: set(), False: set()}
     for line in private.splitlines():
         if found := _HANDLE.match(line):
             handle = int(found[1])
-            bad += handle == BAD_HANDLE
         elif (found := _OWNER.match(line)) and handle is not None:
             owners[handle != BAD_HANDLE].add(found[1])
         elif line.startswith("connected = "):
             connected = line.removeprefix("connected = ").strip() == "1"
-    return BrickView(host, connected, bad, frozenset(owners[True]), frozenset(owners[False]))
+    return BrickView(host, connected, frozenset(owners[True]), frozenset(owners[False]))
 
 
 def bricks(views: Sequence[BrickView]) -> tuple[Brick, ...]:
@@ -50,6 +48,6 @@ def bricks(views: Sequence[BrickView]) -> tuple[Brick, ...]:
     alone, so a brick is only open if it knows every owner that any brick knows."""
     everybody = frozenset[str]().union(*(view.owners | view.lost for view in views))
     return tuple(
-        Brick(view.host, view.connected, view.connected and not view.bad_handles and view.owners >= everybody)
+        Brick(view.host, view.connected, view.connected and view.owners >= everybody and not view.lost)
         for view in views
     )

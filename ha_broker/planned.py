@@ -141,17 +141,17 @@ class Planned:
             if against != said:
                 if not said:
                     self._nodes.heal()
+                share = (self._clock.monotonic_s() - began_s) / WHOLE_DEADLINE_S
+                self._say(25.0 * share, f"waiting for {len(against)} thing{'s' if len(against) > 1 else ''}")
                 for one in against:
                     self._log(f"waiting: {one.sentence}")
                 said = against
-            share = (self._clock.monotonic_s() - began_s) / WHOLE_DEADLINE_S
-            self._say(min(25.0, 25.0 * share), f"waiting: {against[0].sentence}")
             self._clock.sleep(POLL_S)
 
     def _hand_over(self, node: str) -> str:
         """Wait until the engine VM has left; the host that runs it then."""
         began_s = self._clock.monotonic_s()
-        asked = False
+        asked, seen = False, ""
         while True:
             for_s = self._clock.monotonic_s() - began_s
             here = [vm for vm in self._nodes.vms(node) if vm.name == layout.ENGINE_VM_NAME]
@@ -162,7 +162,9 @@ class Planned:
             if not asked and for_s >= HAND_OVER_FIRST_S and here[0].power == "running":
                 asked = True
                 self._move_engine(node)
-            self._say(30 + 30 * for_s / HAND_OVER_DEADLINE_S, f"the engine VM leaves {node} ({here[0].power})")
+            if here[0].power != seen:
+                seen = here[0].power
+                self._say(30 + 30 * for_s / HAND_OVER_DEADLINE_S, f"the engine VM leaves {node} ({seen})")
             self._clock.sleep(POLL_S / 2)
 
     def _move_engine(self, node: str) -> None:

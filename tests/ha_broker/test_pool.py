@@ -55,6 +55,12 @@ def test_a_brick_that_was_away_when_the_disk_was_opened_knows_nothing_of_it() ->
     assert seen(private((0, SEED))) == Brick("node2", True, False)
 
 
+def test_handles_that_went_bad_and_were_closed_are_forgotten() -> None:
+    left = "fd.7.remote_fd = -1\n"
+    assert seen(private(*HELD).replace("connected", left + "connected")) == Brick("node2", True, True)
+    assert bricks([brick_view("node1", left + private())]) == (Brick("node1", True, True),)
+
+
 def test_a_host_without_the_engine_holds_nothing_open() -> None:
     views = [brick_view(host, private()) for host in ("node1", "node2")]
     assert bricks(views) == (Brick("node1", True, True), Brick("node2", True, True))
