@@ -8,54 +8,10 @@ import pytest
 
 from ha_broker import limits
 from ha_broker.decide import decide, engine_seen, lost_storage
-from ha_broker.state import (
-    Attempt,
-    Held,
-    LocalVm,
-    Notes,
-    Observation,
-    OwnStorage,
-    Peer,
-    PoolView,
-    Register,
-    Score,
-    Slot,
-    Work,
-)
+from ha_broker.state import Attempt, Held, LocalVm, Notes, OwnStorage, PoolView, Register, Score, Work
+from tests.ha_broker.observations import GOOD, NOW_S, peer, rule, seen
 
-GOOD = OwnStorage(100.0, 1.0)
-NOW_S = 1000.0
-
-
-def peer(
-    name: str, *, silent: bool = False, read: bool = True, finding: str = "", slot: bool = True, **fields: object
-) -> Peer:
-    one = Slot(name, "boot", 1, 1000)
-    content = replace(one, **fields) if slot else None  # type: ignore[arg-type]
-    return Peer(name, content, read, silent, 10.0 if silent else 0.5, finding)
-
-
-def seen(**fields: object) -> Observation:
-    """node2 with good storage, nobody has the engine VM; node1 and node3 alive."""
-    base = Observation(
-        now_s=NOW_S,
-        host="node2",
-        vm=LocalVm("off"),
-        storage=GOOD,
-        peers=(peer("node1"), peer("node3")),
-        score=Score(1000),
-        maintenance=Register(),
-        notes=Notes(),
-        nobody_for_s=100.0,
-    )
-    return replace(base, **fields)  # type: ignore[arg-type]
-
-
-def rule(observation: Observation) -> tuple[str, str, str]:
-    decision = decide(observation)
-    return decision.action, decision.rule, decision.sentence
-
-
+NO_VIEW = PoolView()
 RUNNING = {"vm": LocalVm("running", 7), "notes": Notes(Held(4, 7, "2026-01-01T00:00:00+00:00"), (Attempt(900.0, "done"),))}
 
 
@@ -120,7 +76,7 @@ def test_own_storage_refused() -> None:
     storage = OwnStorage(0.0, 4.0, 1.0, "Read-only file system")
     refused = "own writes to the board are refused (Read-only file system)"
     sentence = f"{refused}: no quorum from here, nothing is started; bring another host, its brick or the network back"
-    assert rule(seen(storage=storage)) == ("none", "own-storage-refused", sentence)
+    assert rule(seen(storage=storage, pool=NO_VIEW)) == ("none", "own-storage-refused", sentence)
 
 
 def test_after_a_stall_the_others_get_a_grace() -> None:
@@ -225,7 +181,7 @@ def test_a_qemu_here_is_destroyed_when_the_own_slot_cannot_be_written() -> None:
         "storage-lost",
         "the own slot could not be written for 8.8 s: QEMU here is destroyed, so that it does not linger",
     )
-    refused = seen(**RUNNING, storage=OwnStorage(0.0, 3.0, limits.FAILING_DESTROY_S, "Input/output error"))
+    refused = seen(**RUNNING, storage=OwnStorage(0.0, 3.0, limits.FAILING_DESTROY_S, "Input/output error"), pool=NO_VIEW)
     assert decide(refused).sentence.startswith("own writes to the board are refused (Input/output error): QEMU here is")
 
 

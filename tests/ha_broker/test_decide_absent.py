@@ -1,0 +1,142 @@
+"""No QEMU here: forced starts, split-brain, flapping, newer brokers, and who goes first (faults 17, 18, 22, 27, 35, 41)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from ha_broker import limits
+from ha_broker.decide import decide
+from ha_broker.state import Attempt, Heal, HostFacts, Notes, OwnStorage, PoolView, Score
+from tests.ha_broker.observations import GLOBAL, HELD, NOW_S, OPEN, name_of, peer, rule, seen
+
+REFUSED = OwnStorage(0.0, 9.0, 5.0, "Read-only file system")
+SPLIT = replace(OPEN, heal=Heal(split_brain=("engine-vm/data.raw",)))
+
+
+def attempts(outcome: str, *ages: float) -> Notes:
+    return Notes(None, tuple(Attempt(NOW_S - age, outcome) for age in ages))  # type: ignore[arg-type]
+
+
+def test_split_brain_is_never_started_from() -> None:
+    decision = decide(seen(pool=SPLIT))
+    assert (decision.action, decision.rule) == ("none", "split-brain")
+    assert decision.sentence == (
+        "engine-vm/data.raw on the volume engine is in split-brain, its copies contradict each other: no start; decide "
+        "which copy is the good one, then "
+        "`gluster volume heal engine split-brain source-brick HOST:BRICK /engine-vm/data.raw`"
+    )
+    assert name_of(seen(pool=SPLIT, notes=Notes(HELD))) == "split-brain"
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/engine-vm/seed.iso", "split-brain"),
+        ("engine-vm/epoch", "split-brain"),
+        ("<gfid:0d5e>", "split-brain"),
+        ("board/node1.slot", "nobody-has-it"),
+        ("engine-vm", "nobody-has-it"),
+    ],
+)
+def test_which_files_forbid_a_start(path: str, expected: str) -> None:
+    assert name_of(seen(pool=replace(OPEN, heal=Heal(split_brain=(path,))))) == expected
+
+
+def test_a_pending_heal_forbids_nothing() -> None:
+    assert name_of(seen(pool=replace(OPEN, heal=Heal(pending=12)))) == "nobody-has-it"
+    assert name_of(seen(pool=replace(OPEN, heal=Heal(error="no answer")))) == "nobody-has-it"
+
+
+def test_a_flapping_link_is_waited_out() -> None:
+    flapping = seen(losses=limits.LOSSES_MAX, storage=OwnStorage(5.0, 0.5))
+    decision = decide(flapping)
+    assert (decision.action, decision.rule) == ("none", "flapping")
+    assert decision.sentence == "own storage was lost 3 times within 10 min: holding until it was good for 20 s"
+    assert decision.until_s == NOW_S + 15.0
+    assert name_of(replace(flapping, storage=OwnStorage(limits.LOSSES_STEADY_S, 0.5))) == "nobody-has-it"
+    assert name_of(replace(flapping, losses=limits.LOSSES_MAX - 1)) == "nobody-has-it"
+
+
+def test_a_newer_broker_is_alive_and_nothing_is_started_while_it_is() -> None:
+    peers = (peer("node1", newer=True, finding="board.newer: …"), peer("node3"))
+    because = "node1 has a newer broker that this one does not understand: nothing is started while it lives"
+    assert rule(seen(peers=peers)) == ("none", "newer-broker", f"{because}; upgrade this host")
+    gone = (peer("node1", newer=True, silent=True, engine="running"), peer("node3"))
+    assert name_of(seen(peers=gone)) == "nobody-has-it"
+
+
+def test_an_unwritable_slot_on_a_good_volume_is_told_apart_from_no_quorum() -> None:
+    assert name_of(seen(storage=REFUSED)) == "board-refused"
+    assert name_of(seen(storage=REFUSED, pool=PoolView())) == "own-storage-refused"
+
+
+def test_a_paused_engine_elsewhere_is_left_to_its_host() -> None:
+    peers = (peer("node1", engine="paused"), peer("node3"))
+    assert rule(seen(peers=peers)) == ("none", "paused-elsewhere", "node1 has the engine VM, paused: standing by")
+
+
+def test_a_released_engine_is_left_to_others_for_a_while() -> None:
+    notes = Notes(released_s=NOW_S - 10.0)
+    decision = decide(seen(notes=notes))
+    assert (decision.rule, decision.until_s) == ("released", NOW_S + limits.RELEASED_PAUSE_S - 10.0)
+    assert decision.sentence == "the engine VM was given up here: node1, node3 may start it first"
+    alone = (peer("node1", silent=True), peer("node3", score=0))
+    assert decide(seen(notes=notes, peers=alone)).action == "start"
+    assert decide(seen(notes=Notes(released_s=NOW_S - limits.RELEASED_PAUSE_S))).action == "start"
+
+
+def test_starts_whose_engine_never_answered_count_longer() -> None:
+    assert name_of(seen(notes=attempts("unhealthy", 3000.0, 2000.0, 1000.0))) == "starts-used"
+    assert name_of(seen(notes=attempts("failed", 3000.0, 2000.0, 1000.0))) == "nobody-has-it"
+    assert name_of(seen(notes=attempts("unhealthy", 3601.0, 2000.0, 1000.0))) == "nobody-has-it"
+    assert name_of(seen(notes=attempts("unhealthy", 1.0))) == "failed-pause"
+
+
+def test_a_restart_in_place_needs_a_start_left() -> None:
+    used = Notes(HELD, tuple(Attempt(NOW_S - age, "done") for age in (500.0, 300.0, 100.0)))
+    assert name_of(seen(notes=used)) == "starts-used"
+
+
+def test_an_adopted_engine_that_goes_is_restarted_in_place_whatever_was_before() -> None:
+    adopted = Notes(HELD, (Attempt(NOW_S - 1.0, "locked"),))
+    assert name_of(seen(notes=adopted, nobody_for_s=0.0)) == "restart-in-place"
+
+
+# --- forced
+
+
+def test_a_forced_start_overrides_what_only_people_can_judge() -> None:
+    sentence = "somebody confirmed a forced start: this host starts the engine VM"
+    for fields in (
+        {"maintenance": GLOBAL},
+        {"notes": attempts("failed", 500.0, 300.0, 100.0)},
+        {"score": Score(0, ("600 MiB of memory available, 1280 MiB needed",))},
+        {"losses": limits.LOSSES_MAX, "storage": OwnStorage(3.0, 0.5)},
+        {"notes": attempts("locked", 1.0)},
+    ):
+        assert rule(seen(forced=True, **fields)) == ("start", "forced", sentence)
+
+
+@pytest.mark.parametrize(
+    ("fields", "word"),
+    [
+        ({"storage": REFUSED}, "own writes to the board are refused (Read-only file system): without a second brick no"),
+        ({"pool": SPLIT}, "is in split-brain"),
+        ({"peers": (peer("node1", engine="running", engine_epoch=9), peer("node3"))}, "node1 runs the engine VM"),
+        ({"peers": (peer("node1", newer=True), peer("node3"))}, "newer broker"),
+        ({"peers": (peer("node1", read=False, slot=False), peer("node3"))}, "slot of node1 was not read yet"),
+        ({"facts": HostFacts(0.5, 2, 8192, "", "no engine image in /x")}, "no engine image (no engine image in /x)"),
+    ],
+)
+def test_a_forced_start_never_overrides_the_safety_of_the_data(fields: dict[str, object], word: str) -> None:
+    decision = decide(seen(forced=True, **fields))
+    assert (decision.action, decision.rule) == ("none", "forced-refused")
+    assert decision.sentence.startswith("the forced start is refused: ")
+    assert word in decision.sentence
+
+
+def test_a_forced_start_waits_for_the_own_storage() -> None:
+    waits = seen(forced=True, storage=OwnStorage(1.0, 0.5))
+    assert rule(waits) == ("none", "forced-waits", "the forced start waits until own storage is good")
