@@ -9,13 +9,17 @@ from ha_broker.state import Decision, Observation
 
 def boot_allowance_s(seen: Observation) -> float:
     """How long a started engine may take until it answers first."""
-    return limits.BOOT_ALLOWANCE_S * (limits.EMULATION_FACTOR if seen.facts.emulated else 1.0)
+    return limits.BOOT_ALLOWANCE_S * (limits.EMULATION_FACTOR if seen.facts.emulated else 1.0) * _patience(seen)
 
 
 def health_allowance_s(seen: Observation) -> float:
-    """How long an engine that was up may answer to nobody: longer on a host at its limits, where slow looks like hung."""
-    overloaded = seen.facts.load_1 >= limits.OVERLOAD * max(1, seen.facts.cpus)
-    return limits.HEALTH_ALLOWANCE_S * (limits.OVERLOAD_FACTOR if overloaded else 1.0)
+    """How long an engine that was up may answer to nobody."""
+    return limits.HEALTH_ALLOWANCE_S * _patience(seen)
+
+
+def _patience(seen: Observation) -> float:
+    """More on a host at its limits, where slow looks like hung."""
+    return limits.OVERLOAD_FACTOR if seen.facts.load_1 >= limits.OVERLOAD * max(1, seen.facts.cpus) else 1.0
 
 
 def hung(seen: Observation) -> Decision | None:

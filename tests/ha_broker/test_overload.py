@@ -28,8 +28,9 @@ def test_how_long_an_engine_may_be_silent(facts: HostFacts, unanswered_s: float,
     assert decision.action == ("shutdown" if rule == "guest-hung" else "none")
 
 
-def test_emulated_guests_may_boot_longer() -> None:
+def test_emulated_guests_and_those_of_a_host_at_its_limits_may_boot_longer() -> None:
     late = Guest(limits.BOOT_ALLOWANCE_S)
     assert decide(seen(**RUNNING, facts=QUIET, guest=late)).rule == "guest-never-up"
     emulated = HostFacts(1.0, 2, 4096, "/image", emulated=True)
     assert decide(seen(**RUNNING, facts=emulated, guest=late)).rule == "running-starting"
+    assert decide(seen(**RUNNING, facts=FULL, guest=late)).rule == "running-starting"
