@@ -1,12 +1,11 @@
-"""What happens to the engine when plugs are pulled: on three real nodes, with real QEMU on real Gluster.
+"""The old engine after a failover: what it tries to write or to command is refused, and nothing of it stays.
 
-The bars are those of the main-job issue, for an emulated CPU.
+The faults themselves, one by one, are in test_faults.py.
 """
 
 from __future__ import annotations
 
 import re
-import time
 import uuid
 
 import pytest
@@ -15,74 +14,10 @@ from tests.lab.cluster import BLOCK_BYTES, Cluster, wait
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 
-START_AFTER_POWER_CUT_S = 10.0
-API_AFTER_POWER_CUT_S = 60.0
-START_AFTER_QEMU_KILLED_S = 3.0
 OLD_QEMU_GONE_S = 10.0
-NODE_REJOINS_S = 240.0
 DATA_DISK = "/var/lib/trivet/volumes/engine/engine-vm/data.raw"
 OFFSETS_MIB = (32, 1500)
 """Below and beyond 64 MiB, the size of a shard: beyond it a sharded volume would let an old holder write."""
-
-
-def starts(cluster: Cluster, nodes: tuple[str, ...], since_s: float) -> list[str]:
-    """On which nodes the engine VM was started since then, each completed start once."""
-    return [node for node in nodes for event in cluster.events(node, since_s) if event["kind"] == "start-done"]
-
-
-def test_qemu_killed_is_restarted_in_place(cluster: Cluster) -> None:
-    before = cluster.settled()
-    node = before["host"]
-    cluster.write_row(row := f"before the kill {uuid.uuid4()}")
-    killed_s = float(cluster.shell(node, "date +%s.%N && kill -9 $(cat /run/libvirt/qemu/HostedEngine.pid)").split()[0])
-    begun = cluster.first_event(cluster.nodes, "start-begun", killed_s, 30)
-    after = cluster.wait_health(120, above_epoch=before["epoch"])
-    print(f"QEMU killed: start begun after {begun['wall_s'] - killed_s:.1f} s on {begun['node']}, epoch {after['epoch']}")
-    assert begun["node"] == node == after["host"]
-    assert begun["wall_s"] - killed_s <= START_AFTER_QEMU_KILLED_S
-    assert starts(cluster, cluster.nodes, killed_s) == [node]
-    assert cluster.has_row(row)
-
-
-def test_a_power_cut_moves_the_engine(cluster: Cluster) -> None:
-    before = cluster.settled()
-    lost = before["host"]
-    others = tuple(node for node in cluster.nodes if node != lost)
-    cluster.write_row(row := f"before the power cut {uuid.uuid4()}")
-    cut_s = cluster.power(lost, "off")
-    begun = cluster.first_event(others, "start-begun", cut_s, 60)
-    after = cluster.wait_health(180, above_epoch=before["epoch"])
-    api_s = time.time() - cut_s
-    print(f"power cut: start begun after {begun['wall_s'] - cut_s:.1f} s on {begun['node']}, API after {api_s:.1f} s")
-    assert begun["wall_s"] - cut_s <= START_AFTER_POWER_CUT_S
-    assert api_s <= API_AFTER_POWER_CUT_S
-    assert after["host"] in others
-    assert starts(cluster, others, cut_s) == [after["host"]]
-    assert cluster.has_row(row)
-
-    cluster.power(lost, "on")
-
-    def standing_by() -> bool | None:
-        host = next(host for host in cluster.ha(after["host"])["hosts"] if host["name"] == lost)
-        return (host["alive"] and "standing by" in host["decision"]) or None
-
-    wait(f"{lost} back as a standby", NODE_REJOINS_S, standing_by)
-    now = cluster.engine()
-    assert (now["host"], now["epoch"]) == (after["host"], after["epoch"]), "the return of a node must not move the engine"
-    assert starts(cluster, cluster.nodes, cut_s) == [after["host"]]
-
-
-def test_an_old_epoch_is_refused_by_every_agent(cluster: Cluster) -> None:
-    epoch = cluster.settled()["epoch"]
-    assert epoch >= 2, "the tests before have restarted the engine"
-    for caller in cluster.nodes:
-        for node in cluster.nodes:
-            current = cluster.on(caller, "trivet", "agent", "call", node, "facts", "--epoch", str(epoch), "--json")
-            assert current.status == 0
-            stale = cluster.on(
-                caller, "trivet", "agent", "call", node, "facts", "--epoch", str(epoch - 1), "--json", ok=False
-            )
-            assert (stale.status, stale.json()["error"]["code"]) == (2, "engine.stale-epoch")
 
 
 def test_a_partitioned_engine_is_fenced_and_goes(cluster: Cluster) -> None:
@@ -115,7 +50,7 @@ def test_a_partitioned_engine_is_fenced_and_goes(cluster: Cluster) -> None:
     assert [event["kind"] for event in cluster.events(lost, started_s)].count("destroyed") >= 1
     assert cluster.has_row(row)
     now = cluster.settled()
-    assert (now["host"], now["epoch"]) == (after["host"], after["epoch"])
+    assert now["epoch"] == after["epoch"], "the return of the old host must not restart the engine"
     check_data_disk(cluster, row)
 
 
@@ -156,14 +91,14 @@ def check_data_disk(cluster: Cluster, row: str) -> None:
     assert cluster.has_row(row)
 
 
-def test_all_nodes_off_and_on(cluster: Cluster) -> None:
-    before = cluster.settled()
-    cluster.write_row(row := f"before the blackout {uuid.uuid4()}")
-    off_s = 0.0
-    for node in cluster.nodes:
-        off_s = cluster.power(node, "off")
-    for node in cluster.nodes:
-        cluster.power(node, "on")
-    after = cluster.wait_health(360, above_epoch=before["epoch"])
-    assert starts(cluster, cluster.nodes, off_s) == [after["host"]]
-    assert cluster.has_row(row)
+def test_an_old_epoch_is_refused_by_every_agent(cluster: Cluster) -> None:
+    epoch = cluster.settled()["epoch"]
+    assert epoch >= 2, "the test before has restarted the engine"
+    for caller in cluster.nodes:
+        for node in cluster.nodes:
+            current = cluster.on(caller, "trivet", "agent", "call", node, "facts", "--epoch", str(epoch), "--json")
+            assert current.status == 0
+            stale = cluster.on(
+                caller, "trivet", "agent", "call", node, "facts", "--epoch", str(epoch - 1), "--json", ok=False
+            )
+            assert (stale.status, stale.json()["error"]["code"]) == (2, "engine.stale-epoch")
