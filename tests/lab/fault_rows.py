@@ -118,9 +118,13 @@ def _all_off_and_on(scene: Scene) -> None:
     for node in scene.cluster.nodes:
         scene.power(node, "off")
     with ThreadPoolExecutor() as pool:
-        list(pool.map(lambda node: scene.lab.power(node, "on", lambda _percent, _text: None), scene.cluster.nodes))
-    wait("the second brick", SECOND_BRICK_S, lambda: _bricks_there(scene) >= 2 or None)
-    scene.now()
+        boots = [pool.submit(scene.lab.power, node, "on", lambda _p, _t: None) for node in scene.cluster.nodes]
+        wait("the second brick", SECOND_BRICK_S, lambda: _bricks_there(scene) >= 2 or None)
+        scene.now()
+        back_s = scene.at_s
+        for boot in boots:
+            boot.result()
+    scene.at_s = back_s
 
 
 def _bricks_there(scene: Scene) -> int:
