@@ -136,7 +136,7 @@ def report(rows: Mapping[str, Sequence[Run]], simulation: Any, machine: str, ver
         "All times are seconds after the fault, **median / worst** of the runs whose number stands before them. *Seen*: the "
         "first line of any broker about it. *Start command*: a broker begins to start the engine VM. *API healthy*: "
         "`/health` answers with the new epoch. *No answer in all*: for how long a client that asks each 0.1 s got none.",
-        "![Timeline of a power cut](ha-failover.svg)",
+        *(["![Timeline of a power cut](ha-failover.svg)"] if good(rows.get("1", ())) else []),
         "## Bars\n\n| bar | row | limit (s or count) | median / worst (runs) | | why not |\n|---|---|---|---|---|---|\n"
         + "\n".join(bar_line(bar, rows) for bar in BARS),
         f"## Rows of the fault table\n\n{head}\n|{'---|' * (4 + len(COLUMNS))}\n"
