@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 T = TypeVar("T")
 
 POLL_S = 0.2
+VIRSH_LIST = "virsh -c qemu:///system list --name"
 APP = "/usr/lib/trivet/app"
 COMMAND_TIMEOUT_S = 120.0
 BLOCK_BYTES = 4096
@@ -135,7 +136,7 @@ class Cluster:
 
     def guests(self, node: str) -> list[str]:
         """The VMs that libvirt of ``node`` has running or paused."""
-        return self.shell(node, "virsh -c qemu:///system list --name").split()
+        return self.shell(node, VIRSH_LIST).split()
 
     def resident_bytes(self, node: str) -> int:
         """Memory of Trivet's programs on ``node``, counted by their own code, but by Debian's Python: it is none of them."""
@@ -164,9 +165,15 @@ class Cluster:
 
         def probe() -> dict[str, Any] | None:
             said = self.health()
-            return said if said is not None and said["epoch"] > above_epoch else None
+            return self._placed(said) if said is not None and said["epoch"] > above_epoch else None
 
         return wait(f"the engine up with an epoch above {above_epoch}", within_s, probe)
+
+    def _placed(self, said: dict[str, Any]) -> dict[str, Any]:
+        """/health names the host of the start; after a migration it is another one."""
+        first = sorted(self.nodes, key=lambda node: node != said["host"])
+        here = (node for node in first if "HostedEngine" in self.shell(node, VIRSH_LIST, ok=False).split())
+        return {**said, "host": next(here, said["host"])}
 
     def engine(self) -> dict[str, Any]:
         """Where the engine is, healthy now or soon."""
@@ -179,6 +186,7 @@ class Cluster:
             said = self.health()
             if said is None:
                 return None
+            said = self._placed(said)
             ha = self.ha(said["host"])
             alive = all(host["alive"] for host in ha["hosts"]) and len(ha["hosts"]) == len(self.nodes)
             pool = self.on(said["host"], "trivet", "gluster", "status", "--json", ok=False)
