@@ -12,13 +12,15 @@ from appliance.errors import Refused
 
 
 def _sim(arguments: argparse.Namespace, output: Output) -> int:
-    from ha_broker.sim import many  # only this needs the simulated world
+    from ha_broker.sim import many, scenario  # only this needs the simulated world
 
     if (arguments.directory is None) == (arguments.seed is None):
         reason = "it needs either a directory or --seed"
         raise Refused(
             "sim.usage", subject="trivet ha sim", reason=reason, remedy="Example: trivet ha sim --seed 1 --count 500"
         )
+    if arguments.directory is not None and (arguments.accept or scenario.is_scenario(Path(arguments.directory))):
+        return scenario.command(Path(arguments.directory), arguments.accept, output)
     if arguments.directory is not None:
         return many.directory(Path(arguments.directory), output)
     if arguments.count < 1 or arguments.jobs < 1:
@@ -36,6 +38,7 @@ _OPTIONS: tuple[Option, ...] = (
     Option(("--seed",), "the first seed of random runs", {"type": int}),
     Option(("--count",), "how many seeds", {"type": int, "default": 1}),
     Option(("--jobs",), "processes side by side", {"type": int, "default": os.cpu_count() or 1}),
+    Option(("--accept",), "take this run's log as the scenario's right one", {"action": "store_true"}),
     Option(("--out",), "where failed seeds leave their directories", {"default": "build/sim"}),
 )
 

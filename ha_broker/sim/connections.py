@@ -20,6 +20,9 @@ BLIP_S: Final = 5.0
 RECONNECT_S: Final = 3.0
 """The client asks for a lost brick again this often."""
 
+CONNECT_S: Final = 0.3
+"""A new mount is connected when ``mount`` returns."""
+
 NEVER: Final = float("inf")
 
 State = Literal["up", "limbo", "down"]
@@ -32,7 +35,7 @@ class Stalled(Exception):
 class Connection:
     """One mount's connection to one brick. ``due_s``: when limbo ends in a loss, or when a lost one is up again."""
 
-    __slots__ = ("brick", "client", "doomed", "due_s", "since_s", "state")
+    __slots__ = ("brick", "client", "doomed", "due_s", "new", "since_s", "state")
 
     def __init__(self, client: str, brick: str) -> None:
         self.client = client
@@ -40,6 +43,8 @@ class Connection:
         self.state: State = "up"
         self.since_s = 0.0
         self.due_s = NEVER
+        self.new = False
+        """The client is a new process: it does not wait before it asks."""
         self.doomed = False
         """One of its ends is not the process any more that it was opened by: it dies as soon as it carries again."""
 
@@ -93,6 +98,7 @@ class Connections:
         for one in self._all:
             if one.client == client or one.brick == brick:
                 one.doomed = True
+                one.new |= one.client == client
 
     def up(self, client: str) -> list[str]:
         """The bricks that this host's mount is connected to, without those in limbo."""
@@ -114,7 +120,7 @@ class Connections:
             if not (carries and willing):
                 one.due_s = NEVER
             elif one.due_s == NEVER:
-                one.due_s = self.now_s + RECONNECT_S
+                one.due_s = self.now_s + (CONNECT_S if one.new else RECONNECT_S)
             return
         if carries:
             if not willing or one.doomed:
@@ -144,7 +150,7 @@ class Connections:
                 if one.state == "limbo":
                     self._down(one)
                 else:
-                    one.state, one.due_s, one.doomed = "up", NEVER, False
+                    one.state, one.due_s, one.doomed, one.new = "up", NEVER, False, False
                     self._found(one.client, one.brick)
             self.next_s = min(one.due_s for one in self._all)
         self.now_s = now_s

@@ -331,6 +331,8 @@ def _old_engine(world: World, host: SimHost, fault: Fault, begin: bool) -> None:
         reached = other is host or world.net.answers(MANAGEMENT, host.name, other.name)
         if reached and other.power and not other.frozen and other.accepts(epoch) and epoch < other.epoch:
             raise Broken("S2", f"the agent of {other.name} obeys epoch {epoch} after {other.epoch}")
+        if reached and other.power and not other.frozen and epoch < other.epoch:
+            world.changed(f"the agent of {other.name} refuses epoch {epoch}: it knows {other.epoch}")
 
 
 def _nothing(world: World, host: SimHost, fault: Fault, begin: bool) -> None:

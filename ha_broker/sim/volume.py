@@ -12,7 +12,7 @@
   ``copies.heal_s`` (how long a brick heals).
   ``power_off`` ends brick and mount of that host; after ``power_on`` start both when the host has booted.
 - Calls of a broker (board, record, seed): ``use(host)`` returns, or raises ``Stalled`` (try again at
-  ``stalled_until_s(host)`` or after the next change) or ``OSError`` (EROFS without client quorum, ENOTCONN: no mount).
+  ``stalled_until_s(host)`` or after the next change) or ``OSError`` (ENOTCONN without client quorum or mount).
 - The data disk: ``open(host)`` takes the lock (EAGAIN if refused); ``open(host, lock=False)`` is QEMU of an incoming
   migration; ``close``, ``unlock`` and ``lock``; ``write(handle, epoch, beyond=…)``. All raise as ``use``; EBADFD when the
   handle is not good on a majority, EIO when no fresh copy is reached. A migration is open(target, lock=False) ·
@@ -34,6 +34,8 @@ from ha_broker.state import Brick, Heal
 
 REPLICAS: Final = 3
 __all__ = ["EngineVolume", "Handle", "Qemu", "Stalled", "Volume", "Write"]
+NO_QUORUM: Final = errno.ENOTCONN
+"""What the mount says without client quorum (seen; older clients: EROFS)."""
 DATA_DISK: Final = "/engine-vm/data.raw"
 
 
@@ -180,8 +182,10 @@ class EngineVolume:
         self._update()
 
     def reject(self, host: str) -> None:
-        """Evict the host's clients (``auth.reject``)."""
+        """Evict the host's clients (``auth.reject``). Seen: "Server authentication failed. Shutting down.", so the mount is
+        dead, too, and has to be made again after ``accept``."""
         self.links.rejected.add(host)
+        self._end_client(host)
         self._update()
 
     def accept(self, host: str) -> None:
@@ -251,7 +255,7 @@ class EngineVolume:
             if host in self.links.dead_clients:
                 self._errno[host] = errno.ENOTCONN
             else:
-                self._errno[host] = 0 if self._majority(self.links.up(host)) else errno.EROFS
+                self._errno[host] = 0 if self._majority(self.links.up(host)) else NO_QUORUM
         self._plan_heals()
         if self.changed is not None:
             self.changed()
@@ -275,7 +279,7 @@ class EngineVolume:
             raise Stalled
         code = self._errno[host]
         if code:
-            raise OSError(code, "Read-only file system" if code == errno.EROFS else "Transport endpoint is not connected")
+            raise OSError(code, "Transport endpoint is not connected")
 
     # --- the data disk
 

@@ -106,6 +106,8 @@ def experiment(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Exp
             cluster.shell(node, "[ -s /run/fence.pid ] && kill -9 $(cat /run/fence.pid); rm -f /run/fence.*; sleep 1; "
                           "umount -l /mnt/fence", ok=False)  # fmt: skip
         wait("all peers connected", 60, lambda: _peers_connected(cluster, new) or None)
+        # glusterd sets this option on all volumes: what the experiment switched off, it switched off for `engine`, too.
+        cluster.shell(new, "gluster --mode=script volume set engine client.strict-locks on")
         for act in ("stop fence force", "delete fence"):
             cluster.shell(new, f"gluster --mode=script volume {act}", ok=False)
         for node in cluster.nodes:
