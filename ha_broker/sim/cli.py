@@ -19,7 +19,7 @@ def _sim(arguments: argparse.Namespace, output: Output) -> int:
         raise Refused(
             "sim.usage", subject="trivet ha sim", reason=reason, remedy="Example: trivet ha sim --seed 1 --count 500"
         )
-    if arguments.directory is not None and (arguments.accept or scenario.is_scenario(Path(arguments.directory))):
+    if arguments.directory is not None and (arguments.accept or scenario.folders(Path(arguments.directory))):
         return scenario.command(Path(arguments.directory), arguments.accept, output)
     if arguments.directory is not None:
         return many.directory(Path(arguments.directory), output)
@@ -34,11 +34,11 @@ def _sim(arguments: argparse.Namespace, output: Output) -> int:
 
 
 _OPTIONS: tuple[Option, ...] = (
-    Option(("directory",), "a scenario, or what a failed seed left", {"nargs": "?"}),
+    Option(("directory",), "a scenario, a directory of them, or what a failed seed left", {"nargs": "?"}),
     Option(("--seed",), "the first seed of random runs", {"type": int}),
     Option(("--count",), "how many seeds", {"type": int, "default": 1}),
     Option(("--jobs",), "processes side by side", {"type": int, "default": os.cpu_count() or 1}),
-    Option(("--accept",), "take this run's log as the scenario's right one", {"action": "store_true"}),
+    Option(("--accept",), "take this run's log as the right one, unless a fact is wrong", {"action": "store_true"}),
     Option(("--out",), "where failed seeds leave their directories", {"default": "build/sim"}),
 )
 

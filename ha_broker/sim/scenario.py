@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -87,8 +87,12 @@ class Seen:
     wrong: tuple[str, ...]
 
 
-def is_scenario(folder: Path) -> bool:
-    """Whether the directory has expectations: a failed seed's has none."""
+def folders(folder: Path) -> list[Path]:
+    """The directory itself, or those in it, that have expectations; none: it is what a failed seed left."""
+    return [one for one in (folder, *sorted(folder.glob("*/"))) if _expects(one)]
+
+
+def _expects(folder: Path) -> bool:
     try:
         return "expect" in tomllib.loads((folder / WORLD).read_text())
     except (OSError, ValueError):
@@ -205,19 +209,37 @@ def differences(scenario: Scenario, seen: Seen) -> str:
 
 
 def command(folder: Path, accept: bool, output: Output) -> int:
-    """``trivet ha sim DIR`` of a scenario; the exit code. ``accept``: this run's log is the right one from now on, unless
-    a fact is wrong."""
-    scenario = read(folder)
+    """``trivet ha sim DIR`` of a scenario, or of all in a directory; the exit code. ``accept``: this run's log is the right
+    one from now on, unless a fact is wrong."""
+    reports = [_report(read(one), accept) for one in folders(folder) or [folder]]
+    good = all(report.good for report in reports)
+    output.result([asdict(report) for report in reports], "\n\n".join(report.text for report in reports))
+    return EXIT_DONE if good else EXIT_FAILED
+
+
+@dataclass(frozen=True)
+class Report:
+    """How one scenario fared. ``changed``: from the accepted log to this run's."""
+
+    scenario: str
+    good: bool
+    wrong: tuple[str, ...]
+    changed: str
+    log: tuple[str, ...]
+    text: str
+
+
+def _report(scenario: Scenario, accept: bool) -> Report:
     seen = run(scenario)
     changed = differences(scenario, seen)
-    if accept and changed and not seen.wrong:
-        (folder / LOG).write_text("".join(f"{one}\n" for one in seen.log))
+    path = scenario.folder / LOG
     good = not seen.wrong and (not changed or accept)
-    data = {"scenario": folder.name, "good": good, "wrong": list(seen.wrong), "changed": changed, "log": list(seen.log)}
+    if changed and good:
+        path.write_text("".join(f"{one}\n" for one in seen.log))
     if changed:
-        said = "accepted, look at it" if accept and good else "another log than the accepted one"
-        body = f"{changed}\n\n{said}: {folder / LOG}"
+        said = "accepted, read it" if good else "this run's log is another than the accepted one"
+        body = f"{changed}\n\n{said}: {path}"
     else:
         body = "\n".join(seen.log)
-    output.result(data, "\n".join([scenario.proves, "", body, *(f"WRONG {one}" for one in seen.wrong)]))
-    return EXIT_DONE if good else EXIT_FAILED
+    text = "\n".join([scenario.proves, "", body, *(f"WRONG {one}" for one in seen.wrong)])
+    return Report(scenario.folder.name, good, seen.wrong, changed, seen.log, text)
