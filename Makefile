@@ -1,6 +1,6 @@
 # The one place a newcomer needs. Every target says what it does in `make help`.
 .DEFAULT_GOAL := help
-.PHONY: help dev run stop status test check bench image sim scenarios install
+.PHONY: help dev run stop status test check bench image sim install
 
 PYTEST := build/venv/bin/python -I -m pytest
 
@@ -34,9 +34,6 @@ image: dev  ## build the two images into build/images
 
 sim: dev  ## the brokers under random faults on virtual time: make sim SEED=1 N=500
 	@./trivet ha sim --seed "$(or $(SEED),1)" --count "$(or $(N),500)"
-
-scenarios: dev  ## simulate every row of the fault table and accept the logs that changed: read the diff
-	@./trivet ha sim --accept tests/scenarios
 
 install:  ## copy the programs to DESTDIR (make install DESTDIR=/some/root)
 	@image/install.sh "$(DESTDIR)"
