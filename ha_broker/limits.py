@@ -174,6 +174,9 @@ real one gets there within ten."""
 
 CRASHES_WINDOW_S: Final = 120.0
 
+CRASHES_STEADY_S: Final = 30.0
+"""A broker that has lived this long is well again: one that keeps dying does so within a few turns."""
+
 MOVE_DEADLINE_S: Final = 60.0
 """A migration takes 1.3 to 2.0 s; the volume may stall twice for 6 s; beyond a minute it is not going to end."""
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from appliance.model.ha import Penalty
 from ha_broker import limits
-from ha_broker.state import HostFacts, Notes, OwnStorage, PoolView, Score, ScoreSettings, recent_crashes
+from ha_broker.state import HostFacts, Notes, OwnStorage, PoolView, Score, ScoreSettings, crash_looping
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def _barred(fit: Fitness) -> tuple[str, ...]:
         barred.append(f"{facts.memory_available_mib} MiB of memory available, {needed_mib} MiB needed")
     if storage.failing_s or storage.unwritten_s > limits.UNWRITTEN_DESTROY_S:
         barred.append(f"the volume engine is not writable from here{f' ({storage.error})' if storage.error else ''}")
-    if recent_crashes(fit.notes, fit.now_s) >= limits.CRASHES_MAX:
+    if crash_looping(fit.notes, fit.now_s):
         barred.append(f"its broker started {limits.CRASHES_MAX} times within {limits.CRASHES_WINDOW_S:g} s")
     return tuple(barred)
 

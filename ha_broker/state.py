@@ -338,7 +338,7 @@ class Observation:
     @property
     def crash_looping(self) -> bool:
         """The broker of this host keeps dying."""
-        return recent_crashes(self.notes, self.now_s) >= limits.CRASHES_MAX
+        return crash_looping(self.notes, self.now_s)
 
     def peer(self, name: str) -> Peer | None:
         """The peer called ``name``."""
@@ -378,6 +378,7 @@ class Decision:
     """Why it is migrated or released."""
 
 
-def recent_crashes(notes: Notes, now_s: float) -> int:
-    """Starts of this host's broker within the window: systemd starts it again after each crash."""
-    return sum(1 for at_s in notes.broker_starts if now_s - at_s < limits.CRASHES_WINDOW_S)
+def crash_looping(notes: Notes, now_s: float) -> bool:
+    """The broker of this host has started too often (systemd starts it again after each crash), and this one is young."""
+    recent = [at_s for at_s in notes.broker_starts if now_s - at_s < limits.CRASHES_WINDOW_S]
+    return len(recent) >= limits.CRASHES_MAX and now_s - max(recent) < limits.CRASHES_STEADY_S

@@ -28,8 +28,9 @@ def _engine(seen: Observation, own: Slot) -> EngineHa:
     if not holders:
         unread = any(peer.newer for peer in seen.peers)
         blind = seen.storage.good_for_s <= 0 or seen.vm.power == "unknown" or unread
-        state: EngineState = "unknown" if blind else "down"
-        return EngineHa(state, "", seen.epoch_known, "")
+        stopped = next((slot.host for slot in claims if slot.engine == "paused"), "")
+        state: EngineState = "unknown" if blind and not stopped else "down"
+        return EngineHa(state, stopped, seen.epoch_known, "")
     holder = max(holders, key=lambda slot: (slot.engine_epoch, slot.engine == "running", slot.engine_up))
     answers = any(slot.engine_up and slot.engine_epoch == holder.engine_epoch for slot in holders)
     state = "up" if holder.engine != "starting" and answers else "starting"

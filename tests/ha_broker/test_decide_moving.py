@@ -56,6 +56,8 @@ def test_one_crash_less_is_no_loop_nor_are_old_ones() -> None:
     assert name_of(running(notes=Notes(HELD, broker_starts=CRASHES[1:]))) == "running"
     old = tuple(at_s - limits.CRASHES_WINDOW_S for at_s in CRASHES)
     assert name_of(running(notes=Notes(HELD, broker_starts=old))) == "running"
+    steady = tuple(at_s - limits.CRASHES_STEADY_S for at_s in CRASHES)
+    assert name_of(running(notes=Notes(HELD, broker_starts=steady))) == "running"
 
 
 def test_a_board_that_fails_a_moment_is_waited_for() -> None:

@@ -129,6 +129,15 @@ def test_37_the_target_dies_while_it_arrives(stage: str) -> None:
     assert holder(world) == ["node3"]
 
 
+@pytest.mark.parametrize("at_s", [0.3, 0.9, 1.3, 1.7, 2.1, 2.5])
+def test_a_broker_killed_while_it_hands_over(at_s: float) -> None:
+    world = after(40, Fault(0, "local-maintenance", "node1"), Fault(at_s + 0.7, "kill-broker", "node1"))
+    assert starts(world) == [("node1", 1)]
+    assert holder(world) == ["node2"]
+    assert world.decisions()["node1"] == "runs-elsewhere"
+    assert world.hosts["node1"].notes.moving == ""
+
+
 def test_38_the_disk_is_opened_anew_between_two_brick_restarts() -> None:
     world = after(
         160, Fault(0, "kill-brick", "node2", for_s=10), Fault(70, "kill-brick", "node3", for_s=10)
