@@ -87,7 +87,9 @@ def status(arguments: argparse.Namespace, output: Output) -> None:
         {"volume": volume, "mounted": os.path.ismount(root.at(layout.VOLUMES / volume))}
         for volume in (layout.ENGINE_VOLUME, layout.VMSTORE_VOLUME)
     ]
-    engine, engine_words = _engine(root)
+    engine, engine_words, out = _engine(root)
+    for one in agents:
+        one["maintenance"] = one["name"] in out
     data = {
         "member": True,
         "name": membership.name,
@@ -96,10 +98,23 @@ def status(arguments: argparse.Namespace, output: Output) -> None:
         "mounts": mounts,
         "engine": engine,
     }
-    rows = [(one["name"], one["address"], "answers" if one["reachable"] else one["reason"]) for one in agents]
+    rows = [
+        (
+            one["name"],
+            one["address"],
+            "in maintenance" if one["maintenance"] else "in service",
+            "answers" if one["reachable"] else one["reason"],
+        )
+        for one in agents
+    ]
     mounted = [f"{one['volume']}: {'mounted' if one['mounted'] else 'NOT mounted'}" for one in mounts]
     text = [f"{membership.name} of cluster {cluster.name} ({cluster.id})", ""]
-    text += [table(("node", "address", "agent"), rows), "", "volumes  " + ", ".join(mounted), f"engine   {engine_words}"]
+    text += [
+        table(("node", "address", "is", "agent"), rows),
+        "",
+        "volumes  " + ", ".join(mounted),
+        f"engine   {engine_words}",
+    ]
     output.result(data, "\n".join(text))
 
 
@@ -126,16 +141,18 @@ def _ask_agents(files: MembershipFiles, cluster: Cluster, port: int) -> list[dic
     return [found[member.name] for member in cluster.members]
 
 
-def _engine(root: Root) -> tuple[dict[str, Any] | None, str]:
+def _engine(root: Root) -> tuple[dict[str, Any] | None, str, set[str]]:
+    """What the broker here says of the engine, and which nodes are in maintenance."""
     from appliance.verbs.ha_status import STATUS_FILE, read_status
 
     try:
         found = read_status(root.at(STATUS_FILE), SystemClock())
     except TrivetError as error:
-        return None, f"unknown: {error.reason}"
+        return None, f"unknown: {error.reason}", set()
     engine = found.engine
     words = f"{engine.state} on {engine.host or 'no host'}, epoch {engine.epoch} (told {found.broker_age_s:.0f} s ago)"
-    return {**encode(engine), "broker_age_s": found.broker_age_s}, words
+    out = {host.name for host in found.hosts if host.maintenance}
+    return {**encode(engine), "broker_age_s": found.broker_age_s}, words, out
 
 
 def serve(arguments: argparse.Namespace, output: Output) -> None:

@@ -13,7 +13,7 @@ from appliance import layout
 from appliance.cli import COMMANDS
 from appliance.command import main
 from appliance.effects.clock import SystemClock
-from appliance.model.ha import EngineHa, HaStatus
+from appliance.model.ha import EngineHa, HaStatus, HostHa
 from appliance.verbs.ha_status import STATUS_FILE, write_status
 from tests.appliance.agents import AgentProcess, Certificates, free_port, make_member, node_root
 
@@ -46,7 +46,10 @@ def test_facts_of_this_machine(tmp_path: Path) -> None:
 def test_a_member_sees_itself_and_who_is_missing(tmp_path: Path) -> None:
     root = node_root(tmp_path / "root")
     make_member(root, Certificates(tmp_path / "pki"))
-    write_status(root.at(STATUS_FILE), HaStatus(EngineHa("up", "node2", 7, ""), "none", (), (), 0.0), SystemClock())
+    worked_on = HostHa("node2", False, 0, (), "", False, 9.0, maintenance=True)
+    write_status(
+        root.at(STATUS_FILE), HaStatus(EngineHa("up", "node2", 7, ""), "none", (worked_on,), (), 0.0), SystemClock()
+    )
     agent = AgentProcess(root)
     agent.start()
     where = ("--root", str(root.path), "--port", str(agent.port))
@@ -55,6 +58,7 @@ def test_a_member_sees_itself_and_who_is_missing(tmp_path: Path) -> None:
         assert status == 0
         assert [(one["name"], one["reachable"]) for one in data["agents"]] == [("node1", True), ("node2", False)]
         assert data["agents"][1]["reason"]
+        assert [one["maintenance"] for one in data["agents"]] == [False, True]
         assert (data["engine"]["host"], data["engine"]["epoch"]) == ("node2", 7)
         assert [one["mounted"] for one in data["mounts"]] == [False, False]
 

@@ -70,7 +70,7 @@ def client(cluster: Cluster, tmp_path: Path) -> Iterator[list[Asked]]:
     with out.open("w") as file:
         running = subprocess.Popen(["ip", "netns", "exec", status["switch_namespace"], *program], stdout=file)
         try:
-            wait("the client's first answers", 30, lambda: out.read_text().count('"up": true') >= 5 or None)
+            wait("the client's first answers", 120, lambda: out.read_text().count('"up": true') >= 5 or None)
             yield asked
             time.sleep(20 * EVERY_S)
         finally:
