@@ -47,7 +47,7 @@ class Teller:
     def fault(self, what: str, sentence: str) -> None:
         """A finding about this host itself, told once; empty: it is over."""
         if sentence and self._findings.get(f"own {what}") != sentence:
-            self.event("finding", sentence)
+            self.event("finding", sentence, subject=self._host)
         self._findings[f"own {what}"] = sentence
 
     def _decided(self, decision: Decision, seen: Observation) -> None:
