@@ -168,6 +168,8 @@ def test_a_full_disk_degrades_the_broker_and_no_more(cluster: Cluster) -> None:
 
 
 def test_load_is_no_failover(cluster: Cluster) -> None:
+    """The processes are one session, so that the kernel weighs them as a group: on metal they are in a slice of their own,
+    where the broker's CPU weight counts; lab nodes have no cgroup for processors."""
     before = cluster.settled()
     node = before["host"]
     was = {name: broker(cluster, name) for name in cluster.nodes}
