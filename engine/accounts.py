@@ -37,6 +37,11 @@ _HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 """OWASP's second choice for argon2id: 19 MiB, two passes; fits an engine VM of 1 GiB."""
 
 
+_NOBODY = "$argon2id$v=19$m=19456,t=2,p=1$XEKr2w/IxDzrhne20ND3CQ$VC1u40N1vBmzA3mGJC59ejsyFa07lpUhqeMwQps0l0A"
+"""Of 32 random bytes that nobody kept: what an unknown name's password is compared with. Made beforehand, because making
+one costs an emulated CPU a second of each start."""
+
+
 def hash_password(password: str) -> str:
     """A new argon2id hash in PHC form."""
     return _HASHER.hash(password)
@@ -67,7 +72,6 @@ class Accounts:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _verifying: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(1))
     _secret: bytes = field(default_factory=lambda: secrets.token_bytes(32))
-    _nobody: str = field(default_factory=lambda: hash_password(secrets.token_urlsafe(16)))
 
     def verify(self, principal: str, password: str, address: str) -> AccountRecord:
         """The account ``name@profile`` with that password.
@@ -109,7 +113,7 @@ class Accounts:
         return account
 
     def _check(self, account: AccountRecord | None, password: str) -> bool:
-        stored = account.password_hash if account else self._nobody  # an unknown name takes as long as a known one
+        stored = account.password_hash if account else _NOBODY  # an unknown name takes as long as a known one
         key = hmac.new(self._secret, f"{stored}\0{password}".encode("utf-8", "replace"), hashlib.sha256).hexdigest()
         now_s = self.clock.monotonic_s()
         with self._lock:

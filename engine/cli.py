@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from appliance import layout
-from appliance.codec import encode
 from appliance.command import Command, Option, Output, explain, require_root
 from appliance.effects.clock import SystemClock
 from appliance.effects.process import SystemProcesses
@@ -39,26 +38,14 @@ def console(guest: Guest, output: Output) -> Callable[[str], None]:
     return say
 
 
-def _seed(arguments: argparse.Namespace, output: Output) -> None:
-    from engine.boot import seed
-
-    require_root()
-    guest = Guest(arguments.root)
-    say = console(guest, output)
-    try:
-        start = seed.mount_and_read(guest, SystemProcesses(), SystemClock(), say)
-    except TrivetError as error:
-        say(explain(error))
-        raise
-    output.result(encode(start), f"start {start.epoch} on {start.host}")
-
-
 def _data(arguments: argparse.Namespace, output: Output) -> None:
+    from appliance.effects.notify import tell_systemd
     from engine.boot.activate import activate
 
     require_root()
     guest = Guest(arguments.root)
     say = console(guest, output)
+    tell_systemd("READY=1\nSTATUS=standby")
     try:
         start = activate(guest, SystemProcesses(), SystemClock(), say)
     except TrivetError as error:
@@ -71,7 +58,7 @@ def _web(arguments: argparse.Namespace, output: Output) -> None:
     from engine.server import serve
 
     sys.argv = sys.argv[:1]
-    serve(Guest(arguments.root), f"{arguments.address}:{arguments.port}")
+    serve(Guest(arguments.root), arguments.address, arguments.port)
 
 
 def _jobs(arguments: argparse.Namespace, output: Output) -> None:
@@ -80,12 +67,14 @@ def _jobs(arguments: argparse.Namespace, output: Output) -> None:
     from appliance.model.engine_start import EngineStart
     from engine.boot.files import read
     from engine.boot.seed import REMEDY
+    from engine.boot.standby import wait_until_active
     from engine.jobs.follow import Following
     from engine.nodes import wire_nodes
     from engine.store.durable import Store
     from engine.store.observed import Observations
 
     guest, clock = Guest(arguments.root), SystemClock()
+    wait_until_active(guest, clock)
     cluster = read(Cluster, guest.cluster, "cluster.invalid", REMEDY)
     start = read(EngineStart, guest.start_file, "seed.invalid", REMEDY)
     nodes = wire_nodes(guest, cluster, start.epoch, arguments.agent_port)
@@ -104,15 +93,8 @@ def _jobs(arguments: argparse.Namespace, output: Output) -> None:
 
 COMMANDS: tuple[Command, ...] = (
     Command(
-        ("engine", "seed"),
-        "read the seed disk: address, names and epoch of this start",
-        "trivet engine seed",
-        _seed,
-        (ROOT,),
-    ),
-    Command(
         ("engine", "data"),
-        "make the data disk usable: format a blank one, check and mount ours, refuse others",
+        "wait for seed and data disk, then go active: read this start's address and epoch, make the data disk usable",
         "trivet engine data",
         _data,
         (ROOT,),

@@ -98,8 +98,29 @@ class Guest:
         return self.state / "cloud"
 
     @property
-    def boot_id(self) -> Path:
-        return self.at("/proc/sys/kernel/random/boot_id")
+    def start_id(self) -> Path:
+        """Drawn at each activation. The kernel's boot id would be the same for all wakes from one saved memory."""
+        return self.run / "start-id"
+
+    @property
+    def active_file(self) -> Path:
+        """There: the data disk is ours, mounted and recorded; web and jobs may open it. Absent: standby."""
+        return self.run / "active"
+
+    @property
+    def standby_socket(self) -> Path:
+        """Where the web program answers ``/health`` while it is in standby."""
+        return self.at("/run/trivet-engine/standby.sock")
+
+    @property
+    def clock_chip(self) -> Path:
+        """The real-time clock (seconds since 1970): QEMU takes it from the host's clock, also after a wake."""
+        return self.at("/sys/class/rtc/rtc0/since_epoch")
+
+    @property
+    def host_random(self) -> Path:
+        """Random numbers of the host (virtio-rng)."""
+        return self.at("/dev/hwrng")
 
 
 def write_private(path: Path, text: str, mode: int = 0o600) -> None:

@@ -10,13 +10,16 @@ from functools import cache
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
 
 from appliance.effects.clock import Clock, SystemClock
 from appliance.effects.notify import tell_systemd
 from appliance.model.cluster import Cluster
 from appliance.model.engine_start import EngineStart
 from engine.accounts import Accounts
+from engine.api.model import model
 from engine.app import create_app
+from engine.boot import standby
 from engine.boot.files import read
 from engine.boot.seed import REMEDY
 from engine.core import Engine
@@ -29,6 +32,8 @@ THREADS = 16
 KEEPALIVE_S = 30
 """The console asks every 2 s: it should not shake hands each time."""
 GRACE_S = 5
+BACKLOG = 256
+"""Connections that wait while the engine goes active: far more than brokers and consoles make in these seconds."""
 SILENCE_S = 10.0
 """How long a peer may be silent in the handshake or inside a request."""
 WATCHDOG_EVERY_S = 5.0
@@ -121,6 +126,31 @@ def _watchdog(worker: Any) -> None:
     threading.Thread(target=feed, name="watchdog", daemon=True).start()
 
 
-def serve(guest: Guest, bind: str) -> None:
-    """Serve until a signal ends it."""
-    Server(guest, bind).run()
+def listen(address: str, port: int) -> socket.socket:
+    """The port, open from standby on: who connects early is answered as soon as the engine is active."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((address, port))
+    listener.listen(BACKLOG)
+    return listener
+
+
+def preload() -> None:
+    """Import and read all that serving needs. gunicorn imports its worker by name; the model is read at its first use."""
+    import gunicorn.glogging
+    import gunicorn.http.parser
+    import gunicorn.http.wsgi
+    import gunicorn.workers.gthread  # noqa: F401
+
+    model()
+
+
+def serve(guest: Guest, address: str, port: int) -> None:
+    """Wait in standby until the engine is active, then serve until a signal ends it. The worker is forked when it is active:
+    what it draws from random generators is its own."""
+    listener = listen(address, port)
+    preload()
+    arbiter = Arbiter(Server(guest, f"fd://{listener.detach()}"))
+    with standby.health_socket(guest.standby_socket) as look:
+        standby.wait_until_active(guest, SystemClock(), look)
+    arbiter.run()

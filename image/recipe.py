@@ -107,7 +107,6 @@ ENGINE: Final = Recipe(
     packages=("appliance", "engine", "gluster"),
     unit_packages=("engine",),
     units=(
-        "trivet-engine-seed.service",
         "trivet-engine-data.service",
         "trivet-engine-web.service",
         "trivet-engine-jobs.service",

@@ -5,33 +5,76 @@ from __future__ import annotations
 
 import os
 import pwd
+import threading
 from collections.abc import Callable
 
 from appliance.effects.clock import Clock
-from appliance.errors import Conflict
+from appliance.errors import Conflict, TrivetError
 from appliance.journal import Journal, Runner
 from appliance.model.cluster import Cluster
 from appliance.model.engine_start import EngineIdentity, EngineStart
 from appliance.ports import Processes
 from appliance.version import VERSION
-from engine.boot import data, seed
+from engine.boot import data, rehearsal, seed, wake
 from engine.boot.files import read
 from engine.boot.first_start import STEPS, FirstStart
 from engine.decide.data_disk import READY_LABEL
 from engine.decide.epoch import judge
-from engine.layout import ACCOUNT, Guest
+from engine.layout import ACCOUNT, Guest, write_private
 from engine.store.durable import Store
 from engine.store.records import EventRecord, StartRecord
 
 Log = Callable[[str], None]
+LOOK_EVERY_S = 0.05
+"""A look costs two system calls, and every wake waits half of this."""
+REHEARSE_EVERY_S = 2.0
+"""How often standby asks whether the boot is over: a start with disks never gets that far."""
 ENGINE_STARTED = 1
 """oVirt's AuditLogType VDC_START: clients know it as "the engine has started"."""
 
 
 def activate(guest: Guest, processes: Processes, clock: Clock, log: Log) -> EngineStart:
-    """Do all of it. May be run again at any point. Raises coded errors; nothing is active then."""
-    start = read(EngineStart, guest.start_file, "seed.invalid", seed.REMEDY)
-    data.wait_for(guest.data_device, clock, log)
+    """Wait for the disks, then do all of it. May be run again at any point. Raises coded errors; nothing is active then."""
+    wait_for_disks(guest, processes, clock, log)
+    wake.set_clock(guest, clock, log)
+    wake.renew_kernel_random(guest, log)
+    wake.renew_own_random()
+    wake.start_id(guest)
+    start = seed.mount_and_read(guest, processes, log)
+    network = threading.Thread(target=reload_network, args=(processes, log), name="network")
+    network.start()
+    try:
+        open_data_disk(guest, start, processes, clock, log)
+    finally:
+        network.join()
+    write_private(guest.active_file, f"{start.epoch}\n", 0o644)
+    # What may come later and needs the data disk: their own conditions say whether there is anything to do.
+    later = ["trivet-engine-cloud.service", "ssh.service"]
+    processes.run(["systemctl", "start", "--no-block", *later], timeout_s=data.TOOL_TIMEOUT_S, ok=None)
+    return start
+
+
+def wait_for_disks(guest: Guest, processes: Processes, clock: Clock, log: Log) -> None:
+    """Standby: wait without an end until seed and data disk are there. Says once when everything is ready to be saved."""
+    look_s = clock.monotonic_s() + REHEARSE_EVERY_S
+    rehearsed = False
+    while not (guest.data_device.exists() and guest.seed_device.exists()):
+        if not rehearsed and clock.monotonic_s() >= look_s:
+            rehearsed = rehearsal.rehearse(guest, processes, log)
+            look_s = clock.monotonic_s() + REHEARSE_EVERY_S
+        clock.sleep(LOOK_EVERY_S)
+
+
+def reload_network(processes: Processes, log: Log) -> None:
+    """Let networkd take the address of this start. A failure is told; the engine can be looked at on its console then."""
+    try:
+        processes.run(["networkctl", "reload"], timeout_s=data.TOOL_TIMEOUT_S)
+    except TrivetError as error:
+        log(f"network: {error}")
+
+
+def open_data_disk(guest: Guest, start: EngineStart, processes: Processes, clock: Clock, log: Log) -> None:
+    """Mount it, finish the first start if need be, migrate, record this start."""
     # A unit that is restarted finds its disk mounted; checking a mounted file system would harm it.
     ready = is_mounted(guest, processes) and guest.database.exists() and label_is_ready(guest, processes)
     if not ready:
@@ -43,7 +86,6 @@ def activate(guest: Guest, processes: Processes, clock: Clock, log: Log) -> Engi
             log("data disk: the first start is complete")
     record(guest, start, clock, log)
     hand_over(guest)
-    return start
 
 
 def is_mounted(guest: Guest, processes: Processes) -> bool:
@@ -86,7 +128,7 @@ def record(guest: Guest, start: EngineStart, clock: Clock, log: Log) -> None:
         applied = store.migrate()
         if applied:
             log(f"database: migrations {', '.join(map(str, applied))} applied")
-        boot_id = guest.boot_id.read_text().strip()
+        boot_id = guest.start_id.read_text().strip()
         known = store.starts()
         verdict = judge(start.epoch, boot_id, (known[0].epoch, known[0].boot_id) if known else None)
         if not verdict.active:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from appliance.effects.clock import Clock
 from appliance.errors import Refused, TrivetError
 from appliance.ports import Processes
 from engine.decide.data_disk import FILE_SYSTEM, NEW_LABEL, READY_LABEL, DiskFacts, DiskPlan, after_fsck, decide
@@ -16,20 +15,7 @@ EDGE_BYTES = 1024 * 1024
 TOOL_TIMEOUT_S = 60.0
 FSCK_TIMEOUT_S = 900.0
 """A journal replay takes a second; a full check of a disk of 100 GiB under emulation minutes."""
-LOOK_EVERY_S = 0.25
-SAY_EVERY_S = 30.0
-
 Log = Callable[[str], None]
-
-
-def wait_for(device: Path, clock: Clock, log: Log) -> None:
-    """Wait, without an end: in standby the disk comes when this engine is chosen. Says so now and then."""
-    said_s = clock.monotonic_s()
-    while not device.exists():
-        if clock.monotonic_s() - said_s >= SAY_EVERY_S:
-            log(f"standby: waiting for the data disk ({device.name})")
-            said_s = clock.monotonic_s()
-        clock.sleep(LOOK_EVERY_S)
 
 
 def look(device: Path, processes: Processes) -> DiskFacts:

@@ -1,4 +1,4 @@
-"""Read the seed disk: who we are at this start. Runs before the network, at each boot, in well under a second."""
+"""Read the seed disk: who we are at this start. The first thing that an engine does when it goes active."""
 
 from __future__ import annotations
 
@@ -8,33 +8,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 from appliance.codec import encode
-from appliance.effects.clock import Clock
-from appliance.errors import Unavailable
 from appliance.model.engine_start import EngineStart
 from appliance.ports import Processes
 from engine.boot.files import FILE_LIMIT_BYTES, read
 from engine.decide import guest as texts
 from engine.layout import IDENTITY_NAME, START_NAME, Guest, write_private
 
-SEED_WAIT_S = 90.0
-"""The seed is there at boot; its device node comes within seconds. An emulated guest that got a tenth of a processor was
-seen to need more than 30 s, and giving up costs the whole boot (the unit's own limit is 120 s)."""
 MOUNT_TIMEOUT_S = 20.0
 REMEDY = "The broker of the node writes the seed at each start: see its log, `journalctl -u trivet-ha`."
 
 
-def mount_and_read(guest: Guest, processes: Processes, clock: Clock, log: Callable[[str], None]) -> EngineStart:
-    """Find the seed, apply it, leave it unmounted. Raises ``Unavailable`` ``seed.missing``, ``Refused`` ``seed.invalid``."""
-    deadline_s = clock.monotonic_s() + SEED_WAIT_S
-    while not guest.seed_device.exists():
-        if clock.monotonic_s() >= deadline_s:
-            raise Unavailable(
-                "seed.missing",
-                subject=str(guest.seed_device),
-                reason=f"no disk with this label appeared within {SEED_WAIT_S:g} s",
-                remedy=REMEDY,
-            )
-        clock.sleep(0.2)
+def mount_and_read(guest: Guest, processes: Processes, log: Callable[[str], None]) -> EngineStart:
+    """Apply the seed (its device must be there) and leave it unmounted. Raises ``Refused`` ``seed.invalid``."""
     place = guest.run / "seed"
     place.mkdir(parents=True, exist_ok=True)
     options = "ro,nosuid,nodev,noexec"

@@ -153,7 +153,7 @@ def test_a_start_that_is_not_newer_does_not_go_active(tmp_path: Path) -> None:
     clock = FakeClock()
     guest = world.ready_guest(tmp_path, clock)
     record(guest, world.START, clock, quiet)  # the unit was restarted: the same start
-    write_private(guest.boot_id, "boot-2\n")
+    write_private(guest.start_id, "boot-2\n")
     with pytest.raises(Conflict) as error:
         record(guest, world.START, clock, quiet)
     assert error.value.code == "engine.stale-epoch"
@@ -209,7 +209,7 @@ def test_a_real_disk_from_blank_to_the_third_start(tmp_path: Path, block_device:
     guest, clock, said = Guest(tmp_path / "guest"), FakeClock(), []
     guest.data_device.parent.mkdir(parents=True)
     guest.data_device.symlink_to(block_device)
-    write_private(guest.boot_id, "boot-1\n")
+    write_private(guest.start_id, "boot-1\n")
     write_private(guest.start_file, json.dumps(encode(world.START)))
     write_private(guest.identity_file, json.dumps(encode(world.identity())))
     try:
@@ -220,7 +220,7 @@ def test_a_real_disk_from_blank_to_the_third_start(tmp_path: Path, block_device:
         store.add_event(EventRecord("normal", "test", "a row", 9801, 1))
         store.close()
         TOOLS.run(["umount", str(guest.state)], timeout_s=30)
-        write_private(guest.boot_id, "boot-2\n")
+        write_private(guest.start_id, "boot-2\n")
         with pytest.raises(Conflict):
             activate(guest, TOOLS, clock, said.append)
         newer = dataclasses.replace(world.START, epoch=8)

@@ -111,7 +111,7 @@ def ready_guest(root: Path, clock: Clock, start: EngineStart = START) -> Guest:
     """A guest whose data disk is initialised (its mount point is a plain folder here)."""
     guest = Guest(root)
     guest.state.mkdir(parents=True)
-    write_private(guest.boot_id, "boot-1\n")
+    write_private(guest.start_id, "boot-1\n")
     write_private(guest.start_file, json.dumps(encode(start)))
     write_private(guest.identity_file, json.dumps(encode(identity())))
     first_start(guest, clock, lambda _text: None)

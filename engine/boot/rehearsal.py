@@ -1,0 +1,51 @@
+"""What standby does before its memory is saved: let the kernel and the file cache have all that going active will need."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from appliance.ports import Processes
+from engine.boot.data import TOOL_TIMEOUT_S, Log
+from engine.layout import Guest
+
+READY: Final = "TRIVET-STANDBY ready"
+"""The line on the console for which whoever saves the memory waits; :mod:`ha_broker.warm` knows it, too."""
+FAILED: Final = "TRIVET-STANDBY failed"
+MODULES: Final = ("sd_mod", "isofs", "ext4", "jbd2", "crc32c_generic")
+IMAGE_BYTES: Final = 16 * 1024 * 1024
+"""The smallest on which mkfs.ext4 makes a journal."""
+BOOT_OVER: Final = {"running": True, "degraded": False}
+"""systemctl is-system-running's words once the boot is over, and whether all units are well."""
+
+
+def rehearse(guest: Guest, processes: Processes, log: Log) -> bool:
+    """Once the boot is over: use every tool on a throw-away image, then say on the console that the memory may be saved.
+    False: the boot is still going on."""
+    state = processes.run(["systemctl", "is-system-running"], timeout_s=TOOL_TIMEOUT_S, ok=None).stdout.strip()
+    if state not in BOOT_OVER:
+        return False
+    if not BOOT_OVER[state]:
+        failed = processes.run(["systemctl", "list-units", "--failed", "--plain", "--no-legend"], timeout_s=TOOL_TIMEOUT_S)
+        log(f"{FAILED}: {', '.join(line.split()[0] for line in failed.stdout.splitlines() if line.strip())}")
+        return True
+    processes.run(["modprobe", "--all", "--quiet", *MODULES], timeout_s=TOOL_TIMEOUT_S, ok=None)
+    guest.run.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="rehearsal-", dir=guest.run) as name:
+        image = Path(name) / "image"
+        with image.open("wb") as file:
+            file.truncate(IMAGE_BYTES)
+        for argv in (
+            ["mkfs.ext4", "-q", "-F", str(image)],
+            ["blkid", "-p", "-o", "export", str(image)],
+            ["e2fsck", "-p", str(image)],
+            ["findmnt", "-n", "--mountpoint", name],
+            ["mount", "--version"],
+            ["umount", "--version"],
+            ["networkctl", "list", "--no-pager"],
+        ):
+            processes.run(argv, timeout_s=TOOL_TIMEOUT_S, ok=None)
+    processes.run(["sync"], timeout_s=TOOL_TIMEOUT_S)
+    log(READY)
+    return True
