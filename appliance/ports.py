@@ -68,6 +68,25 @@ class Hypervisor(Protocol):
         """Live-migrate to the host that resolves as ``target``, over TLS; broken off after ``deadline_s``. Raises ``Failed``
         (``vm.migrate``, ``vm.migrate-deadline``)."""
 
+    def save(self, name: str, path: str) -> None:
+        """Save its memory to a file and end it. Raises ``Failed`` (``vm.save``); the VM may be paused or gone then."""
+
+    def saved_xml(self, path: str) -> str:
+        """The domain in a file of saved memory. Raises ``Failed`` (``vm.saved-memory``)."""
+
+    def restore(self, path: str, xml: str) -> None:
+        """Wake saved memory as the domain ``xml``, paused. Raises ``Failed`` (``vm.restore``), ``Conflict`` (``vm.exists``),
+        ``Unavailable`` (``libvirt.deadline``): it may still be going on then; ``destroy`` ends it."""
+
+    def attach(self, name: str, xml: str) -> None:
+        """Plug a device into an active VM. Raises ``Conflict`` (``vm.disk-locked``), ``Failed`` (``vm.attach``)."""
+
+    def restrain(self, name: str) -> None:
+        """Leave it only the CPU time that nobody else wants, and of that at most one CPU's worth."""
+
+    def qemu_version(self) -> str:
+        """QEMU's version, ``10.0.13``."""
+
     def version(self) -> str:
         """libvirt's version, ``11.3.0``."""
 

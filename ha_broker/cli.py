@@ -21,6 +21,7 @@ from ha_broker.effects.requests import FORCED_REQUEST, MAINTENANCE_REQUEST
 from ha_broker.known import known
 from ha_broker.sim import cli as sim
 from ha_broker.text import Screen, text
+from ha_broker.warm.cli import WARM_COMMAND
 from ha_broker.watch import watch
 
 FORCED_FILE = layout.RUN / FORCED_REQUEST
@@ -215,6 +216,7 @@ COMMANDS: tuple[Command, ...] = (
         _notify,
         (_WHAT,),
     ),
+    WARM_COMMAND,
     Command(("ha", "broker"), "run the broker (what trivet-ha.service does)", "trivet ha broker", _broker),
     sim.COMMAND,
 )

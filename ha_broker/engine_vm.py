@@ -26,7 +26,7 @@ def vm_spec(cluster: Cluster, image: str) -> VmSpec:
         disks=(
             VmDisk(image, "trivet-root", bus="virtio", read_only=True, boot_order=1),
             VmDisk(str(layout.ENGINE_DATA_DISK), layout.ENGINE_DISK_SERIAL),
-            VmDisk(str(layout.ENGINE_SEED_DISK), "trivet-seed", bus="cdrom", read_only=True),
+            VmDisk(str(layout.ENGINE_SEED_DISK), "trivet-seed", read_only=True),
         ),
         nics=(VmNic(layout.MANAGEMENT_BRIDGE, engine.mac),),
         on_reboot="destroy",  # each start needs an epoch of its own, so the broker starts it anew

@@ -33,6 +33,8 @@ class FakeLibvirt:
     vms: dict[str, VmState] = field(default_factory=dict)
     xml: dict[str, str] = field(default_factory=dict)
     pid: int = 4000
+    saved: dict[str, str] = field(default_factory=dict)
+    """Path → domain XML of saved memory."""
 
     def domains(self) -> tuple[VmState, ...]:
         self._door("domains")
@@ -75,6 +77,42 @@ class FakeLibvirt:
         peer.pid += 1
         self.vanish(name)
         peer._lock(name, peer.xml[name])
+
+    def save(self, name: str, path: str) -> None:
+        self._door("save")
+        self._vm(name)
+        self.saved[path] = self.xml[name]
+        self.vanish(name)
+
+    def saved_xml(self, path: str) -> str:
+        self._door("saved_xml")
+        if path not in self.saved:
+            raise Failed("vm.saved-memory", subject=path, reason="no such file", remedy="Make it anew.")
+        return self.saved[path]
+
+    def restore(self, path: str, xml: str) -> None:
+        self._door("restore")
+        self.saved_xml(path)
+        self.start(xml, paused=True)
+
+    def attach(self, name: str, xml: str) -> None:
+        self._door("attach")
+        self._vm(name)
+        self._lock(name, f"<domain>{xml}</domain>")
+        root = Xml.fromstring(self.xml[name])  # noqa: S314 - a fake, fed by our own builder
+        devices = root.find("devices")
+        if devices is None:
+            devices = Xml.SubElement(root, "devices")
+        devices.append(Xml.fromstring(xml))  # noqa: S314 - as above
+        self.xml[name] = Xml.tostring(root, encoding="unicode")
+
+    def restrain(self, name: str) -> None:
+        self._door("restrain")
+        self._vm(name)
+
+    def qemu_version(self) -> str:
+        self._door("version")
+        return "10.0.13"
 
     def version(self) -> str:
         self._door("version")

@@ -27,7 +27,7 @@ class VmDisk:
 
 @dataclass(frozen=True)
 class VmNic:
-    """A virtio NIC on a bridge of the host; ``mac`` as six hexadecimal pairs with colons."""
+    """A virtio NIC on a bridge of the host (empty: on none); ``mac`` as six hexadecimal pairs with colons."""
 
     bridge: str
     mac: str

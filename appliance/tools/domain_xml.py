@@ -70,15 +70,10 @@ def _boot(root: Xml.Element, spec: VmSpec) -> None:
 
 def _devices(devices: Xml.Element, spec: VmSpec) -> None:
     Xml.SubElement(devices, "controller", type="usb", model="none")
-    if any(disk.bus == "scsi" for disk in spec.disks):
-        Xml.SubElement(devices, "controller", type="scsi", index="0", model="virtio-scsi")
-    units = dict.fromkeys(_BUS, 0)
-    letters = dict.fromkeys(_PREFIX.values(), 0)
-    for disk in spec.disks:
-        prefix = _PREFIX[disk.bus]
-        _disk(devices, disk, f"{prefix}{chr(ord('a') + letters[prefix])}", units[disk.bus])
-        units[disk.bus] += 1
-        letters[prefix] += 1
+    # Also without disks: they can be attached later, and the addresses of all other devices stay the same.
+    Xml.SubElement(devices, "controller", type="scsi", index="0", model="virtio-scsi")
+    for disk, label, unit in _placed(spec):
+        _disk(devices, disk, label, unit)
     for nic in spec.nics:
         _nic(devices, nic)
     _console(devices, spec.serial_log)
@@ -88,6 +83,55 @@ def _devices(devices: Xml.Element, spec: VmSpec) -> None:
     rng = Xml.SubElement(devices, "rng", model="virtio")
     _text(rng, "backend", "/dev/urandom", model="random")
     Xml.SubElement(devices, "panic", model="isa")
+
+
+def _placed(spec: VmSpec) -> list[tuple[VmDisk, str, int]]:
+    """Each disk with its label and its unit on its bus, in the order of the spec."""
+    units = dict.fromkeys(_BUS, 0)
+    letters = dict.fromkeys(_PREFIX.values(), 0)
+    placed: list[tuple[VmDisk, str, int]] = []
+    for disk in spec.disks:
+        prefix = _PREFIX[disk.bus]
+        placed.append((disk, f"{prefix}{chr(ord('a') + letters[prefix])}", units[disk.bus]))
+        units[disk.bus] += 1
+        letters[prefix] += 1
+    return placed
+
+
+def pluggable_disks(spec: VmSpec) -> tuple[str, ...]:
+    """The disks on virtio-scsi as XML of their own, to be attached at the places that they have in :func:`domain_xml`."""
+    found: list[str] = []
+    for disk, label, unit in _placed(spec):
+        if disk.bus == "scsi":
+            holder = Xml.Element("devices")
+            _disk(holder, disk, label, unit)
+            found.append(Xml.tostring(holder[0], encoding="unicode"))
+    return tuple(found)
+
+
+def awake_xml(saved: str, spec: VmSpec) -> str:
+    """The domain of saved memory with what the host gives it as ``spec`` has it: bridges and the console's file. All that
+    the guest sees stays. Raises ``Refused`` (``vm.saved-memory``) for a domain that is not this VM's."""
+    root = Xml.fromstring(saved)  # noqa: S314 - libvirt's own answer
+    nics = root.findall("devices/interface")
+    same = [(root.findtext("name") or "").strip() == spec.name, (root.findtext("uuid") or "").lower() == spec.id.lower()]
+    if not all(same) or len(nics) != len(spec.nics):
+        raise Refused(
+            "vm.saved-memory",
+            subject=f"VM {spec.name}",
+            reason=f"the saved memory is that of {root.findtext('name')} ({root.findtext('uuid')}) with {len(nics)} NICs",
+            remedy="Remove the saved memory and make it anew.",
+        )
+    for element, nic in zip(nics, spec.nics, strict=True):
+        for gone in [child for child in element if child.tag in ("source", "target")]:
+            element.remove(gone)
+        element.set("type", "bridge" if nic.bridge else "ethernet")
+        if nic.bridge:
+            Xml.SubElement(element, "source", bridge=nic.bridge)
+    if spec.serial_log:
+        for source in (*root.findall("devices/serial/source"), *root.findall("devices/console/source")):
+            source.set("path", spec.serial_log)
+    return Xml.tostring(root, encoding="unicode")
 
 
 def _disk(devices: Xml.Element, disk: VmDisk, label: str, unit: int) -> None:
@@ -113,9 +157,10 @@ def _disk(devices: Xml.Element, disk: VmDisk, label: str, unit: int) -> None:
 
 
 def _nic(devices: Xml.Element, nic: VmNic) -> None:
-    element = Xml.SubElement(devices, "interface", type="bridge")
+    element = Xml.SubElement(devices, "interface", type="bridge" if nic.bridge else "ethernet")
     Xml.SubElement(element, "mac", address=nic.mac)
-    Xml.SubElement(element, "source", bridge=nic.bridge)
+    if nic.bridge:
+        Xml.SubElement(element, "source", bridge=nic.bridge)
     Xml.SubElement(element, "model", type="virtio")
 
 

@@ -8,7 +8,7 @@ from appliance.effects.root import Root
 from appliance.errors import Conflict, NotFound, TrivetError
 from appliance.model.vm import VmSpec, VmState
 from appliance.ports import Hypervisor
-from appliance.tools.domain_xml import domain_xml
+from appliance.tools.domain_xml import awake_xml, domain_xml, pluggable_disks
 from appliance.verbs.facts import hardware_virtualization
 
 RUNNING = ("running", "paused", "paused-io-error", "paused-no-space", "shutting-down", "migrating", "incoming")
@@ -53,6 +53,40 @@ class VmVerbs:
                 remedy="Destroy the old one first, or use another name.",
             )
         return found
+
+    def wake(self, spec: VmSpec, saved: str) -> VmState:
+        """Wake it, paused, from its saved memory, and attach its virtio-scsi disks, which saved memory does not have.
+
+        Whatever fails, no QEMU is left. Raises ``Conflict`` (``vm.disk-locked``, ``vm.exists``), ``Failed``
+        (``vm.restore``, ``vm.attach``, ``vm.saved-memory``), ``Unavailable`` (``libvirt.deadline``: it hung).
+        """
+        found = self.find(spec.name)
+        if found is not None:
+            raise Conflict(
+                "vm.exists", subject=f"VM {spec.name}", reason=f"it is {found.power} here already", remedy="Look again."
+            )
+        try:
+            self._hypervisor.restore(saved, awake_xml(self._hypervisor.saved_xml(saved), spec))
+            for disk in pluggable_disks(spec):
+                self._hypervisor.attach(spec.name, disk)
+            return self._require(spec.name)
+        except TrivetError:
+            self.destroy(spec.name)
+            raise
+
+    def restrain(self, name: str) -> None:
+        """Leave it only the CPU time that nobody else wants. Raises ``NotFound`` (``vm.unknown``)."""
+        self._require(name)
+        self._hypervisor.restrain(name)
+
+    def qemu_version(self) -> str:
+        """Of this node's QEMU."""
+        return self._hypervisor.qemu_version()
+
+    def save(self, name: str, path: str) -> None:
+        """Save its memory to ``path`` and end it. Raises ``NotFound`` (``vm.unknown``), ``Failed`` (``vm.save``)."""
+        self._require(name)
+        self._hypervisor.save(name, path)
 
     def resume(self, name: str) -> None:
         """Let it run. A VM that stopped on an I/O error is never resumed: its disk may be another's by now

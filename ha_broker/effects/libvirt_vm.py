@@ -8,6 +8,7 @@ from appliance import layout
 from appliance.errors import Conflict
 from appliance.model.vm import VmSpec, VmState
 from ha_broker.act import VM_ACTIVE
+from ha_broker.effects.waking import Waking
 from ha_broker.state import LocalVm
 
 
@@ -17,6 +18,8 @@ class VmVerbs(Protocol):
     def vms(self) -> tuple[VmState, ...]: ...
 
     def start(self, spec: VmSpec, paused: bool) -> VmState: ...
+
+    def wake(self, spec: VmSpec, saved: str) -> VmState: ...
 
     def resume(self, name: str) -> None: ...
 
@@ -30,15 +33,16 @@ class VmVerbs(Protocol):
 class LibvirtEngineVm:
     """:class:`ha_broker.ports.Hypervisor`."""
 
-    def __init__(self, verbs: VmVerbs) -> None:
+    def __init__(self, verbs: VmVerbs, waking: Waking | None = None) -> None:
         self._verbs = verbs
+        self._waking = waking
 
     def engine_vm(self) -> LocalVm:
         found = next((vm for vm in self._verbs.vms() if vm.name == layout.ENGINE_VM_NAME), None)
         return LocalVm("off") if found is None else LocalVm(found.power, found.pid)
 
     def start_paused(self, spec: VmSpec) -> int:
-        found = self._verbs.start(spec, True)
+        found = self._woken(spec) or self._verbs.start(spec, True)
         if found.power != "paused":  # the verb answers an active VM as it is; a guest that runs must not get a new epoch
             raise Conflict(
                 VM_ACTIVE,
@@ -47,6 +51,11 @@ class LibvirtEngineVm:
                 remedy="Nothing needs to be done: the broker looks again and takes it over.",
             )
         return found.pid
+
+    def _woken(self, spec: VmSpec) -> VmState | None:
+        if self._waking is None or any(vm.name == spec.name for vm in self._verbs.vms()):
+            return None
+        return self._waking.wake(spec, self._verbs.wake, self._verbs.destroy)
 
     def resume(self) -> None:
         self._verbs.resume(layout.ENGINE_VM_NAME)

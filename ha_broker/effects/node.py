@@ -7,6 +7,8 @@ import json
 import os
 import sys
 from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from appliance.codec import decode, encode
@@ -108,14 +110,15 @@ def append_whole(path: Path, line: str) -> None:
 class RunStatus:
     """:class:`ha_broker.ports.StatusFile`, on a tmpfs: replaced each turn, never half-written, not synced."""
 
-    def __init__(self, path: Path, clock: Clock) -> None:
+    def __init__(self, path: Path, clock: Clock, warm: Callable[[], str] = lambda: "") -> None:
         self._path = path
         self._clock = clock
+        self._warm = warm
         self._error = ""
 
     def write(self, status: HaStatus) -> None:
         try:
-            self._replace(status)
+            self._replace(replace(status, warm=self._warm()))
             self._error = ""
         except OSError as error:  # nobody sees what the broker does then, but it goes on; said once
             if str(error) != self._error:

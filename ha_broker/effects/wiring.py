@@ -19,15 +19,19 @@ from gluster.adapter import GlusterPool
 from ha_broker.effects.agents import WireAgents
 from ha_broker.effects.disk_gate import DiskGate, GatedEngineVm
 from ha_broker.effects.libvirt_vm import LibvirtEngineVm
-from ha_broker.effects.node import BootNotes, EventFile, RunStatus
+from ha_broker.effects.node import BootNotes, EventFile, RunStatus, journal
 from ha_broker.effects.pool import MountedPool
 from ha_broker.effects.requests import RequestFiles
 from ha_broker.effects.seed import VolumeSeed
 from ha_broker.effects.threads import ThreadsBeside
 from ha_broker.effects.volume import NodeEpochs, VolumeBoard
+from ha_broker.effects.waking import Waking, WatchedHealth
+from ha_broker.engine_vm import vm_spec
 from ha_broker.monitors.health import EngineHealth
 from ha_broker.monitors.host import NodeHost, boot_id
 from ha_broker.ports import Ports, call
+from ha_broker.warm.machine import NodeMachine
+from ha_broker.warm.shelf import Shelf
 
 EVENT_FILE = layout.HA_STATE / "events.jsonl"
 NOTES_FILE = layout.RUN / "ha-notes.json"
@@ -57,19 +61,27 @@ def real_ports(whose: Home, verify: bool = True) -> Ports:
     if verify:
         beside.ask("verify the engine image", partial(call, host.verify))
     tls = MembershipFiles(Root()).tls()
+    shelf = Shelf(layout.WARM, layout.RUN)
+    waking = Waking(shelf, NodeMachine(), clock, journal)
     return Ports(
         clock=clock,
         beside=beside,
         board=VolumeBoard(layout.BOARD, whose.host),
-        hypervisor=GatedEngineVm(LibvirtEngineVm(VmVerbs(libvirt)), DiskGate(layout.ENGINE_DATA_DISK)),
+        hypervisor=GatedEngineVm(LibvirtEngineVm(VmVerbs(libvirt), waking), DiskGate(layout.ENGINE_DATA_DISK)),
         pool=MountedPool(layout.ENGINE_MOUNT, layout.ENGINE_VOLUME, GlusterPool(SystemProcesses(), clock)),
         epochs=NodeEpochs(layout.ENGINE_EPOCH_RECORD, EpochStore(layout.EPOCH_FILE)),
         seed=VolumeSeed(SystemProcesses(), layout.ENGINE_SEED_DISK, layout.ENGINE_IDENTITY, whose.cluster.id),
         agents=WireAgents(whose.cluster, tls),
-        health=EngineHealth(whose.cluster.engine, layout.PKI / "ca.pem", layout.ENGINE_PORT),
+        health=WatchedHealth(EngineHealth(whose.cluster.engine, layout.PKI / "ca.pem", layout.ENGINE_PORT), shelf),
         host=host,
         notes=notes,
         events=events,
         requests=RequestFiles(layout.RUN, layout.HA_STATE),
-        status=RunStatus(STATUS_FILE, clock),
+        status=RunStatus(STATUS_FILE, clock, lambda: warm_text(waking, host, whose.cluster)),
     )
+
+
+def warm_text(waking: Waking, host: NodeHost, cluster: Cluster) -> str:
+    """Whether this node can wake the engine VM, in words; empty without an engine image."""
+    image = host.facts().image
+    return waking.text(vm_spec(cluster, image)) if image else ""

@@ -93,17 +93,6 @@ def test_a_damaged_data_disk_is_refused_and_not_formatted(disk: Path) -> None:
     assert data.look(disk, TOOLS).label == "trivet-data"
 
 
-def test_waiting_for_the_disk_says_so(tmp_path: Path) -> None:
-    clock, said, device = FakeClock(), [], tmp_path / "disk"
-
-    def log(text: str) -> None:
-        said.append(text)
-        device.touch()
-
-    data.wait_for(device, clock, log)
-    assert said == ["standby: waiting for the data disk (disk)"]
-
-
 class Cut(Exception):
     """The power goes."""
 
@@ -187,12 +176,6 @@ def test_a_broken_seed_is_refused_before_anything_is_written(tmp_path: Path, tex
         seed.apply(guest, folder, quiet)
     assert error.value.code == "seed.invalid"
     assert not guest.root.exists()
-
-
-def test_a_missing_seed_is_said_after_a_while(tmp_path: Path) -> None:
-    with pytest.raises(Unavailable) as error:
-        seed.mount_and_read(Guest(tmp_path), TOOLS, FakeClock(), quiet)
-    assert error.value.code == "seed.missing"
 
 
 @pytest.fixture
