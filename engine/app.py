@@ -21,8 +21,8 @@ reset connection."""
 log = logging.getLogger("trivet.web")
 
 
-def create_app(engine: Engine) -> Flask:
-    """The engine's web application."""
+def create_app(engine: Engine | None) -> Flask:
+    """The engine's web application. Without an engine (standby) it must be given one before the first request."""
     app = Flask("engine", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = BODY_LIMIT_BYTES
     app.json.ensure_ascii = False  # type: ignore[attr-defined]

@@ -67,7 +67,7 @@ def _jobs(arguments: argparse.Namespace, output: Output) -> None:
     from appliance.model.engine_start import EngineStart
     from engine.boot.files import read
     from engine.boot.seed import REMEDY
-    from engine.boot.standby import wait_until_active
+    from engine.boot.standby import wait_until_active, wait_until_serving
     from engine.jobs.follow import Following
     from engine.nodes import wire_nodes
     from engine.store.durable import Store
@@ -75,6 +75,7 @@ def _jobs(arguments: argparse.Namespace, output: Output) -> None:
 
     guest, clock = Guest(arguments.root), SystemClock()
     wait_until_active(guest, clock)
+    wait_until_serving(guest, clock)
     cluster = read(Cluster, guest.cluster, "cluster.invalid", REMEDY)
     start = read(EngineStart, guest.start_file, "seed.invalid", REMEDY)
     nodes = wire_nodes(guest, cluster, start.epoch, arguments.agent_port)

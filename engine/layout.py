@@ -113,6 +113,16 @@ class Guest:
         return self.at("/run/trivet-engine/standby.sock")
 
     @property
+    def serving_file(self) -> Path:
+        """There: the web program answers; what else wants the CPU may come."""
+        return self.at("/run/trivet-engine/serving")
+
+    @property
+    def networkd_processes(self) -> Path:
+        """Process ids of systemd-networkd."""
+        return self.at("/sys/fs/cgroup/system.slice/systemd-networkd.service/cgroup.procs")
+
+    @property
     def clock_chip(self) -> Path:
         """The real-time clock (seconds since 1970): QEMU takes it from the host's clock, also after a wake."""
         return self.at("/sys/class/rtc/rtc0/since_epoch")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import socket
 import ssl
+import tempfile
 import threading
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
+from flask import Flask
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 
@@ -19,7 +22,7 @@ from appliance.model.engine_start import EngineStart
 from engine.accounts import Accounts
 from engine.api.model import model
 from engine.app import create_app
-from engine.boot import standby
+from engine.boot import rehearsal, standby
 from engine.boot.files import read
 from engine.boot.seed import REMEDY
 from engine.core import Engine
@@ -58,9 +61,10 @@ def build_engine(guest: Guest, clock: Clock) -> Engine:
 class Server(BaseApplication):  # type: ignore[misc]
     """gunicorn with our settings; no configuration file, no command line of its own."""
 
-    def __init__(self, guest: Guest, bind: str) -> None:
+    def __init__(self, guest: Guest, bind: str, app: Flask) -> None:
         self._guest = guest
         self._bind = bind
+        self._app = app
         super().__init__()
 
     def load_config(self) -> None:
@@ -76,7 +80,7 @@ class Server(BaseApplication):  # type: ignore[misc]
             "ssl_context": _tls,
             "worker_tmp_dir": "/dev/shm",  # noqa: S108 - gunicorn's heartbeat file: in memory, never on the replicated disk
             "proc_name": "trivet-engine-web",
-            "post_worker_init": _watchdog,
+            "post_worker_init": self._serving,
             "control_socket_disable": True,
             "forwarded_allow_ips": "",
             "limit_request_line": 8190,
@@ -85,8 +89,13 @@ class Server(BaseApplication):  # type: ignore[misc]
             if name in self.cfg.settings:
                 self.cfg.set(name, value)
 
+    def _serving(self, worker: Any) -> None:
+        _watchdog(worker)
+        self._guest.serving_file.touch()
+
     def load(self) -> Any:
-        return create_app(build_engine(self._guest, SystemClock()))
+        self._app.extensions["trivet"] = build_engine(self._guest, SystemClock())
+        return self._app
 
 
 class _Patient(ssl.SSLContext):
@@ -135,22 +144,32 @@ def listen(address: str, port: int) -> socket.socket:
     return listener
 
 
-def preload() -> None:
-    """Import and read all that serving needs. gunicorn imports its worker by name; the model is read at its first use."""
+def rehearsed_app(guest: Guest) -> Flask:
+    """The application, ready to get its engine: all that it needs is imported and read, and it has answered once already,
+    from a throw-away database. gunicorn imports its worker by name; the model is read at its first use."""
     import gunicorn.glogging
     import gunicorn.http.parser
     import gunicorn.http.wsgi
     import gunicorn.workers.gthread  # noqa: F401
 
     model()
+    app = create_app(None)
+    guest.observed.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="rehearsal-", dir=guest.observed.parent) as name:
+        app.extensions["trivet"] = engine = build_engine(rehearsal.throw_away(Path(name)), SystemClock())
+        engine.store.migrate()
+        app.test_client().get("/health")
+        engine.close()
+    app.extensions["trivet"] = None
+    return app
 
 
 def serve(guest: Guest, address: str, port: int) -> None:
     """Wait in standby until the engine is active, then serve until a signal ends it. The worker is forked when it is active:
     what it draws from random generators is its own."""
     listener = listen(address, port)
-    preload()
-    arbiter = Arbiter(Server(guest, f"fd://{listener.detach()}"))
+    app = create_app(None) if guest.active_file.exists() else rehearsed_app(guest)
+    arbiter = Arbiter(Server(guest, f"fd://{listener.detach()}", app))
     with standby.health_socket(guest.standby_socket) as look:
         standby.wait_until_active(guest, SystemClock(), look)
     arbiter.run()

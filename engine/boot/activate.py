@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import os
 import pwd
-import threading
 from collections.abc import Callable
+from pathlib import Path
 
+from appliance import layout
 from appliance.effects.clock import Clock
 from appliance.errors import Conflict, TrivetError
 from appliance.journal import Journal, Runner
@@ -15,7 +16,7 @@ from appliance.model.cluster import Cluster
 from appliance.model.engine_start import EngineIdentity, EngineStart
 from appliance.ports import Processes
 from appliance.version import VERSION
-from engine.boot import data, rehearsal, seed, wake
+from engine.boot import data, disks, rehearsal, seed, wake
 from engine.boot.files import read
 from engine.boot.first_start import STEPS, FirstStart
 from engine.decide.data_disk import READY_LABEL
@@ -24,6 +25,8 @@ from engine.layout import ACCOUNT, Guest, write_private
 from engine.store.durable import Store
 from engine.store.records import EventRecord, StartRecord
 
+SEED_SERIAL = "trivet-seed"
+"""virtio-scsi serial of the seed disk (ha_broker/engine_vm.py)."""
 Log = Callable[[str], None]
 LOOK_EVERY_S = 0.05
 """A look costs two system calls, and every wake waits half of this."""
@@ -35,68 +38,72 @@ ENGINE_STARTED = 1
 
 def activate(guest: Guest, processes: Processes, clock: Clock, log: Log) -> EngineStart:
     """Wait for the disks, then do all of it. May be run again at any point. Raises coded errors; nothing is active then."""
-    wait_for_disks(guest, processes, clock, log)
+    seed_device, device = wait_for_disks(guest, processes, clock, log)
     wake.set_clock(guest, clock, log)
     wake.renew_kernel_random(guest, log)
     wake.renew_own_random()
     wake.start_id(guest)
-    start = seed.mount_and_read(guest, processes, log)
-    network = threading.Thread(target=reload_network, args=(processes, log), name="network")
-    network.start()
-    try:
-        open_data_disk(guest, start, processes, clock, log)
-    finally:
-        network.join()
+    start = seed.mount_and_read(guest, seed_device, log)
+    wake.reload_network(guest, log)
+    open_data_disk(guest, device, processes, clock, log)
+    record(guest, start, clock, log)
+    hand_over(guest)
     write_private(guest.active_file, f"{start.epoch}\n", 0o644)
-    # What may come later and needs the data disk: their own conditions say whether there is anything to do.
-    later = ["trivet-engine-cloud.service", "ssh.service"]
-    processes.run(["systemctl", "start", "--no-block", *later], timeout_s=data.TOOL_TIMEOUT_S, ok=None)
+    start_later(guest, processes)
     return start
 
 
-def wait_for_disks(guest: Guest, processes: Processes, clock: Clock, log: Log) -> None:
-    """Standby: wait without an end until seed and data disk are there. Says once when everything is ready to be saved."""
+def wait_for_disks(guest: Guest, processes: Processes, clock: Clock, log: Log) -> tuple[Path, Path]:
+    """Standby: wait without an end until seed and data disk are there. Rehearses once, when the boot is over."""
     look_s = clock.monotonic_s() + REHEARSE_EVERY_S
     rehearsed = False
-    while not (guest.data_device.exists() and guest.seed_device.exists()):
+
+    def rehearse_record(nobody: Guest) -> None:
+        start = read(EngineStart, nobody.start_file, "seed.invalid", seed.REMEDY)
+        record(nobody, start, clock, lambda _text: None)
+
+    while True:
+        seed_device = disks.find(guest, SEED_SERIAL, guest.seed_device)
+        device = disks.find(guest, layout.ENGINE_DISK_SERIAL, guest.data_device)
+        if seed_device is not None and device is not None:
+            return seed_device, device
         if not rehearsed and clock.monotonic_s() >= look_s:
-            rehearsed = rehearsal.rehearse(guest, processes, log)
+            rehearsed = rehearsal.rehearse(guest, processes, rehearse_record, log)
             look_s = clock.monotonic_s() + REHEARSE_EVERY_S
         clock.sleep(LOOK_EVERY_S)
 
 
-def reload_network(processes: Processes, log: Log) -> None:
-    """Let networkd take the address of this start. A failure is told; the engine can be looked at on its console then."""
-    try:
-        processes.run(["networkctl", "reload"], timeout_s=data.TOOL_TIMEOUT_S)
-    except TrivetError as error:
-        log(f"network: {error}")
-
-
-def open_data_disk(guest: Guest, start: EngineStart, processes: Processes, clock: Clock, log: Log) -> None:
-    """Mount it, finish the first start if need be, migrate, record this start."""
+def open_data_disk(guest: Guest, device: Path, processes: Processes, clock: Clock, log: Log) -> None:
+    """Mount it, finishing the first start if need be. The file system's own words first, tools only if those are bad."""
+    found = disks.superblock(device)
     # A unit that is restarted finds its disk mounted; checking a mounted file system would harm it.
-    ready = is_mounted(guest, processes) and guest.database.exists() and label_is_ready(guest, processes)
-    if not ready:
-        plan = data.settle(guest.data_device, processes, log)
-        data.mount(guest.data_device, guest, processes)
-        if plan.action == "continue-first-start":
-            first_start(guest, clock, log)
-            data.mark_ready(guest.data_device, processes)
-            log("data disk: the first start is complete")
-    record(guest, start, clock, log)
-    hand_over(guest)
+    if found.label == READY_LABEL and guest.state.is_mount() and guest.database.exists():
+        return
+    if found.label == READY_LABEL and found.sound:
+        try:
+            data.mount(device, guest)
+        except TrivetError as error:
+            log(f"data disk: {error}; it is checked")
+        else:
+            log("data disk: it is the engine's and in order")
+            return
+    plan = data.settle(device, processes, log)
+    data.mount(device, guest)
+    if plan.action == "continue-first-start":
+        first_start(guest, clock, log)
+        data.mark_ready(device, processes)
+        log("data disk: the first start is complete")
 
 
-def is_mounted(guest: Guest, processes: Processes) -> bool:
-    """Whether something is mounted at the place of the data disk."""
-    argv = ["findmnt", "-n", "--mountpoint", str(guest.state)]
-    return processes.run(argv, timeout_s=data.TOOL_TIMEOUT_S, ok=(0, 1)).status == 0
-
-
-def label_is_ready(guest: Guest, processes: Processes) -> bool:
-    """Whether the first start is complete, read from the disk."""
-    return data.look(guest.data_device, processes).label == READY_LABEL
+def start_later(guest: Guest, processes: Processes) -> None:
+    """What needs the data disk but nobody waits for: cloud-init once in its life, ssh where there are keys."""
+    wanted = {
+        "trivet-engine-cloud.service": not (guest.cloud / "trivet-done").exists(),
+        "ssh.service": (guest.state / "ssh" / "authorized_keys").exists(),
+    }
+    units = [unit for unit, needed in wanted.items() if needed]
+    if units:
+        processes.run(["systemctl", "start", "--no-block", *units], timeout_s=data.TOOL_TIMEOUT_S, ok=None)
 
 
 def first_start(guest: Guest, clock: Clock, log: Log) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from appliance.effects import mounting
 from appliance.errors import Refused, TrivetError
 from appliance.ports import Processes
 from engine.decide.data_disk import FILE_SYSTEM, NEW_LABEL, READY_LABEL, DiskFacts, DiskPlan, after_fsck, decide
@@ -13,6 +14,7 @@ from engine.layout import Guest
 EDGE_BYTES = 1024 * 1024
 """How much of both ends must be zero: partition tables, LVM, RAID and all file systems leave traces there."""
 TOOL_TIMEOUT_S = 60.0
+MOUNT_FLAGS = mounting.NO_ATIME | mounting.NO_SUID | mounting.NO_DEVICES
 FSCK_TIMEOUT_S = 900.0
 """A journal replay takes a second; a full check of a disk of 100 GiB under emulation minutes."""
 Log = Callable[[str], None]
@@ -69,18 +71,13 @@ def refusal(device: Path, facts: DiskFacts, plan: DiskPlan) -> TrivetError:
     )
 
 
-def mount(device: Path, guest: Guest, processes: Processes) -> None:
-    """Mount the data disk, unless it is mounted."""
+def mount(device: Path, guest: Guest) -> None:
+    """Mount the data disk, unless it is mounted. The kernel replays its journal. Raises ``Failed`` (``mount.failed``)."""
     guest.state.mkdir(parents=True, exist_ok=True)
-    held = processes.run(
-        ["findmnt", "-n", "-o", "SOURCE", "--mountpoint", str(guest.state)], timeout_s=TOOL_TIMEOUT_S, ok=(0, 1)
-    )
-    if held.stdout.strip():
-        return
-    # errors=remount-ro: a disk that answers with errors is lost to us (the fence); better to stop than to go on
-    # half-written.
-    options = "noatime,nosuid,nodev,errors=remount-ro"
-    processes.run(["mount", "-t", FILE_SYSTEM, "-o", options, str(device), str(guest.state)], timeout_s=TOOL_TIMEOUT_S)
+    if not guest.state.is_mount():
+        # errors=remount-ro: a disk that answers with errors is lost to us (the fence); better to stop than to go on
+        # half-written.
+        mounting.mount(device, guest.state, FILE_SYSTEM, MOUNT_FLAGS, "errors=remount-ro")
 
 
 def mark_ready(device: Path, processes: Processes) -> None:

@@ -8,26 +8,24 @@ from collections.abc import Callable
 from pathlib import Path
 
 from appliance.codec import encode
+from appliance.effects import mounting
 from appliance.model.engine_start import EngineStart
-from appliance.ports import Processes
 from engine.boot.files import FILE_LIMIT_BYTES, read
 from engine.decide import guest as texts
 from engine.layout import IDENTITY_NAME, START_NAME, Guest, write_private
 
-MOUNT_TIMEOUT_S = 20.0
 REMEDY = "The broker of the node writes the seed at each start: see its log, `journalctl -u trivet-ha`."
 
 
-def mount_and_read(guest: Guest, processes: Processes, log: Callable[[str], None]) -> EngineStart:
-    """Apply the seed (its device must be there) and leave it unmounted. Raises ``Refused`` ``seed.invalid``."""
+def mount_and_read(guest: Guest, device: Path, log: Callable[[str], None]) -> EngineStart:
+    """Apply the seed on ``device``, then unmount it. Raises ``Failed`` ``mount.failed``, ``Refused`` ``seed.invalid``."""
     place = guest.run / "seed"
     place.mkdir(parents=True, exist_ok=True)
-    options = "ro,nosuid,nodev,noexec"
-    processes.run(["mount", "-o", options, str(guest.seed_device), str(place)], timeout_s=MOUNT_TIMEOUT_S)
+    mounting.mount(device, place, "iso9660", mounting.READ_ONLY | mounting.NO_SUID | mounting.NO_DEVICES | mounting.NO_EXEC)
     try:
         return apply(guest, place, log)
     finally:
-        processes.run(["umount", str(place)], timeout_s=MOUNT_TIMEOUT_S)
+        mounting.unmount(place)
 
 
 def apply(

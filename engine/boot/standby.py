@@ -22,6 +22,8 @@ LOOK_EVERY_S = 0.05
 """A look costs a system call; this is how late a program learns that it is active."""
 FEED_EVERY_S = 5.0
 """A sixth of the shortest WatchdogSec of our units."""
+SERVING_WAIT_S = 10.0
+"""Three times what the web program takes on an idle emulated CPU."""
 REQUEST_LIMIT_BYTES = 4096
 REQUEST_WAIT_S = 1.0
 """Whoever asks is on this machine."""
@@ -43,6 +45,13 @@ def wait_until_active(guest: Guest, clock: Clock, look: Callable[[], object] | N
             fed_s = clock.monotonic_s()
     renew_own_random()
     tell_systemd("STATUS=active")
+
+
+def wait_until_serving(guest: Guest, clock: Clock) -> None:
+    """Return when the web program answers, or after ``SERVING_WAIT_S``: it is what people and brokers wait for."""
+    end_s = clock.monotonic_s() + SERVING_WAIT_S
+    while not guest.serving_file.exists() and clock.monotonic_s() < end_s:
+        clock.sleep(LOOK_EVERY_S)
 
 
 @contextmanager

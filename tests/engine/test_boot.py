@@ -14,9 +14,12 @@ import pytest
 from appliance.codec import encode
 from appliance.effects.clock import FakeClock
 from appliance.effects.process import SystemProcesses
-from appliance.errors import Conflict, Refused, Unavailable
+from appliance.errors import Conflict, Refused
+from appliance.model.engine_start import EngineStart
+from engine.boot import activate as activation
 from engine.boot import data, seed
 from engine.boot.activate import activate, first_start, record
+from engine.boot.files import read
 from engine.boot.first_start import STEPS
 from engine.layout import Guest, write_private
 from engine.store.durable import Store
@@ -187,23 +190,32 @@ def block_device(disk: Path) -> Iterator[Path]:
     TOOLS.run(["losetup", "--detach", str(device)], timeout_s=10)
 
 
-def test_a_real_disk_from_blank_to_the_third_start(tmp_path: Path, block_device: Path) -> None:
-    """`trivet engine data`, all of it, with a real block device, mount and power cut."""
+def test_a_real_disk_from_blank_to_the_third_start(
+    tmp_path: Path, block_device: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`trivet engine data`, all of it but the seed's mount, with a real block device, mount and power cut."""
+
+    def given(guest: Guest, _device: Path, _log: object) -> EngineStart:
+        return read(EngineStart, guest.start_file, "seed.invalid", seed.REMEDY)
+
+    monkeypatch.setattr(seed, "mount_and_read", given)
+    monkeypatch.setattr(activation, "start_later", lambda _guest, _processes: None)  # it would start this machine's ssh
     guest, clock, said = Guest(tmp_path / "guest"), FakeClock(), []
     guest.data_device.parent.mkdir(parents=True)
     guest.data_device.symlink_to(block_device)
-    write_private(guest.start_id, "boot-1\n")
+    write_private(guest.seed_device, "")
     write_private(guest.start_file, json.dumps(encode(world.START)))
     write_private(guest.identity_file, json.dumps(encode(world.identity())))
     try:
         activate(guest, TOOLS, clock, said.append)
+        assert guest.active_file.exists()
         assert data.look(block_device, TOOLS).label == "trivet-data"
         activate(guest, TOOLS, clock, said.append)  # the unit is restarted: the disk is mounted and stays untouched
         store = Store(guest.database)
         store.add_event(EventRecord("normal", "test", "a row", 9801, 1))
         store.close()
         TOOLS.run(["umount", str(guest.state)], timeout_s=30)
-        write_private(guest.start_id, "boot-2\n")
+        guest.start_id.unlink()  # as after a wake or a boot: /run is new
         with pytest.raises(Conflict):
             activate(guest, TOOLS, clock, said.append)
         newer = dataclasses.replace(world.START, epoch=8)

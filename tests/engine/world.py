@@ -116,6 +116,7 @@ def ready_guest(root: Path, clock: Clock, start: EngineStart = START) -> Guest:
     write_private(guest.identity_file, json.dumps(encode(identity())))
     first_start(guest, clock, lambda _text: None)
     record(guest, start, clock, lambda _text: None)
+    write_private(guest.active_file, "")
     return guest
 
 
