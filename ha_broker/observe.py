@@ -113,25 +113,26 @@ class Observer:
         self._count_loss(storage, pool, now_s)
         self._follow(doing, peers, now_s)
         own = self._tracks[self._host].slot
+        fitness = self._fitness(storage, pool, notes, now_s)
         seen = Observation(
             now_s=now_s,
             host=self._host,
             vm=self._vm,
             storage=storage,
             peers=peers,
-            score=score(self._fitness(storage, pool, notes, now_s)),
+            score=score(fitness),
             maintenance=self.register,
             notes=notes,
             work=doing.work,
             nobody_for_s=_since(self._nobody_since_s, now_s),
             local_epoch=max(self._ports.epochs.local(), own.epoch_known if own else 0),
-            facts=self._ports.host.facts(),
+            facts=fitness.facts,
             pool=pool,
-            local_maintenance=self._ports.requests.local_maintenance(),
+            local_maintenance=fitness.local_maintenance,
             forced=self._ports.requests.forced_start(),
             handing_to=doing.handing_to,
             engine_reached=self._health.reached(self._vm, peers, now_s),
-            losses=self._recent_losses(now_s),
+            losses=fitness.losses,
             source_gone_s=_since(self._incoming_since_s, now_s),
         )
         return replace(
