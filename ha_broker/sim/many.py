@@ -13,7 +13,7 @@ from typing import Final
 from appliance.command import Output
 from appliance.errors import EXIT_DONE, EXIT_FAILED
 from ha_broker.sim import replay
-from ha_broker.sim.fast import REAL_EVERY, carried
+from ha_broker.sim.fast import REAL_EVERY, quick
 from ha_broker.sim.faults import describe
 from ha_broker.sim.plans import Plan, plan
 from ha_broker.sim.run import Outcome, Run, run_seed
@@ -49,7 +49,7 @@ def run_many(seeds: Sequence[int], jobs: int) -> Iterator[Outcome]:
 
 def rerun(wanted: Plan, keep_log: bool = False) -> tuple[Outcome, Run]:
     """That plan again, as the seed's run went."""
-    with carried(wanted.seed % REAL_EVERY != 0):
+    with quick(wanted.seed % REAL_EVERY != 0):
         run = Run(wanted, WorldOptions(keep_log=keep_log))
         return run.outcome(), run
 

@@ -9,7 +9,7 @@ from typing import Final
 from ha_broker import limits
 from ha_broker.sim import guest
 from ha_broker.sim.check import Broken
-from ha_broker.sim.fast import REAL_EVERY, carried
+from ha_broker.sim.fast import REAL_EVERY, quick
 from ha_broker.sim.faults import Fault, apply
 from ha_broker.sim.plans import FIRST_S, Plan, plan
 from ha_broker.sim.world import World, WorldOptions
@@ -177,5 +177,5 @@ class Run:
 
 def run_seed(seed: int, options: WorldOptions | None = None) -> Outcome:
     """The random run of that seed."""
-    with carried(seed % REAL_EVERY != 0):
+    with quick(seed % REAL_EVERY != 0):
         return Run(plan(seed), options or WorldOptions(keep_log=False)).outcome()
