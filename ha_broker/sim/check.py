@@ -19,6 +19,12 @@ OBEY_S = 2.0
 """S6: a setting that has been on the board this long was read by everybody who may start (own storage good for 1.8 s)."""
 
 
+SAID_S = 4.0
+"""Who has had the engine VM this long has said so on the board."""
+HEARD_S = 1.6
+"""A slot that was written within this time is no silent one."""
+
+
 class Broken(Exception):
     """An invariant does not hold."""
 
@@ -68,7 +74,8 @@ class Check:
     def _linger(self, host: SimHost, qemu: Qemu) -> None:
         if qemu.power == "running" and qemu.broken:
             raise Broken("S3", f"QEMU on {host.name} had an I/O error and runs again")
-        if qemu.broken and qemu.lost_since_s is None:
+        overtaken = 0 < qemu.epoch < self.given
+        if (qemu.broken or overtaken) and qemu.lost_since_s is None:
             now_s = self._world.heap.now_s
             qemu.lost_since_s = now_s
             self._world.heap.at(now_s + LINGER_S + 0.001, lambda: self._still_there(host, qemu))
@@ -100,6 +107,11 @@ class Check:
         if qemu.epoch <= self.given:
             raise Broken("S2", f"{qemu.host} starts with epoch {qemu.epoch}, {self.given} was given before")
         self.given = qemu.epoch
+        host = self._world.hosts[qemu.host]
+        if host.epoch < qemu.epoch:
+            raise Broken("S2", f"{qemu.host} starts with epoch {qemu.epoch}, its own agent takes {host.epoch}")
+        if host.read_record() != qemu.epoch:
+            raise Broken("S2", f"{qemu.host} starts with epoch {qemu.epoch}, the record says {host.read_record()}")
         split = self._world.volume.heal(qemu.host).split_brain
         if split:
             raise Broken("S5", f"{qemu.host} starts although {split[0]} is in split-brain")
@@ -140,11 +152,24 @@ class Check:
             raise Broken("S6", f"{host.name} begins a start in global maintenance")
         if host.local_since_s is not None and now_s - host.local_since_s > OBEY_S and not host.forced:
             raise Broken("S6", f"{host.name} begins a start in local maintenance")
+        self._rival(host)
         begun.append(now_s)
         recent = [at_s for at_s in begun if now_s - at_s < limits.STARTS_WINDOW_S]
         if len(recent) > limits.STARTS_MAX and not host.forgets:
             raise Broken("L2", f"{host.name} begins its start number {len(recent)} within {limits.STARTS_WINDOW_S:g} s")
         self._starts[host.name, host.boot] = recent
+
+    def _rival(self, host: SimHost) -> None:
+        """L3: nobody begins a start while the one who has the engine VM says so on the board."""
+        now_s = self._world.heap.now_s
+        for other in self._world.hosts.values():
+            qemu = other.qemu
+            if other is host or qemu is None or qemu.power != "running" or qemu.broken or other.slot_spoiled_s > now_s:
+                continue
+            settled = now_s - qemu.resumed_s > SAID_S and other.runs_for_s() > SAID_S and now_s - qemu.here_s > SAID_S
+            heard = self._world.volume.reads_well(host.name) and now_s - other.wrote_s < HEARD_S
+            if settled and heard:
+                raise Broken("L3", f"{host.name} begins a start although {other.name} runs the engine VM and says so")
 
     def recent(self, host: SimHost) -> int:
         """Starts of that host that count for L2 now."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ha_broker.board import SLOT_BYTES
 from ha_broker.sim import guest
@@ -20,6 +20,10 @@ from ha_broker.sim.net import MANAGEMENT, NETWORKS
 if TYPE_CHECKING:
     from ha_broker.sim.host import SimHost
     from ha_broker.sim.world import World
+
+
+SPOILED_S: Final = 3.0
+"""After that a host has certainly written its slot again."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +145,12 @@ def _hang_guest(world: World, host: SimHost, fault: Fault, begin: bool) -> None:
     if host.qemu is not None:
         host.qemu.hung = begin
         world.changed("the guest stands still" if begin else "the guest goes on")
+
+
+def _idle_guest(world: World, host: SimHost, fault: Fault, begin: bool) -> None:
+    """It happens to write nothing for a while."""
+    if host.qemu is not None and begin:
+        host.qemu.idle_until_s = world.now_s + fault.for_s
 
 
 def _panic_guest(world: World, host: SimHost, fault: Fault, begin: bool) -> None:
@@ -288,6 +298,7 @@ def _slow_heal(world: World, host: SimHost, fault: Fault, begin: bool) -> None:
 def _garbage_slot(world: World, host: SimHost, fault: Fault, begin: bool) -> None:
     noise = Random(int(fault.value)).randbytes(SLOT_BYTES)  # noqa: S311 - garbage, no secret
     world.volume.files[f"board/{host.name}.slot"] = noise
+    host.slot_spoiled_s = world.now_s + SPOILED_S
 
 
 def _replay_slot(world: World, host: SimHost, fault: Fault, begin: bool) -> None:
@@ -297,6 +308,7 @@ def _replay_slot(world: World, host: SimHost, fault: Fault, begin: bool) -> None
         host.kept_slot = world.volume.files.get(name, b"")
     else:
         world.volume.files[name] = host.kept_slot
+        host.slot_spoiled_s = world.now_s + SPOILED_S
 
 
 def _damage_record(world: World, host: SimHost, fault: Fault, begin: bool) -> None:
@@ -348,6 +360,7 @@ KINDS: Mapping[str, Do] = {
     "flap": _flap,
     "kill-qemu": _kill_qemu,
     "hang-guest": _hang_guest,
+    "idle-guest": _idle_guest,
     "panic-guest": _panic_guest,
     "engine-crash": _engine_crash,
     "engine-slow": _engine_slow,

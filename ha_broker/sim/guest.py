@@ -41,6 +41,8 @@ class Qemu:
     """From then on /health answers."""
     hung: bool = False
     """The guest stands still: no writes, no answers, no shutdown."""
+    idle_until_s: float = 0.0
+    """It writes nothing before."""
     slow_s: float = 0.0
     """/health takes that long."""
     warm: bool = False
@@ -51,6 +53,8 @@ class Qemu:
     """It was stopped by an I/O error once: it must never run again (S3)."""
     unlocked: bool = False
     """At switch-over: neither side has the lock."""
+    here_s: float = 0.0
+    """Since when this QEMU runs the guest (a migration brings one that runs already)."""
     lost_since_s: float | None = None
     """Since when it could not write and never will again."""
 
@@ -71,7 +75,8 @@ def schedule_write(world: World, qemu: Qemu) -> None:
     """The guest will write soon."""
     if not qemu.writing:
         qemu.writing = True
-        world.heap.after(world.rng.random() * WRITE_WITHIN_S, lambda: _write(world, qemu))
+        at_s = max(qemu.idle_until_s, world.heap.now_s + world.rng.random() * WRITE_WITHIN_S)
+        world.heap.at(at_s, lambda: _write(world, qemu))
 
 
 def _write(world: World, qemu: Qemu) -> None:

@@ -94,6 +94,10 @@ class SimHost:
         """A full /var lost its notes in this boot."""
         self.told_at: list[tuple[float, Event]] = []
         self.flapping = False
+        self.wrote_s = 0.0
+        """When its slot was written last."""
+        self.slot_spoiled_s = 0.0
+        """Until then its slot may be something else than it wrote."""
         self.asked_until_s: dict[float, float] = {}
         """Questions to /health under way, by their deadline: when they end."""
         self.kept_slot = b""
@@ -305,6 +309,7 @@ class _Board:
     def write(self, data: bytes) -> None:
         host = self._host
         host.world.volume.write(host.name, f"board/{host.name}.slot", host.world.slot_bytes(host, data))
+        host.wrote_s = host.world.heap.now_s
 
 
 class _Local:

@@ -106,9 +106,9 @@ class Migration:
                 self._fail(f"the target did not get the lock: {error}")
                 return
         self._to("finish")
-        for name in ("epoch", "resumed_s", "ready_s", "hung", "slow_s", "warm"):
+        for name in ("epoch", "resumed_s", "ready_s", "hung", "idle_until_s", "slow_s", "warm"):
             setattr(arriving, name, getattr(self.qemu, name))
-        arriving.power = "running"
+        arriving.power, arriving.here_s = "running", self.world.now_s
         if self.source.qemu is self.qemu:
             self.source.drop_qemu()
         self.done, self.stage = True, "over"

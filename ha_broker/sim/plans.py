@@ -16,7 +16,7 @@ FAULTS_MIN: Final = 10
 FIRST_S: Final = 30.0
 """The cluster has started the engine VM by then."""
 
-Kind = Literal["chaos", "harmless", "single", "blackout"]
+Kind = Literal["chaos", "harmless", "single", "blackout", "fence"]
 HOSTS: Final = ("node1", "node2", "node3")
 PLACES: Final = ("@holder", "@standby", "@other", *HOSTS)
 
@@ -36,8 +36,8 @@ class Plan:
 def plan(seed: int) -> Plan:
     """The plan of that seed."""
     rng = Random(f"plan {seed}")  # noqa: S311 - a repeatable plan, no secret
-    kind: Kind = rng.choices(("chaos", "harmless", "single", "blackout"), (60, 12, 20, 8))[0]
-    faults = {"chaos": _chaos, "harmless": _harmless, "single": _single, "blackout": _blackout}[kind](rng)
+    kind: Kind = rng.choices(tuple(_MAKERS), (54, 12, 18, 8, 8))[0]
+    faults = _MAKERS[kind](rng)
     core = HOSTS if kind != "chaos" or rng.random() < 0.6 else tuple(sorted(rng.sample(HOSTS, 2)))
     return Plan(seed, kind, tuple(sorted(faults, key=lambda one: one.at_s)), core, rng.random() < 0.7)
 
@@ -93,6 +93,7 @@ _WILD: tuple[tuple[int, Callable[[Random, float], Fault]], ...] = (
     (22, _link),
     (8, _simple("kill-qemu")),
     (4, _simple("hang-guest", 120)),
+    (3, _simple("idle-guest", 30)),
     (2, _simple("panic-guest")),
     (2, _simple("engine-crash")),
     (2, _simple("engine-slow", 60, lambda rng: rng.uniform(0.5, 6))),
@@ -182,6 +183,8 @@ _CALM: tuple[Callable[[Random, float], Fault], ...] = (
     _calm("newer-format", "@other", 30.0),
     _calm("kill-glusterd", "@holder"),
     _calm("kill-brick", "@other", 10.0),
+    _calm("kill-brick", "@standby", 10.0),
+    _calm("kill-brick", "@holder", 10.0),
     _calm("libvirt-hangs", "@standby", 20.0),
     _calm("old-engine", "@other", value=1.0),
     _calm("volume-full", "", 20.0),
@@ -229,3 +232,31 @@ def _blackout(rng: Random) -> list[Fault]:
             faults.append(Fault(off_s[index], "power-off", host, round(back_s + delay_s - off_s[index], 2)))
         at_s = max(fault.at_s + fault.for_s for fault in faults) + rng.uniform(60, 75)
     return faults
+
+
+# --- nothing but the lock stands between two writers
+
+
+def _fence(rng: Random) -> list[Fault]:
+    """The holder's broker is dead and its guest writes nothing, while the host is lost to the others and comes back."""
+    at_s, faults = FIRST_S + 10, list[Fault]()
+    while at_s < CHAOS_S or len(faults) < FAULTS_MIN:
+        lost_s = round(rng.uniform(8, 30), 2)
+        dead_s = round(lost_s + rng.uniform(4, 20), 2)
+        idle_s = round(lost_s + rng.uniform(-4, 12), 2)
+        network = rng.choice(("", STORAGE))
+        do = rng.choice(("cut", "cut", "freeze"))
+        faults.append(Fault(round(at_s, 2), "kill-broker", "@holder", dead_s))
+        faults.append(Fault(round(at_s + 0.01, 2), "idle-guest", "@holder", idle_s))
+        faults.append(Fault(round(at_s + 0.02, 2), do, "@holder", lost_s, network=network if do == "cut" else ""))
+        at_s += dead_s + rng.uniform(40, 50)
+    return faults
+
+
+_MAKERS: dict[Kind, Callable[[Random], list[Fault]]] = {
+    "chaos": _chaos,
+    "harmless": _harmless,
+    "single": _single,
+    "blackout": _blackout,
+    "fence": _fence,
+}

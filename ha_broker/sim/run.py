@@ -24,6 +24,10 @@ STEADY_S: Final = 45.0
 """Once the engine is up after the healing nothing may happen any more for so long."""
 SETTLED_S: Final = 8.0
 """After the healing: what the last fault has begun (a stall of 5.6 s) comes to its end."""
+FRESH_S: Final = 120.0
+"""The disk has to be freshly open by then: a heal, ten steady seconds, a refresh a minute at most."""
+TRIES: Final = 3
+"""A host that moved the engine VM so often lately may hold and alert instead."""
 MOVES_S: Final = 10.0
 """… but a refresh, which ends within this."""
 UP_S: Final = 100.0
@@ -151,6 +155,24 @@ class Run:
             world.run(1.0)
         if not self._up() or len(world.starts) != starts:
             raise Broken("L3", f"the engine did not stay where it was after the healing: {world.decisions()}")
+        self._refreshed()
+
+    def _refreshed(self) -> None:
+        """Planned work rests on it: once all is well the data disk is open on every brick that is there."""
+        world = self.world
+        until_s = world.now_s + FRESH_S
+        while not self._fresh() and world.now_s < until_s:
+            world.run(2.0)
+        if not self._fresh():
+            raise Broken("refresh", f"the disk is not open on every brick {FRESH_S:g} s later: {world.decisions()}")
+
+    def _fresh(self) -> bool:
+        world = self.world
+        holder = next((host for host in world.hosts.values() if host.qemu is not None), None)
+        if holder is None:
+            return True
+        tried = [move.at_s for move in holder.notes.moves] if holder.power else []
+        return len(tried) >= TRIES or all(brick.open or not brick.connected for brick in holder.bricks())
 
     def _allowance_s(self) -> float:
         """How long the healed core may take."""

@@ -29,13 +29,19 @@ class VolumeOptions:
 
     strict_locks: bool = True
     sharding: bool = False
+    gate: bool = True
+    """A start asks every brick for a holder."""
+    quorum: bool = True
+    """Client quorum."""
 
 
 class Storage:
     """Calls raise ``Stalled`` or ``OSError`` as the mount does."""
 
     def __init__(self, names: tuple[str, ...], options: VolumeOptions) -> None:
-        self.model = EngineVolume(names, strict_locks=options.strict_locks, shard=options.sharding)
+        self.model = EngineVolume(names, strict_locks=options.strict_locks, shard=options.sharding, gate=options.gate)
+        if not options.quorum:
+            self.model._majority = bool  # type: ignore[method-assign,assignment]  # any brick will do
         self.model.changed = self._changed
         self.files: dict[str, bytes] = {}
         """Whole contents by name: slots, epoch record, seed."""
@@ -131,6 +137,10 @@ class Storage:
         if not handle.is_open or handle.host in model.links.frozen or not model.quorum(handle.host):
             return False
         return 2 * len(model.takers(handle, beyond=model.shard)) > len(model.bricks)
+
+    def reads_well(self, host: str) -> bool:
+        """Calls of that host return."""
+        return self.model.quorum(host) and self.model.stalled_until_s(host) <= self.model.now_s
 
     # --- looking
 

@@ -33,7 +33,7 @@ def test_a_plan_follows_from_its_seed_and_has_ten_minutes_and_ten_faults() -> No
         assert len(one.faults) >= FAULTS_MIN
         assert one.chaos_s == CHAOS_S == 600
         assert {fault.do for fault in one.faults} <= set(KINDS)
-    assert {plan(seed).kind for seed in range(200)} == {"chaos", "harmless", "single", "blackout"}
+    assert {plan(seed).kind for seed in range(200)} == {"chaos", "harmless", "single", "blackout", "fence"}
 
 
 @pytest.mark.parametrize("seed", [3, 11])
