@@ -381,10 +381,14 @@ class EngineVolume:
     # --- the port Pool
 
     def brick_view(self, host: str) -> tuple[Brick, ...]:
-        """As the mount of this host sees them."""
+        """As the mount of this host sees them. A file that was opened while a brick was away is open there, but without
+        its lock: that brick does not count (:mod:`ha_broker.mount_view`)."""
         mine = [handle for handle in self.handles if handle.host == host]
         up = self.links.up(host)
-        return tuple(Brick(brick, brick in up, all(brick in one.good for one in mine)) for brick in self.bricks)
+        return tuple(Brick(brick, brick in up, all(self._firm(one, brick) for one in mine)) for brick in self.bricks)
+
+    def _firm(self, handle: Handle, brick: str) -> bool:
+        return brick in handle.good and (brick in handle.locked or not handle.wants)
 
     def heal_status(self, host: str) -> Heal:
         """What the bricks owe each other, asked on this host."""
