@@ -77,8 +77,11 @@ class Copies:
         self.next_s = min(self._due_s.values(), default=NEVER)
 
     def _healer(self, brick: str, reach: Sequence[Sequence[str]]) -> Sequence[str]:
-        """The reach of a host that is connected to this brick and to a fresh copy; empty: nobody is."""
-        return next((up for up in reach if brick in up and any(source != brick for source in self.fresh(up))), ())
+        """The reach of a host connected to this brick, to one that blames it and to a fresh copy; empty: there is none."""
+        for up in reach:
+            if brick in up and brick in self.blamed(up) and self.fresh(up):
+                return up
+        return ()
 
     def heal(self, now_s: float, reach: Sequence[Sequence[str]]) -> None:
         """End the heals that are due."""

@@ -29,11 +29,11 @@ from typing import Final, NamedTuple
 
 from ha_broker.sim.connections import Connections, Stalled
 from ha_broker.sim.copies import Copies
-from ha_broker.sim.one_lock import Qemu, Volume
 from ha_broker.state import Brick, Heal
 
+__all__ = ["EngineVolume", "Handle", "Stalled", "Write"]
+
 REPLICAS: Final = 3
-__all__ = ["EngineVolume", "Handle", "Qemu", "Stalled", "Volume", "Write"]
 NO_QUORUM: Final = errno.ENOTCONN
 """What the mount says without client quorum (seen; older clients: EROFS)."""
 DATA_DISK: Final = "/engine-vm/data.raw"
