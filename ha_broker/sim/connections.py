@@ -16,7 +16,7 @@ LOSS_S: Final = 5.6
 
 BLIP_S: Final = 4.5
 """A link that carries again within this time finds its connections alive: the last try to send a lost frame before both
-ends give up (5 s) is at 4.5 s, as the nodes' least retransmission time is 0.3 s (with the kernel's 0.2 s it was at 3.0 s)."""
+ends give up (5 s) is at 4.5 s, as the nodes' least retransmission time is 0.3 s (with the kernel's 0.2 s: at 3.0 s)."""
 
 RECONNECT_S: Final = 3.0
 """The client asks for a lost brick again this often."""
