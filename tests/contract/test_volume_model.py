@@ -259,6 +259,23 @@ def opened_without_one_brick(story: Story) -> None:
     story.writes("a")
 
 
+def three_faults_at_once(story: Story) -> None:
+    """The limit of the fence: opened without brick C (so not locked there), brick B restarted, and B cut off from A, all
+    before the file is opened anew. No brick that B reaches knows of A, and A still has its majority."""
+    story.bench.kill_brick(C)
+    story.bench.wait(1)
+    story.opens("a", A)
+    story.bench.start_brick(C)
+    story.bench.wait(BACK_S)
+    story.writes("a")
+    story.restart_brick(B)
+    story.bench.cut(A, B)
+    story.bench.cut(B, A)
+    story.bench.wait(LOST_S)
+    story.opens("b", B)
+    story.writes("a", "b")
+
+
 SEQUENCES: tuple[Callable[[Story], None], ...] = (
     one_holder,
     take_over,
@@ -272,6 +289,7 @@ SEQUENCES: tuple[Callable[[Story], None], ...] = (
     opened_without_one_brick,
     mount_crashes,
     evicted,
+    three_faults_at_once,
 )
 REFUSED = ("EBADFD", "ENOTCONN", "EROFS", "EIO")
 """Which of them a refused write ends in depends on which brick's answer comes last; a guest sees an I/O error."""
