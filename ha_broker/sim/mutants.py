@@ -6,10 +6,13 @@ is different.
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
 
 import ha_broker.decide as deciding
@@ -26,6 +29,8 @@ from ha_broker.sim.storage import VolumeOptions
 from ha_broker.sim.world import WorldOptions
 from ha_broker.sim.wrong import ABSENT, PRESENT
 
+HUNTED: Final = 150
+"""So many seeds are tried for each."""
 Patch = tuple[object, str, object]
 PLAIN: Final = WorldOptions(keep_log=False)
 _RULES: Final = [module for name, module in sys.modules.items() if name.startswith("ha_broker.decide")]
@@ -196,3 +201,33 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         ((observe.Observer, "own_slot_read", property(wrong.always)),),
     ),
 )
+
+
+def table(caught: Iterable[tuple[Mutant, int, str]]) -> str:
+    """``docs/ha-mutants.md``: mutant, seed and invariant that caught it."""
+    rows = "".join(f"| `{mutant.name}` | {mutant.sentence} | {seed} | {invariant} |\n" for mutant, seed, invariant in caught)
+    return (
+        "# Planted bugs, and what caught them\n\n"
+        "Each bug is one wrong rule, limit or option (`ha_broker/sim/mutants.py`); the first seed whose run broke an invariant of\n"
+        "the right kind is listed. Without the bug the same seed holds. `tests/ha_broker/test_sim_mutants.py` runs them all.\n"
+        "Made anew by `build/venv/bin/python -m ha_broker.sim.mutants docs/ha-mutants.md`.\n\n"
+        "| bug | what is wrong | seed | invariant |\n|---|---|---|---|\n" + rows
+    )
+
+
+def _hunted(mutant: Mutant) -> tuple[str, int, str]:
+    caught = hunt(mutant, range(HUNTED))
+    return (mutant.name, caught.seed, caught.invariant) if caught is not None else (mutant.name, -1, "NOTHING")
+
+
+def write(path: Path, processes: int) -> list[str]:
+    """Hunt for all of them and write the page; names of those that nothing caught."""
+    with multiprocessing.get_context("fork").Pool(processes) as pool:
+        found = {name: (seed, invariant) for name, seed, invariant in pool.imap_unordered(_hunted, MUTANTS)}
+    path.write_text(table((mutant, *found[mutant.name]) for mutant in MUTANTS))
+    return [name for name, (seed, _) in found.items() if seed < 0]
+
+
+if __name__ == "__main__":
+    uncaught = write(Path(sys.argv[1]), os.cpu_count() or 1)
+    sys.exit(f"not caught: {', '.join(uncaught)}" if uncaught else 0)

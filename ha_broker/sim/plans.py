@@ -241,6 +241,10 @@ def _fence(rng: Random) -> list[Fault]:
     """The holder's broker is dead and its guest writes nothing, while the host is lost to the others and comes back."""
     at_s, faults = FIRST_S + 10, list[Fault]()
     while at_s < CHAOS_S or len(faults) < FAULTS_MIN:
+        if rng.random() < 0.3:
+            faults += _forgotten(rng, at_s)
+            at_s += 90
+            continue
         lost_s = round(rng.uniform(8, 30), 2)
         dead_s = round(lost_s + rng.uniform(4, 20), 2)
         idle_s = round(lost_s + rng.uniform(-4, 12), 2)
@@ -251,6 +255,12 @@ def _fence(rng: Random) -> list[Fault]:
         faults.append(Fault(round(at_s + 0.02, 2), do, "@holder", lost_s, network=network if do == "cut" else ""))
         at_s += dead_s + rng.uniform(40, 50)
     return faults
+
+
+def _forgotten(rng: Random, at_s: float) -> list[Fault]:
+    """A brick forgets the lock, and before the disk is opened anew the holder's broker is silent: the others try."""
+    brick = Fault(round(at_s, 2), "kill-brick", rng.choice(HOSTS), round(rng.uniform(1, 3), 2))
+    return [brick, Fault(round(at_s + rng.uniform(6, 9), 2), "kill-broker", "@holder", round(rng.uniform(15, 40), 2))]
 
 
 _MAKERS: dict[Kind, Callable[[Random], list[Fault]]] = {
