@@ -208,14 +208,15 @@ def table(caught: Iterable[tuple[Mutant, int, str]]) -> str:
     rows = "".join(f"| `{mutant.name}` | {mutant.sentence} | {seed} | {invariant} |\n" for mutant, seed, invariant in caught)
     return (
         "# Planted bugs, and what caught them\n\n"
-        "Each bug is one wrong rule, limit or option (`ha_broker/sim/mutants.py`); the first seed whose run broke an invariant of\n"
-        "the right kind is listed. Without the bug the same seed holds. `tests/ha_broker/test_sim_mutants.py` runs them all.\n"
+        "Each bug is one wrong rule, limit or option (`ha_broker/sim/mutants.py`); listed is the first seed whose run\n"
+        "broke an invariant of the right kind. Without the bug the same seed holds: `tests/ha_broker/test_sim_mutants.py`.\n"
         "Made anew by `build/venv/bin/python -m ha_broker.sim.mutants docs/ha-mutants.md`.\n\n"
         "| bug | what is wrong | seed | invariant |\n|---|---|---|---|\n" + rows
     )
 
 
-def _hunted(mutant: Mutant) -> tuple[str, int, str]:
+def _hunted(name: str) -> tuple[str, int, str]:
+    mutant = next(one for one in MUTANTS if one.name == name)
     caught = hunt(mutant, range(HUNTED))
     return (mutant.name, caught.seed, caught.invariant) if caught is not None else (mutant.name, -1, "NOTHING")
 
@@ -223,7 +224,9 @@ def _hunted(mutant: Mutant) -> tuple[str, int, str]:
 def write(path: Path, processes: int) -> list[str]:
     """Hunt for all of them and write the page; names of those that nothing caught."""
     with multiprocessing.get_context("fork").Pool(processes) as pool:
-        found = {name: (seed, invariant) for name, seed, invariant in pool.imap_unordered(_hunted, MUTANTS)}
+        found = {
+            name: (seed, invariant) for name, seed, invariant in pool.imap_unordered(_hunted, [one.name for one in MUTANTS])
+        }
     path.write_text(table((mutant, *found[mutant.name]) for mutant in MUTANTS))
     return [name for name, (seed, _) in found.items() if seed < 0]
 
