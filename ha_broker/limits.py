@@ -194,8 +194,8 @@ REFRESHES_MAX: Final = 6
 keep failing."""
 
 REFRESH_STEADY_S: Final = 15.0
-"""Bricks must have been as connected as they are for this long before a refresh: a link that flaps every 15 s brings its brick
-back for 12 s at a time (a client asks every 3 s), and each such refresh would be followed by the next."""
+"""Bricks must have been as connected as they are for this long before a refresh: a link that flaps every 15 s brings its
+brick back for 12 s at a time (a client asks every 3 s), and each such refresh would be followed by the next."""
 
 REFRESH_HEAL_S: Final = 20.0
 """For so long a refresh waits for the end of the heal. Not for ever: what the guest writes through a handle that is bad on
