@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Final
 
 from ha_broker.board import SLOT_BYTES
 from ha_broker.sim import guest
-from ha_broker.sim.check import Broken
+from ha_broker.sim.commands import COMMANDS
 from ha_broker.sim.host import RECORD
-from ha_broker.sim.net import MANAGEMENT, NETWORKS
+from ha_broker.sim.net import NETWORKS
 
 if TYPE_CHECKING:
     from ha_broker.sim.host import SimHost
     from ha_broker.sim.world import World
-
 
 SPOILED_S: Final = 3.0
 """After that a host has certainly written its slot again."""
@@ -323,30 +322,6 @@ def _restore_record(world: World, host: SimHost, fault: Fault, begin: bool) -> N
 # --- people and strangers
 
 
-def _maintenance(world: World, host: SimHost, fault: Fault, begin: bool) -> None:
-    host.request = "global" if begin and fault.text != "off" else "none"
-
-
-def _local_maintenance(world: World, host: SimHost, fault: Fault, begin: bool) -> None:
-    host.local_maintenance = begin and fault.text != "off"
-    host.local_since_s = world.now_s if host.local_maintenance else None
-
-
-def _forced_start(world: World, host: SimHost, fault: Fault, begin: bool) -> None:
-    host.forced = begin
-
-
-def _old_engine(world: World, host: SimHost, fault: Fault, begin: bool) -> None:
-    """An engine of an earlier epoch comes back somewhere and commands every agent that the host reaches."""
-    epoch = max(0, world.check.given - int(fault.value or 1))
-    for other in world.hosts.values():
-        reached = other is host or world.net.answers(MANAGEMENT, host.name, other.name)
-        if reached and other.power and not other.frozen and other.accepts(epoch) and epoch < other.epoch:
-            raise Broken("S2", f"the agent of {other.name} obeys epoch {epoch} after {other.epoch}")
-        if reached and other.power and not other.frozen and epoch < other.epoch:
-            world.changed(f"the agent of {other.name} refuses epoch {epoch}: it knows {other.epoch}")
-
-
 def _nothing(world: World, host: SimHost, fault: Fault, begin: bool) -> None:
     """Only lets a demand be made."""
 
@@ -394,9 +369,6 @@ KINDS: Mapping[str, Do] = {
     "replay-slot": _replay_slot,
     "damage-record": _damage_record,
     "restore-record": _restore_record,
-    "maintenance": _maintenance,
-    "local-maintenance": _local_maintenance,
-    "forced-start": _forced_start,
-    "old-engine": _old_engine,
+    **COMMANDS,
     "nothing": _nothing,
 }
