@@ -270,10 +270,6 @@ def _kill_mount(world: World, host: SimHost, fault: Fault, begin: bool) -> None:
         (world.volume.model.kill_client if begin else world.volume.model.start_client)(host.name)
 
 
-def _kill_glusterd(world: World, host: SimHost, fault: Fault, begin: bool) -> None:
-    """Bricks and mounts live on: nothing for the volume."""
-
-
 def _board_unwritable(world: World, host: SimHost, fault: Fault, begin: bool) -> None:
     (world.volume.unwritable.add if begin else world.volume.unwritable.discard)(host.name)
 
@@ -359,7 +355,7 @@ KINDS: Mapping[str, Do] = {
     "start-fails": _start_fails,
     "kill-brick": _kill_brick,
     "kill-mount": _kill_mount,
-    "kill-glusterd": _kill_glusterd,
+    "kill-glusterd": _nothing,  # bricks and mounts live on
     "board-unwritable": _board_unwritable,
     "disk-failing": _disk_failing,
     "volume-full": _volume_full,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import time
 from collections import Counter
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from appliance.command import Output
+from appliance.effects.files import PUBLIC, write_atomically
 from appliance.errors import EXIT_DONE, EXIT_FAILED
 from ha_broker.sim import replay
 from ha_broker.sim.fast import REAL_EVERY, quick
@@ -22,6 +24,8 @@ from ha_broker.sim.world import WorldOptions
 
 KEPT_FAILURES: Final = 10
 """So many failed seeds are shrunk and written; the others are only named."""
+REPORT: Final = "sim-report.json"
+"""Left beside the folder of failures: the counts, for the report of high availability."""
 PROGRESS_EVERY_S: Final = 2.0
 BATCH: Final = 8
 """Seeds given to a process at once: a second or two of work."""
@@ -96,8 +100,14 @@ def seeds_of(seeds: range, jobs: int, folder: Path, output: Output) -> int:
         "took_s": round(took_s, 1),
         "seeds_per_minute": round(60 * len(seeds) / max(took_s, 0.001)),
     }
+    write_atomically(folder.with_name(REPORT), json.dumps(_counts(data), indent=2), PUBLIC)
     output.result(data, _text(data, kept, failed))
     return EXIT_FAILED if failed else EXIT_DONE
+
+
+def _counts(data: dict[str, object]) -> dict[str, object]:
+    """What the report of high availability shows of a run."""
+    return {name: value for name, value in data.items() if name != "failures"}
 
 
 def _text(data: dict[str, object], kept: list[Failure], failed: list[Outcome]) -> str:
