@@ -123,7 +123,8 @@ def test_the_fence_is_in_the_options() -> None:
     assert engine["client.strict-locks"] == vmstore["client.strict-locks"] == "on"
     assert (engine["features.shard"], vmstore["features.shard"]) == ("off", "on")
     assert engine["cluster.quorum-type"] == vmstore["cluster.quorum-type"] == "auto"
-    assert {engine[name] for name in ("network.ping-timeout", "client.tcp-user-timeout", "server.tcp-user-timeout")} == {"5"}
+    assert {engine[name] for name in ("network.ping-timeout", "client.tcp-user-timeout")} == {"5"}
+    assert engine["server.tcp-user-timeout"] == "6"
 
 
 def test_every_option_has_one_value_a_volume_and_a_reason() -> None:
