@@ -45,9 +45,12 @@ def brick_view(host: str, private: str) -> BrickView:
 
 def bricks(views: Sequence[BrickView]) -> tuple[Brick, ...]:
     """Each brick's verdict. A file that was opened while a brick was away is unknown there: its lock is seen on the others
-    alone, so a brick is only open if it knows every owner that any brick knows."""
-    everybody = frozenset[str]().union(*(view.owners | view.lost for view in views))
+    alone, so a brick is only open if it knows every owner that is alive.
+
+    An owner whose handle is good nowhere is a QEMU that has gone: the client keeps, locks and all, the handles that went bad
+    before their file was closed (seen with 11.1; counting them, every refresh was followed by the next)."""
+    good = frozenset[str]().union(*(view.owners for view in views))
+    alive = good or frozenset[str]().union(*(view.lost for view in views))
     return tuple(
-        Brick(view.host, view.connected, view.connected and view.owners >= everybody and not view.lost)
-        for view in views
+        Brick(view.host, view.connected, view.connected and view.owners >= alive and not view.lost & alive) for view in views
     )

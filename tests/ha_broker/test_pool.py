@@ -61,6 +61,14 @@ def test_handles_that_went_bad_and_were_closed_are_forgotten() -> None:
     assert bricks([brick_view("node1", left + private())]) == (Brick("node1", True, True),)
 
 
+def test_locks_of_a_qemu_that_has_gone_say_nothing_of_the_one_that_is_here() -> None:
+    gone = ((-1, "cf15bbc2c48ff405"), (-1, "ef4db97e7f9fd367"))
+    assert seen(private(*gone, *HELD)) == Brick("node2", True, True)
+    assert seen(private(*gone, (-1, DISK), (-1, SEED))) == Brick("node2", True, False)
+    only_lost = [brick_view("node1", private()), brick_view("node2", private(*gone)), brick_view("node3", private(*gone))]
+    assert [brick.open for brick in bricks(only_lost)] == [False, False, False]
+
+
 def test_a_host_without_the_engine_holds_nothing_open() -> None:
     views = [brick_view(host, private()) for host in ("node1", "node2")]
     assert bricks(views) == (Brick("node1", True, True), Brick("node2", True, True))
