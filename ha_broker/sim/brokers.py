@@ -10,6 +10,7 @@ from ha_broker.sim.beside import SimBeside
 from ha_broker.sim.heap import Act
 from ha_broker.sim.host import Process, SimHost, ports_of
 from ha_broker.sim.net import STORAGE
+from ha_broker.sim.unit import HandOver, given_up
 
 if TYPE_CHECKING:
     from ha_broker.sim.world import World
@@ -36,7 +37,10 @@ class Brokers:
         def begin() -> None:
             wanted = host.power and host.process is None and host.boot == boot and host.restart_s == at_s
             if wanted and host.awake_later(begin):
-                self._new_process(host)
+                if given_up(host):
+                    HandOver(self._world, host)
+                else:
+                    self._new_process(host)
 
         self._world.heap.at(at_s, begin)
 

@@ -101,6 +101,9 @@ class SimHost:
         self.asked_until_s: dict[float, float] = {}
         """Questions to /health under way, by their deadline: when they end."""
         self.kept_slot = b""
+        self.unit_starts: list[float] = []
+        """When systemd started its broker lately."""
+        self.hand_overs = 0
         self._pids = 100
 
     # --- life

@@ -193,6 +193,7 @@ class World:
             return
         host.power, host.boot, host.booted_s = True, host.boot + 1, self.now_s
         host.notes = Notes()  # valid within one boot only
+        host.unit_starts, host.hand_overs = [], 0
         boot = host.boot
 
         def brick() -> None:
@@ -281,6 +282,7 @@ class World:
         self.volume.model.start_client(host.name)
         self.brokers.go_on(host)
         if host.process is None:
+            host.unit_starts, host.hand_overs = [], 0
             self.brokers.start(host, BROKER_RESTART_S)
 
     # --- the guest
