@@ -9,6 +9,7 @@ from typing import Any
 
 from ha_broker import limits
 from ha_broker.ports import Call, Procedure, Result
+from ha_broker.sim.check import Broken
 from ha_broker.sim.heap import Act, Heap, Waiting
 from ha_broker.sim.storage import Stalled
 
@@ -85,12 +86,16 @@ class SimBeside:
             except Stalled as stalled:
                 self._waiting.add(stalled.until_s, lambda: self._again(key, one))
                 return
+            except Broken:
+                raise
             except Exception as error:  # noqa: BLE001 - handed to the procedure, as the threads do
                 one.work = one.procedure.throw(error)
             else:
                 one.work = one.procedure.send(value)
         except StopIteration as ended:
             self._end(key, one, ended.value, None)
+        except Broken:
+            raise  # no procedure may take a broken invariant for an error of a port
         except Exception as error:  # noqa: BLE001 - carried to the loop, as the threads do
             self._end(key, one, None, error)
         else:

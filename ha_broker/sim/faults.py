@@ -63,7 +63,9 @@ def apply(world: World, fault: Fault) -> None:
 
 
 def end(world: World, fault: Fault) -> None:
-    """Let it be over."""
+    """Let it be over, unless all has been healed."""
+    if world.healed:
+        return
     world.changed(f"*** over: {describe(fault)}")
     KINDS[fault.do](world, world.hosts[fault.host], fault, False)
 

@@ -55,6 +55,8 @@ class Qemu:
     """At switch-over: neither side has the lock."""
     here_s: float = 0.0
     """Since when this QEMU runs the guest (a migration brings one that runs already)."""
+    came_from: str = ""
+    """The host that it was migrated from."""
     lost_since_s: float | None = None
     """Since when it could not write and never will again."""
 

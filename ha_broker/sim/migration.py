@@ -108,7 +108,7 @@ class Migration:
         self._to("finish")
         for name in ("epoch", "resumed_s", "ready_s", "hung", "idle_until_s", "slow_s", "warm"):
             setattr(arriving, name, getattr(self.qemu, name))
-        arriving.power, arriving.here_s = "running", self.world.now_s
+        arriving.power, arriving.here_s, arriving.came_from = "running", self.world.now_s, self.source.name
         if self.source.qemu is self.qemu:
             self.source.drop_qemu()
         self.done, self.stage = True, "over"

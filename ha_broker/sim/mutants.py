@@ -28,6 +28,7 @@ from ha_broker.sim.run import Outcome, Run
 from ha_broker.sim.storage import VolumeOptions
 from ha_broker.sim.world import WorldOptions
 from ha_broker.sim.wrong import ABSENT, PRESENT
+from ha_broker.state import Register
 
 HUNTED: Final = 150
 """So many seeds are tried for each."""
@@ -146,7 +147,12 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     Mutant("hung-for-ever", "a guest that hangs is left alone", ("L1",), ((PRESENT.guest, "hung", wrong.nothing),)),
     Mutant("no-refresh", "the disk is never opened anew", ("refresh", "L3"), _everywhere("refresh_due", wrong.never)),
     Mutant("no-patience", "QEMU is destroyed at the first stall", ("L3",), ((limits, "UNWRITTEN_DESTROY_S", 3.0),)),
-    Mutant("no-allowance", "an engine that missed one answer is stopped", ("L3",), ((limits, "HEALTH_ALLOWANCE_S", 4.0),)),
+    Mutant(
+        "no-allowance",
+        "an engine that missed one answer is stopped",
+        ("L3",),
+        ((limits, "HEALTH_ALLOWANCE_S", 3.0), (limits, "REACHED_FRESH_S", 3.0)),
+    ),
     # none is here
     Mutant("start-in-maintenance", "global maintenance is ignored", ("S6",), _rule("absent", wrong.ignore_maintenance)),
     Mutant(
@@ -157,7 +163,6 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     ),
     Mutant("impatient", "who has no QEMU starts one", ("L3", "L2"), ((broker, "decide", wrong.impatient),)),
     Mutant("ignore-starts-used", "starts are not counted", ("L2",), _everywhere("recent_starts", wrong.none_counts)),
-    Mutant("no-restart-in-place", "a lost QEMU is left to whoever comes", ("L1",), ((ABSENT, "_restart", wrong.nothing),)),
     Mutant(
         "give-up-after-lock",
         "a host that the lock refused never tries again",
@@ -174,7 +179,6 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     ),
     # epochs
     Mutant("same-epoch", "a start takes the highest known epoch", ("S2",), ((act, "next_epoch", wrong.same_epoch),)),
-    Mutant("epoch-of-the-board", "only the board is asked", ("S2",), ((act, "next_epoch", wrong.epoch_of_the_board),)),
     Mutant(
         "record-too-early",
         "the record is written before the lock is held",
@@ -191,14 +195,19 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         ("L1", "L3", "S3", "refresh"),
         ((Memory, "adopt", wrong.adopt_without_epoch),),
     ),
-    Mutant("still-held", "the source of a migration restarts it in place", ("L3",), ((Mover, "_hand", wrong.still_held),)),
+    Mutant(
+        "still-held",
+        "the source of a migration restarts it in place",
+        ("L3",),
+        ((Mover, "_hand", wrong.still_held), (deciding, "absent", wrong.restart_first)),
+    ),
     # the board
     Mutant("newer-is-silent", "a slot of a newer format is silence", ("L3",), ((boards, "_newer", wrong.newer_is_silent),)),
     Mutant(
-        "own-slot-overwritten",
-        "the own slot of before is overwritten unread",
-        ("S6",),
-        ((observe.Observer, "own_slot_read", property(wrong.always)),),
+        "older-setting-wins",
+        "of two maintenance settings the older one holds",
+        ("S6", "L1"),
+        ((Register, "__gt__", wrong.lowest_register),),
     ),
 )
 

@@ -225,12 +225,15 @@ _SEVERE: tuple[tuple[str, float, float, str], ...] = (
 def _blackout(rng: Random) -> list[Fault]:
     at_s, faults = FIRST_S + 10, list[Fault]()
     while at_s < CHAOS_S or len(faults) < FAULTS_MIN:
+        if rng.random() < 0.3:  # the setting has to outlive it
+            faults.append(Fault(round(at_s - 5, 2), "maintenance", rng.choice(HOSTS)))
         off_s = [round(at_s + rng.random() * rng.choice((0.01, 3, 15)), 2) for _ in HOSTS]
         back_s = max(off_s) + rng.uniform(1, 20)
         for index, host in enumerate(HOSTS):
             delay_s = rng.random() * rng.choice((0.01, 5, 40))
             faults.append(Fault(off_s[index], "power-off", host, round(back_s + delay_s - off_s[index], 2)))
         at_s = max(fault.at_s + fault.for_s for fault in faults) + rng.uniform(60, 75)
+        faults.append(Fault(round(at_s - 20, 2), "maintenance", rng.choice(HOSTS), text="off"))
     return faults
 
 
@@ -250,8 +253,12 @@ def _fence(rng: Random) -> list[Fault]:
         idle_s = round(lost_s + rng.uniform(-4, 12), 2)
         network = rng.choice(("", STORAGE))
         do = rng.choice(("cut", "cut", "freeze"))
-        faults.append(Fault(round(at_s, 2), "kill-broker", "@holder", dead_s))
-        faults.append(Fault(round(at_s + 0.01, 2), "idle-guest", "@holder", idle_s))
+        hangs = rng.random() < 0.4
+        if not hangs or rng.random() < 0.5:
+            faults.append(Fault(round(at_s, 2), "kill-broker", "@holder", dead_s))
+        faults.append(
+            Fault(round(at_s + 0.01, 2), "hang-guest" if hangs else "idle-guest", "@holder", 0.0 if hangs else idle_s)
+        )
         faults.append(Fault(round(at_s + 0.02, 2), do, "@holder", lost_s, network=network if do == "cut" else ""))
         at_s += dead_s + rng.uniform(40, 50)
     return faults

@@ -57,7 +57,7 @@ class Run:
         self.world = World(options=replace(options, warm=options.warm and wanted.warm), seed=wanted.seed)
         self.applied = 0
         self._last_fault_s = 0.0
-        self._powerless_s: float | None = None
+        self._healed_s = 0.0
 
     def outcome(self) -> Outcome:
         """Run it. Whatever a broker raises is a broken invariant, too."""
@@ -106,8 +106,6 @@ class Run:
             world.heap.after(fault.start_within_s + 0.001, lambda: self._begun(fault, before_s))
         elif demand:
             world.heap.after(fault.for_s + AFTER_S, lambda: self._not_begun(fault, before_s))
-        if not any(host.power for host in world.hosts.values()):
-            self._powerless_s = before_s
 
     def _well(self) -> bool:
         """All hosts live, one engine VM answers, its disk is open everywhere, and has been for a while."""
@@ -138,7 +136,7 @@ class Run:
     def _live(self) -> None:
         world = self.world
         self.calm()
-        healed_s = world.now_s
+        healed_s = self._healed_s = world.now_s
         world.run(SETTLED_S)
         deadline_s = healed_s + self._allowance_s()
         while not self._up():
@@ -157,6 +155,9 @@ class Run:
             world.run(1.0)
         if not self._up() or len(world.starts) != starts:
             raise Broken("L3", f"the engine did not stay where it was after the healing: {world.decisions()}")
+        waiting = [name for name in self.plan.core if world.hosts[name].request is not None]
+        if waiting:
+            raise Broken("S6", f"{waiting[0]} never acknowledged that maintenance is to end")
         self._refreshed()
 
     def _refreshed(self) -> None:
@@ -173,7 +174,7 @@ class Run:
         holder = next((host for host in world.hosts.values() if host.qemu is not None), None)
         if holder is None:
             return True
-        tried = [move.at_s for move in holder.notes.moves] if holder.power else []
+        tried = [move for move in holder.notes.moves if move.at_s < self._healed_s - holder.booted_s]
         return len(tried) >= TRIES or all(brick.open or not brick.connected for brick in holder.bricks())
 
     def _contradiction(self) -> bool:

@@ -92,6 +92,8 @@ class World:
         self.starts: list[Start] = []
         self.log: list[tuple[float, str]] = []
         self.good_destroyed = 0
+        self.healed = False
+        """No fault is left, and those that were to end later have ended."""
         self.at_stage: dict[str, list[str]] = {}
         self._dirty = False
         self._volume_changes = 0
@@ -252,6 +254,7 @@ class World:
 
     def heal_all(self) -> None:
         """No fault is left, whatever there was. Hosts without power stay as they are."""
+        self.healed = True
         self.at_stage.clear()
         self.net.mend()
         for one in self.names:

@@ -35,11 +35,6 @@ def never(*_: object) -> bool:
     return False
 
 
-def always(*_: object) -> bool:
-    """True."""
-    return True
-
-
 def none_counts(*_: object) -> int:
     """Zero."""
     return 0
@@ -106,6 +101,13 @@ def give_up_after_lock(seen: Observation) -> Decision | None:
     return _right_after_lock(seen)
 
 
+def restart_first(seen: Observation) -> Decision:
+    """What is held and not here is started here again, whatever the others say."""
+    if seen.notes.held is not None and seen.storage.good_for_s > limits.GRACE_S:
+        return Decision("start", "wrong", "what was held here is not here: it is started again")
+    return _right_absent(seen)
+
+
 def fit_in_maintenance(fit: score.Fitness) -> Score:
     """Local maintenance costs nothing."""
     return _right_score(replace(fit, local_maintenance=False))
@@ -117,11 +119,6 @@ def fit_in_maintenance(fit: score.Fitness) -> Score:
 def same_epoch(*arguments: Any) -> int:
     """Not above the highest known one."""
     return max(1, _right_epoch(*arguments) - 1)
-
-
-def epoch_of_the_board(record: int | None, known: int, answers: object, members: int) -> int:
-    """The record and the agents are not asked."""
-    return known + 1
 
 
 def record_too_early(host: SimHost, start: Any) -> None:
