@@ -86,8 +86,13 @@ def gluster_retry(volume: str, mount_point: Path) -> tuple[tuple[str, str], ...]
 
     A mount unit has no Restart=. When all nodes boot together, none can give the volume's description before a majority is
     up, so the first tries fail. Starting a mounted unit again does nothing.
+
+    A mount whose FUSE client has died stays mounted, for systemd too: it is taken away first. That is seen by the missing
+    process, because a living client without the volume's quorum gives the same error (ENOTCONN).
     """
-    unit = mount_unit_name(mount_point)
+    unit = mount_unit_name(mount_point).replace(chr(92), chr(92) * 2)
+    client = f"--process-name fuse .* {mount_point}$$"
+    dead = f'grep -q " {mount_point} fuse.glusterfs " /proc/self/mounts && ! pgrep -f -- "{client}" >/dev/null'
     service = f"""\
 # Written by trivet-agent.
 [Unit]
@@ -96,7 +101,7 @@ StartLimitIntervalSec=0
 
 [Service]
 Type=oneshot
-ExecStart=/usr/bin/systemctl start {unit.replace(chr(92), chr(92) * 2)}
+ExecStart=/bin/sh -c '{dead} && umount -l {mount_point}; exec systemctl start "{unit}"'
 TimeoutStartSec=60
 LogLevelMax=warning
 """

@@ -206,3 +206,11 @@ def test_libvirt_settings_are_blocks() -> None:
     assert text.startswith('user = "x"\n') and "dynamic_ownership = 0" in text
     assert libvirt_conf.qemu_conf(text) == text
     assert "O=abc,OU=node" in libvirt_conf.libvirtd_conf("", "abc")
+
+
+def test_a_mount_whose_client_died_is_taken_away_before_it_is_started_again() -> None:
+    (_, service), _ = systemd.gluster_retry("engine", Path("/var/lib/trivet/volumes/engine"))
+    command = next(line for line in service.splitlines() if line.startswith("ExecStart="))
+    assert "! pgrep -f" in command
+    assert "&& umount -l /var/lib/trivet/volumes/engine; exec systemctl start" in command
+    assert command.count("$$") == 1, "systemd reads a single one as a variable"

@@ -14,7 +14,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -26,6 +25,7 @@ from appliance.effects.process import SystemProcesses
 from image.lab import disturb, model, observe
 from image.lab.operations import Lab
 from tests.lab.cluster import Cluster, key_of, wait
+from tests.lab.good_state import good_state
 
 Outcome = Literal["nothing", "in place", "elsewhere", "anywhere", "moved or restarted", "held", "at most one"]
 WATCHED = ("nothing", "held", "at most one")
@@ -33,21 +33,8 @@ WATCHED = ("nothing", "held", "at most one")
 
 OLD_QEMU_GONE_S = 15.0
 """S3 gives 10 s from the moment the node's broker runs; looking at it through the lab takes the rest."""
-SETTLED_S = 300.0
 START_S = 90.0
 API_S = 240.0
-SAVED_MEMORY_S = 420.0
-FORGOTTEN = ("attempts", "moves")
-"""A host has three starts in ten minutes (L2). A test run makes more of them than any cluster has faults, so starts of
-earlier rows are forgotten before they count against the next."""
-
-FORGET = """
-import json, pathlib
-file = pathlib.Path("/var/lib/trivet/ha/notes.json")
-notes = json.loads(file.read_text())
-notes.update({name: [] for name, value in notes.items() if isinstance(value, list)})
-file.write_text(json.dumps(notes))
-"""
 
 
 @dataclass(frozen=True)
@@ -248,75 +235,6 @@ class Watch:
         self._reader.join(5)
 
 
-def good(cluster: Cluster, long: bool = False) -> Scene:
-    """Bring about the known good state: no fault left, engine up, all hosts alive, all healed, its disk open on every brick,
-    no starts on record."""
-    cluster.lab("up", timeout_s=SETTLED_S)
-    wait("the engine up", SETTLED_S, cluster.health)
-    _forget_starts(cluster)
-    status = wait("all hosts alive, all healed", SETTLED_S, lambda: _settled(cluster))
-    if not _fence_whole(cluster, status):
-        status = _open_anew(cluster, status)
-    _await_saved_memory(cluster)
-    host = str(status["engine"]["host"])
-    others = tuple(node for node in cluster.nodes if node != host)
-    return Scene(cluster, host, others, int(status["engine"]["epoch"]), long)
-
-
-def _await_saved_memory(cluster: Cluster) -> None:
-    """Each node makes it once, with what CPU nobody else wants: minutes in which nothing else is worth measuring. A cluster
-    without it is no fault of this row: its starts are cold, and other tests tell why."""
-    end_s = time.monotonic() + SAVED_MEMORY_S
-    while not all("is ready" in cluster.ha(node)["warm"] for node in cluster.nodes):
-        if time.monotonic() > end_s:
-            print(f"no saved memory on every node within {SAVED_MEMORY_S:g} s: starts may be cold")
-            return
-        time.sleep(2)
-
-
-def _settled(cluster: Cluster) -> dict[str, Any] | None:
-    health = cluster.health()
-    if health is None:
-        return None
-    status: dict[str, Any] = cluster.ha(cluster.nodes[0])
-    engine, hosts = status["engine"], status["hosts"]
-    if engine["state"] != "up" or engine["epoch"] != health["epoch"]:
-        return None
-    if len(hosts) != len(cluster.nodes) or not all(host["alive"] for host in hosts):
-        return None
-    pool = cluster.on(engine["host"], "trivet", "gluster", "status", "--json", ok=False)
-    return status if pool.status == 0 and pool.json()["safe_to_lose_one_node"] else None
-
-
-def _fence_whole(cluster: Cluster, status: dict[str, Any]) -> bool:
-    fence = cluster.ha(status["engine"]["host"])["fence"]
-    return bool(fence["open_on"] == fence["bricks"] == len(cluster.nodes))
-
-
-def _open_anew(cluster: Cluster, status: dict[str, Any]) -> dict[str, Any]:
-    """A new QEMU opens the disk on every brick. The broker's own refresh would too, but first it waits for half a minute;
-    other tests show that it does."""
-    cluster.shell(status["engine"]["host"], "kill -9 $(cat /run/libvirt/qemu/HostedEngine.pid)", ok=False)
-    epoch = int(status["engine"]["epoch"])
-
-    def probe() -> dict[str, Any] | None:
-        now = _settled(cluster)
-        return now if now is not None and (now["engine"]["epoch"] > epoch or _fence_whole(cluster, now)) else None
-
-    found = wait("the engine's disk open on every brick", SETTLED_S, probe)
-    _forget_starts(cluster)
-    return wait("all hosts alive, all healed", SETTLED_S, lambda: _settled(cluster)) or found
-
-
-def _forget_starts(cluster: Cluster) -> None:
-    notes = {node: cluster.read(node, "/var/lib/trivet/ha/notes.json") for node in cluster.nodes}
-    used = [node for node, text in notes.items() if text and any(json.loads(text).get(name) for name in FORGOTTEN)]
-    forget = f"systemctl stop trivet-ha && python3 -c '{FORGET}' && systemctl reset-failed trivet-ha"
-    script = f"{forget}; systemctl start trivet-ha"
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(lambda node: cluster.shell(node, script), used))
-
-
 def play(cluster: Cluster, fault: Fault, long: bool = False) -> Timeline:
     """Play one fault from the good state to its mended end; fails where the outcome is not the right one.
 
@@ -324,7 +242,10 @@ def play(cluster: Cluster, fault: Fault, long: bool = False) -> Timeline:
     """
     try:
         fault.set_up(cluster)
-        return _play(good(cluster, long), fault)
+        status = good_state(cluster)
+        host = str(status["engine"]["host"])
+        others = tuple(node for node in cluster.nodes if node != host)
+        return _play(Scene(cluster, host, others, int(status["engine"]["epoch"]), long), fault)
     finally:
         fault.take_down(cluster)
 
