@@ -31,13 +31,23 @@ def _place(item: pytest.Item) -> tuple[int, int]:
     return boots, ORDER.index(folder) if folder in ORDER else len(ORDER)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Sort the tests and give those that boot machines a longer deadline."""
+    _leave_open_ones(config, items)
     items.sort(key=_place)
     for item in items:
         for marker, seconds in DEADLINES_S.items():
             if item.get_closest_marker(marker) and not item.get_closest_marker("timeout"):
                 item.add_marker(pytest.mark.timeout(seconds))
+
+
+def _leave_open_ones(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests of what is being built: named, counted as deselected, and run by who works on them (``TRIVET_OPEN=1``)."""
+    if os.environ.get("TRIVET_OPEN"):
+        return
+    open_ones = [item for item in items if item.get_closest_marker("open")]
+    items[:] = [item for item in items if not item.get_closest_marker("open")]
+    config.hook.pytest_deselected(items=open_ones)
 
 
 def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from _pytest.mark.structures import ParameterSet
 
 from tests.lab.cluster import Cluster
 from tests.lab.fault_rows import BY_NUMBER, FAULTS
@@ -14,7 +15,15 @@ MEASURED_ONLY = ("38", "1c")
 """Rows that other lab tests assert (refresh, warm start); `make bench` measures them with these faults."""
 
 
-@pytest.mark.parametrize("number", [fault.number for fault in FAULTS if fault.number not in MEASURED_ONLY])
+OPEN = ("16", "5b", "11", "2", "39", "17", "25")
+"""Rows not yet seen to pass on an idle machine (25: passes, but in four minutes)."""
+
+
+def _parameter(number: str) -> ParameterSet:
+    return pytest.param(number, marks=[pytest.mark.open] if number in OPEN else [])
+
+
+@pytest.mark.parametrize("number", [_parameter(one.number) for one in FAULTS if one.number not in MEASURED_ONLY])
 def test_row(cluster: Cluster, number: str) -> None:
     fault = BY_NUMBER[number]
     print(f"row {number}: {fault.what}")

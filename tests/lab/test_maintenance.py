@@ -113,6 +113,7 @@ def small_vm(cluster: Cluster) -> dict[str, Any]:
     return {"spec": spec, "paused": False}
 
 
+@pytest.mark.open
 def test_maintenance_of_the_engines_host_costs_nothing(cluster: Cluster, tmp_path: Path) -> None:
     before = cluster.settled()
     node = before["host"]
@@ -170,6 +171,7 @@ def fence(cluster: Cluster) -> Any:
     return {"open_on": 0}
 
 
+@pytest.mark.open
 def test_all_nodes_restart_one_after_another(cluster: Cluster, tmp_path: Path) -> None:
     before = cluster.settled()
     began_s = time.time()
