@@ -19,6 +19,9 @@ OBEY_S = 2.0
 """S6: a setting that has been on the board this long was read by everybody who may start (own storage good for 1.8 s)."""
 
 
+UNAWARE_S = 15.0
+"""S7: a start whose QEMU dies in its middle may go on for this long (two stalls of the volume) until it finds out at its
+resume. What it writes is an epoch that no guest gets, below or beside the next one."""
 SAID_S = 4.0
 """Who has had the engine VM this long has said so on the board."""
 HEARD_S = 1.6
@@ -122,8 +125,9 @@ class Check:
             raise Broken("S3", f"QEMU on {qemu.host} is resumed after an I/O error")
 
     def under_lock(self, host: SimHost, what: str) -> None:
-        """S7: shared state is written only by who has the disk."""
-        if host.qemu is None or host.qemu.power != "paused":
+        """S7: shared state is written only by who has the disk, or had it until its QEMU died a moment ago."""
+        held = host.qemu is not None and host.qemu.power == "paused"
+        if not held and self._world.heap.now_s - host.lost_paused_s > UNAWARE_S:
             raise Broken("S7", f"{host.name} writes {what} without holding the data disk")
 
     def destroying(self, host: SimHost) -> None:

@@ -98,12 +98,12 @@ class SimHost:
         """When its slot was written last."""
         self.slot_spoiled_s = 0.0
         """Until then its slot may be something else than it wrote."""
-        self.asked_until_s: dict[float, float] = {}
-        """Questions to /health under way, by their deadline: when they end."""
+        self.asked_until_s: dict[float, float] = {}  # questions to /health under way, by their deadline: when they end
         self.kept_slot = b""
-        self.unit_starts: list[float] = []
-        """When systemd started its broker lately."""
+        self.unit_starts: list[float] = []  # of the broker, by systemd, lately
         self.hand_overs = 0
+        self.lost_paused_s = -1e9
+        """When a QEMU ended here in the middle of a start."""
         self._pids = 100
 
     # --- life
@@ -144,6 +144,8 @@ class SimHost:
         """QEMU's process ends."""
         qemu, self.qemu = self.qemu, None
         if qemu is not None:
+            if qemu.power == "paused":
+                self.lost_paused_s = self.world.heap.now_s
             qemu.ended = True
             self.world.volume.close(qemu.handle)
             self.world.changed(f"QEMU on {self.name} ends")
