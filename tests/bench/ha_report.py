@@ -86,7 +86,8 @@ def row_line(number: str, runs: Sequence[Run]) -> str:
     timelines = good(runs)
     cells = [spread([line[name] for line in timelines]) for _title, name in COLUMNS]
     ended = f"{len(timelines)} of {len(runs)}"
-    return f"| {number} | {fault.what} | {fault.outcome} | {ended} | " + " | ".join(cells) + " |"
+    load = spread([run.get("load") for run in runs])
+    return f"| {number} | {fault.what} | {fault.outcome} | {ended} | {load} | " + " | ".join(cells) + " |"
 
 
 def bar_line(bar: Bar, rows: Mapping[str, Sequence[Run]]) -> str:
@@ -127,7 +128,11 @@ def simulated(simulation: Any) -> str:
 def report(rows: Mapping[str, Sequence[Run]], simulation: Any, machine: str, version: str) -> str:
     """The document."""
     commits = sorted({run["commit"] for runs in rows.values() for run in runs})
-    head = "| # | fault | right outcome | runs right | " + " | ".join(f"{title} (s)" for title, _ in COLUMNS) + " |"
+    head = (
+        "| # | fault | right outcome | runs right | load before | "
+        + " | ".join(f"{title} (s)" for title, _ in COLUMNS)
+        + " |"
+    )
     parts = [
         f"# High availability of Trivet {version}, measured",
         f"Written by `make bench` (`tests/bench/run.py --only ha`); do not edit. Machine: {machine}. Three lab nodes "
@@ -139,10 +144,11 @@ def report(rows: Mapping[str, Sequence[Run]], simulation: Any, machine: str, ver
         *(["![Timeline of a power cut](ha-failover.svg)"] if good(rows.get("1", ())) else []),
         "## Bars\n\n| bar | row | limit (s or count) | median / worst (runs) | | why not |\n|---|---|---|---|---|---|\n"
         + "\n".join(bar_line(bar, rows) for bar in BARS),
-        f"## Rows of the fault table\n\n{head}\n|{'---|' * (4 + len(COLUMNS))}\n"
+        f"## Rows of the fault table\n\n{head}\n|{'---|' * (5 + len(COLUMNS))}\n"
         + "\n".join(row_line(number, runs) for number, runs in rows.items()),
         "Row 18 is measured from the loss of the two hosts; one returns when the engine VM has been gone for some time. "
-        "Row 20 is measured from the moment at which the second brick is back. Numbers with a letter are forms of one row.",
+        "Row 20 is measured from the moment at which the second brick is back. Numbers with a letter are forms of one row. "
+        "*Load before*: the machine's load average when the run began; above 4 others were working on it.",
         f"## Runs that did not end as they should\n\n{failures(rows)}",
         "## Beside others\n\nHost loss; published by themselves, or measured by running their code, with their defaults; "
         "none of them had an emulated guest on a shared machine.\n\n"

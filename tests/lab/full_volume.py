@@ -61,7 +61,8 @@ def _maintenance_off(cluster: Cluster, node: str) -> bool:
 
 
 def _written(cluster: Cluster, node: str) -> bool:
-    return cluster.on(node, "timeout", "5", "touch", "/var/lib/trivet/volumes/engine/again", ok=False).status == 0
+    probe = "touch /var/lib/trivet/volumes/engine/again && rm /var/lib/trivet/volumes/engine/again"
+    return cluster.on(node, "timeout", "5", "sh", "-c", probe, ok=False).status == 0
 
 
 def _small_bricks(cluster: Cluster) -> None:
