@@ -21,8 +21,8 @@ DOWN_S = 120.0
 ORDER = ("tidy", "appliance", "gluster", "ha_broker", "engine", "image", "installer", "contract")
 """House rules first, because they are quick and most often the reason; what boots machines last: it takes longest."""
 
-DEADLINES_S = {"lab": 1800, "images": 900}
-"""The first test of each kind also builds the images and boots the nodes: minutes under emulation."""
+DEADLINES_S = {"lab": 1800, "images": 900, "slow": 900}
+"""The first test of each kind also builds the images, boots the nodes or runs all seeds: minutes."""
 
 
 def _place(item: pytest.Item) -> tuple[int, int]:
