@@ -65,6 +65,8 @@ BARS = (
 )
 """The bars of the issue "The HA broker, proven", for an emulated CPU."""
 
+FULL_RUNS = 5
+"""Of which the median counts; fewer are a first look."""
 BUSY_LOAD = 4.0
 """The lab alone makes about 3 on two cores."""
 
@@ -100,10 +102,9 @@ def bar_line(bar: Bar, rows: Mapping[str, Sequence[Run]]) -> str:
     if not values:
         return f"| {bar.what} | {bar.row} | {limit} | not measured | **open** | |"
     met = statistics.median(values) <= bar.median_s and (bar.worst_s is None or max(values) <= bar.worst_s)
+    verdict = ("met" if len(values) >= FULL_RUNS else "met so far") if met else "**missed**"
     why = "" if met else REASONS.get(bar.what, _busy(rows[bar.row]))
-    return (
-        f"| {bar.what} | {bar.row} | {limit} | {spread(values)} ({len(values)}) | {'met' if met else '**missed**'} | {why} |"
-    )
+    return f"| {bar.what} | {bar.row} | {limit} | {spread(values)} ({len(values)}) | {verdict} | {why} |"
 
 
 def _busy(runs: Sequence[Run]) -> str:

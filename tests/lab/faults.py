@@ -286,7 +286,8 @@ def _play(scene: Scene, fault: Fault) -> Timeline:
 
 def _await_start(scene: Scene, fault: Fault, watch: Watch, timeline: Timeline) -> None:
     if fault.outcome != "moved or restarted":
-        begun = wait(f"a start after {fault.what}", START_S, lambda: next(iter(scene.starts("start-begun")), None))
+        within_s = max(START_S, fault.start_bar_s or 0)
+        begun = wait(f"a start after {fault.what}", within_s, lambda: next(iter(scene.starts("start-begun")), None))
         timeline.begun_s = begun.at_s
 
     def answered() -> float | None:
