@@ -305,7 +305,7 @@ def test_a_volume_is_mounted_by_units_that_try_again(root: Root) -> None:
         "var-lib-trivet-volumes-engine.mount",
     ]
     assert (
-        "ExecStart=/usr/bin/systemctl start var-lib-trivet-volumes-engine.mount"
+        'exec systemctl start "var-lib-trivet-volumes-engine.mount"'
         in (folder / "trivet-volume-engine.service").read_text()
     )
     assert ("systemctl", "start", "var-lib-trivet-volumes-engine.mount") in processes.ran

@@ -158,6 +158,9 @@ def test_without_strict_locks_the_damage_shows(experiment: Experiment) -> None:
     assert below, "without strict locks the old holder's write must go through: else this test cannot fail"
 
 
+# Open: it passed while the test before it had switched strict locks off for all volumes, unnoticed. With them really on this
+# sequence shows no damage, while that of tests/contract/test_volume_model.py does, beyond the first shard.
+@pytest.mark.open
 @pytest.mark.parametrize("experiment", [{"features.shard": "on"}], indirect=True, ids=["sharding on"])
 def test_with_sharding_the_damage_shows_beyond_the_first_shard(experiment: Experiment) -> None:
     below, beyond = take_over(experiment)
