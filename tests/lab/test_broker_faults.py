@@ -240,15 +240,17 @@ def _disk_alerts(cluster: Cluster, node: str, since_s: float) -> list[str] | Non
 def full_disk(cluster: Cluster, node: str) -> Iterator[None]:
     """/var/lib/trivet and /var/log on small file systems without a free byte; what was written there comes back afterwards.
 
-    The volumes mounted below are bound into it, so that only space is missing.
+    The volumes mounted below and the saved memory (larger than all else, and only read) are bound into it, so that only
+    space is missing.
     """
     begin = """set -e
+mkdir -p /var/lib/trivet/warm
 for place in lib/trivet log; do
     mkdir -p /run/full/$place
     mount -t tmpfs -o size=48m,mode=0711 full /run/full/$place
-    cp -a --one-file-system /var/$place/. /run/full/$place/
+    tar --create --one-file-system --exclude='./warm/*' --directory=/var/$place . | tar --extract --directory=/run/full/$place
 done
-for volume in engine vmstore; do mount --bind /var/lib/trivet/volumes/$volume /run/full/lib/trivet/volumes/$volume; done
+for below in volumes/engine volumes/vmstore warm; do mount --bind /var/lib/trivet/$below /run/full/lib/trivet/$below; done
 mount --rbind /run/full/lib/trivet /var/lib/trivet
 mount --bind /run/full/log /var/log
 events=/var/lib/trivet/ha/events.jsonl
