@@ -17,6 +17,8 @@ STANDBY_LOG: Final = "/var/log/libvirt/qemu/trivet-warm-console.log"
 READY: Final = "TRIVET-STANDBY ready"
 FAILED: Final = "TRIVET-STANDBY failed"
 """What the guest says on its console (engine/boot/rehearsal.py)."""
+PANIC: Final = "Kernel panic - not syncing"
+"""Linux's words on the console: nothing will come of this boot. Seen where the host gave the guest hardly any CPU."""
 
 assert len(STANDBY_NAME) == len(layout.ENGINE_VM_NAME)
 

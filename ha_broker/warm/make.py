@@ -17,7 +17,7 @@ from appliance import layout
 from appliance.effects.clock import Clock
 from appliance.errors import Conflict, Failed, TrivetError, Unavailable
 from appliance.model.vm import VmSpec, VmState
-from ha_broker.warm.facts import FAILED, READY, STANDBY_NAME, Machine, Saved, file_name, standby
+from ha_broker.warm.facts import FAILED, PANIC, READY, STANDBY_NAME, Machine, Saved, file_name, standby
 from ha_broker.warm.shelf import REMEDY, Shelf, checksum, rename_inside
 
 STANDBY_DEADLINE_S = 900.0
@@ -115,7 +115,8 @@ class Maker:
     def _await_standby(self, engine_was_here: bool) -> None:
         deadline_s = self.clock.monotonic_s() + STANDBY_DEADLINE_S
         while READY not in (said := self._console()):
-            if FAILED in said or self.verbs.find(STANDBY_NAME) is None or self.clock.monotonic_s() >= deadline_s:
+            over = FAILED in said or PANIC in said or self.verbs.find(STANDBY_NAME) is None
+            if over or self.clock.monotonic_s() >= deadline_s:
                 tail = "\n".join(said.splitlines()[-CONSOLE_TAIL_LINES:])
                 reason = (
                     f"it did not reach standby within {STANDBY_DEADLINE_S:g} s or said so. Its console's last lines:\n{tail}"

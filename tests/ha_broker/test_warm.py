@@ -20,8 +20,8 @@ from ha_broker.effects.libvirt_vm import LibvirtEngineVm
 from ha_broker.effects.waking import Waking, WatchedHealth
 from ha_broker.engine_vm import vm_spec
 from ha_broker.sim.world import cluster_of
-from ha_broker.warm.facts import READY, STANDBY_NAME, Machine, Saved, file_name, machine, standby, why_not
-from ha_broker.warm.make import Maker
+from ha_broker.warm.facts import FAILED, PANIC, READY, STANDBY_NAME, Machine, Saved, file_name, machine, standby, why_not
+from ha_broker.warm.make import LOOK_EVERY_S, SETTLE_S, Maker
 from ha_broker.warm.shelf import HEADER_BYTES, MAGIC, Shelf, checked, checksum, rename_inside
 
 SPEC = replace(
@@ -144,13 +144,13 @@ class Node:
         self.console = self.folder / "console"
         self.memory_mib = 8192
 
-    def maker(self) -> Maker:
+    def maker(self, said: str = READY) -> Maker:
         console = self.console
 
         class Sleeper(FakeClock):
             def sleep(self, seconds: float) -> None:
                 super().sleep(seconds)
-                console.write_text(f"trivet: {READY}\n")
+                console.write_text(f"trivet: {said}\n")
 
         return Maker(
             Files(self.libvirt, self.verbs), self.shelf, Sleeper(), SPEC, MACHINE, console, lambda: self.memory_mib, print
@@ -291,6 +291,18 @@ def test_the_maker_gives_way_to_a_start_of_the_engine(node: Node) -> None:
     assert error.value.code == "ha.warm-engine-starts"
     assert list(node.libvirt.vms) == [SPEC.name]
     assert list(node.shelf.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("said", [f"{FAILED}: trivet-engine-web.service", f"[    0.052000] {PANIC}: IO-APIC + timer"])
+def test_a_guest_that_will_never_be_ready_is_not_waited_for(node: Node, said: str) -> None:
+    maker = node.maker(said)
+    began_s = maker.clock.monotonic_s()
+    with pytest.raises(Unavailable) as error:
+        maker.make()
+    assert error.value.code == "ha.warm-standby"
+    assert said in error.value.reason
+    assert node.libvirt.vms == {}
+    assert maker.clock.monotonic_s() - began_s < 2 * LOOK_EVERY_S + SETTLE_S
 
 
 def test_a_full_disk_leaves_what_was_there(node: Node) -> None:
