@@ -207,8 +207,8 @@ class Cluster:
         with urllib.request.urlopen(request, timeout=20, context=self.tls) as answer:
             return str(answer.read().decode())
 
-    def overview(self) -> Any:
-        """What the console shows, with a bearer token from the SSO endpoint."""
+    def token(self) -> str:
+        """A new bearer token of admin@internal from the SSO endpoint."""
         form = {
             "grant_type": "password",
             "scope": "ovirt-app-api",
@@ -221,9 +221,12 @@ class Cluster:
             headers={"Accept": "application/json"},
         )
         with urllib.request.urlopen(request, timeout=20, context=self.tls) as answer:
-            token = json.loads(answer.read())["access_token"]
+            return str(json.loads(answer.read())["access_token"])
+
+    def overview(self) -> Any:
+        """What the console shows, with a bearer token from the SSO endpoint."""
         request = urllib.request.Request(
-            self.url.rstrip("/") + "/api/v1/overview", headers={"Authorization": f"Bearer {token}"}
+            self.url.rstrip("/") + "/api/v1/overview", headers={"Authorization": f"Bearer {self.token()}"}
         )
         with urllib.request.urlopen(request, timeout=20, context=self.tls) as answer:
             return json.loads(answer.read())

@@ -248,7 +248,8 @@ mkdir -p /var/lib/trivet/warm
 for place in lib/trivet log; do
     mkdir -p /run/full/$place
     mount -t tmpfs -o size=48m,mode=0711 full /run/full/$place
-    tar --create --one-file-system --exclude='./warm/*' --directory=/var/$place . | tar --extract --directory=/run/full/$place
+    tar --create --one-file-system --exclude='./warm/*' --directory=/var/$place . |
+        tar --extract --directory=/run/full/$place
 done
 for below in volumes/engine volumes/vmstore warm; do mount --bind /var/lib/trivet/$below /run/full/lib/trivet/$below; done
 mount --rbind /run/full/lib/trivet /var/lib/trivet
