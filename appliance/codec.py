@@ -35,8 +35,10 @@ def decode(kind: type[T], value: object, *, subject: str, code: str = "data.inva
 
 def encode(value: object) -> Any:
     """``value`` (dataclasses, tuples, enums, paths …) as plain JSON data. ``None`` attributes are kept."""
+    if value is None or type(value) in _PLAIN:
+        return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: encode(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {name: encode(getattr(value, name)) for name in _names(type(value))}
     if isinstance(value, enum.Enum):
         return value.value
     if isinstance(value, Path):
@@ -48,9 +50,31 @@ def encode(value: object) -> Any:
     return value
 
 
+_PLAIN: typing.Final = (str, int, bool)
+"""Types whose values are the same in JSON. Looked at first, because most attributes are of these, and a status board is read
+and written each second."""
+
+
 @cache
-def _hints(kind: type) -> dict[str, Any]:
-    return typing.get_type_hints(kind)
+def _names(kind: type) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(kind))
+
+
+@cache
+def _attributes(kind: type) -> dict[str, tuple[Any, bool]]:
+    """Of a dataclass: each attribute's type, and whether it has to be given."""
+    hints, missing = typing.get_type_hints(kind), dataclasses.MISSING
+    return {
+        one.name: (hints[one.name], one.default is missing and one.default_factory is missing)
+        for one in dataclasses.fields(kind)
+        if one.init
+    }
+
+
+@cache
+def _shape(kind: Any) -> tuple[Any, tuple[Any, ...]]:
+    """Origin and arguments of a type."""
+    return get_origin(kind), get_args(kind)
 
 
 class _Decoder:
@@ -70,14 +94,16 @@ class _Decoder:
         )
 
     def value(self, kind: Any, value: object, path: str) -> object:
-        origin = get_origin(kind)
+        if kind in _PLAIN and type(value) is kind:
+            return value
+        origin, arguments = _shape(kind)
         if kind is Any or kind is object:
             return value
         if origin in (Union, types.UnionType):
             return self._union(kind, value, path)
         if origin is typing.Literal:
-            if not any(value == one and type(value) is type(one) for one in get_args(kind)):
-                raise self.refuse(path, f"must be one of {', '.join(map(repr, get_args(kind)))}, not {value!r}")
+            if not any(value == one and type(value) is type(one) for one in arguments):
+                raise self.refuse(path, f"must be one of {', '.join(map(repr, arguments))}, not {value!r}")
             return value
         if origin is tuple:
             return self._tuple(kind, value, path)
@@ -130,7 +156,7 @@ class _Decoder:
     def _tuple(self, kind: Any, value: object, path: str) -> tuple[object, ...]:
         if not isinstance(value, Sequence) or isinstance(value, str | bytes):
             raise self.refuse(path, f"must be a list, not {_named(type(value))}")
-        kinds = get_args(kind)
+        kinds = _shape(kind)[1]
         if len(kinds) == 2 and kinds[1] is Ellipsis:
             return tuple(self.value(kinds[0], item, f"{path}[{index}]") for index, item in enumerate(value))
         if len(kinds) != len(value):
@@ -146,19 +172,19 @@ class _Decoder:
     def _dataclass(self, kind: type, value: object, path: str) -> object:
         if not isinstance(value, Mapping):
             raise self.refuse(path, f"must be a table, not {_named(type(value))}")
-        fields = {field.name: field for field in dataclasses.fields(kind) if field.init}
-        unknown = [str(key) for key in value if key not in fields]
+        attributes = _attributes(kind)
+        unknown = [str(key) for key in value if key not in attributes]
         if unknown and not self.ignore_unknown:
             dotted = f"{path}.{unknown[0]}" if path else unknown[0]
-            raise self.refuse(dotted, f"is unknown; known here: {', '.join(sorted(fields))}")
-        hints = _hints(kind)
+            raise self.refuse(dotted, f"is unknown; known here: {', '.join(sorted(attributes))}")
         read: dict[str, object] = {}
-        for name, field in fields.items():
-            dotted = f"{path}.{name}" if path else name
+        for name, (hint, needed) in attributes.items():
             if name in value:
-                read[name] = self.value(hints[name], value[name], dotted)
-            elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-                raise self.refuse(dotted, "is missing")
+                given = value[name]
+                plain = hint in _PLAIN and type(given) is hint
+                read[name] = given if plain else self.value(hint, given, f"{path}.{name}" if path else name)
+            elif needed:
+                raise self.refuse(f"{path}.{name}" if path else name, "is missing")
         try:
             return kind(**read)
         except ValueError as error:  # a rule that the dataclass itself checks (__post_init__)
