@@ -32,7 +32,9 @@ BY_RULE_HERE: Final = {
 
 def alerts(seen: Observation, decision: Decision) -> tuple[HaAlert, ...]:
     """All that stand now: one for each code and subject."""
-    found = [*_decided(seen, decision), *_engine(seen), *_storage(seen), *_host(seen), *_others(seen)]
+    found = _decided(seen, decision) + _engine(seen) + _storage(seen) + _host(seen) + _others(seen)
+    if not found:
+        return ()
     first = {(alert.code, alert.subject): alert for alert in reversed(found)}
     return tuple(first[key] for key in sorted(first))
 
@@ -69,7 +71,7 @@ def _storage(seen: Observation) -> list[HaAlert]:
         text = f"{seen.host} cannot write its slot on the board ({seen.storage.error}), although the volume can be written"
         found.append(HaAlert("ha.board-unwritable", text, seen.host))
     refreshes = [m for m in seen.notes.moves if m.reason == "refresh" and seen.now_s - m.at_s < limits.STARTS_WINDOW_S]
-    if seen.pool.to_open and len(refreshes) >= limits.REFRESHES_MAX:
+    if len(refreshes) >= limits.REFRESHES_MAX and seen.pool.to_open:
         text = f"the bricks of {', '.join(seen.pool.to_open)} keep restarting: the engine's disk is not opened on them anew"
         found.append(HaAlert("ha.refreshes-used", text))
     return found
@@ -99,11 +101,11 @@ def _others(seen: Observation) -> list[HaAlert]:
         for peer in seen.peers
         if peer.silent
     ]
-    running = [
-        p.slot for p in seen.peers if not p.silent and not p.newer and p.slot is not None and p.slot.engine == "running"
-    ]
-    own = [seen.own_epoch] if seen.vm.power == "running" else []
-    highest = max([*own, *(slot.engine_epoch for slot in running)], default=0)
+    running = [p.slot for p in seen.peers if p.slot is not None and p.slot.engine == "running" and p.claims]
+    if not running:
+        return found
+    own = seen.own_epoch if seen.vm.power == "running" else 0
+    highest = max([own, *[slot.engine_epoch for slot in running]])
     for slot in running:
         if slot.engine_epoch < highest:
             text = f"{slot.host} still runs an old engine VM with epoch {slot.engine_epoch}: it commands nobody"

@@ -63,7 +63,9 @@ def sealed(version: int, reads: int, sequence: int, payload: bytes) -> bytes:
 def version_for(reads: Iterable[int]) -> int:
     """The payload version to write, when living hosts read up to ``reads``: the newest that all of them understand."""
     lowest = min([VERSION, *reads])
-    return max((version for version in WRITERS if version <= lowest), default=min(WRITERS))
+    if lowest in WRITERS:
+        return lowest
+    return max([version for version in WRITERS if version <= lowest], default=min(WRITERS))
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ def track(before: Track, host: str, data: bytes | None, now_s: float) -> Track:
         if wrong.code == "board.newer":
             return _newer(before, header(host, data), finding, now_s)
         return replace(before, read=True, finding=finding)
-    return replace(_track(before, slot, now_s), reads=slot.reads)
+    return _track(before, slot, now_s)
 
 
 def _newer(before: Track, head: Header, finding: str, now_s: float) -> Track:
@@ -155,15 +157,15 @@ def _newer(before: Track, head: Header, finding: str, now_s: float) -> Track:
 def _track(before: Track, slot: Slot, now_s: float) -> Track:
     old = before.slot
     if old is None:
-        return Track(now_s, True, slot)
+        return Track(now_s, True, slot, reads=slot.reads)
     if slot.boot_id in before.retired or (slot.boot_id == old.boot_id and slot.sequence < old.sequence):
         text = f"board.replayed: sequence {slot.sequence} is older than {old.sequence}, which was read before"
-        return replace(before, read=True, finding=text)
+        return replace(before, read=True, finding=text, reads=slot.reads)
     if slot.boot_id != old.boot_id:
-        return Track(now_s, True, slot, before.retired | {old.boot_id})
+        return Track(now_s, True, slot, before.retired | {old.boot_id}, reads=slot.reads)
     if slot.sequence == old.sequence and before.newer is None:
-        return replace(before, read=True, finding="")
-    return Track(now_s, True, slot, before.retired)
+        return replace(before, read=True, finding="", reads=slot.reads)
+    return Track(now_s, True, slot, before.retired, reads=slot.reads)
 
 
 def unreadable(before: Track, error: str) -> Track:
@@ -215,18 +217,19 @@ class Ended:
 
 def account(before: Io, ended: tuple[Ended, ...], oldest_pending_s: float | None, now_s: float) -> Io:
     """``before`` with what ended since, and how old the oldest read or write still under way is (None: none)."""
-    now = before
+    written_s, good_since_s, failing_since_s = before.written_s, before.good_since_s, before.failing_since_s
+    error, no_space = before.error, before.no_space
     for one in ended:
         if (one.error and one.write) or one.ended_s - one.began_s > limits.STALL_S:
-            now = replace(now, good_since_s=max(now.good_since_s, one.ended_s))
+            good_since_s = max(good_since_s, one.ended_s)
         if one.write and not one.error:
-            now = replace(now, written_s=one.ended_s, failing_since_s=None, error="", no_space=False)
+            written_s, failing_since_s, error, no_space = one.ended_s, None, "", False
         elif one.write:
-            since = now.failing_since_s if now.failing_since_s is not None else one.ended_s
-            now = replace(now, failing_since_s=since, error=one.error, no_space=one.no_space)
+            failing_since_s = failing_since_s if failing_since_s is not None else one.ended_s
+            error, no_space = one.error, one.no_space
     if oldest_pending_s is not None and oldest_pending_s > limits.STALL_S:
-        now = replace(now, good_since_s=now_s)
-    return now
+        good_since_s = now_s
+    return Io(written_s, good_since_s, failing_since_s, error, no_space)
 
 
 def own_storage(io: Io, now_s: float) -> OwnStorage:

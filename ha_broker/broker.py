@@ -6,8 +6,10 @@ the volume, on libvirt or on the network.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 from appliance.model.cluster import Cluster
 from ha_broker import board, limits
@@ -17,7 +19,7 @@ from ha_broker.fence import words
 from ha_broker.handover import MoveOrder, Mover
 from ha_broker.memory import Memory
 from ha_broker.observe import Doing, Observer
-from ha_broker.ports import Ports, call
+from ha_broker.ports import Ports, Procedure, Result, call
 from ha_broker.score import lately_unreached
 from ha_broker.state import Attempt, Decision, EngineSeen, LocalVm, Observation, Register, Slot, Work
 from ha_broker.status import ha_status, told_by
@@ -27,6 +29,7 @@ START = "start the engine VM"
 DESTROY = "destroy the engine VM"
 SHUTDOWN = "shut the engine VM down"
 RESUME = "resume the engine VM"
+IDLE = Doing()
 
 
 class Broker:
@@ -42,6 +45,8 @@ class Broker:
         self._mover = Mover(ports, self._memory, self._tell)
         self._progress: Progress | None = None
         self._button: tuple[int, float] | None = None
+        self._under_way: set[str] = set()
+        """What was begun and whose end was not seen yet; a migration is the mover's."""
         self._sequence = 0
         self._said: EngineSeen = "none"
         self._up = False
@@ -75,10 +80,14 @@ class Broker:
     # --- what was begun in earlier turns
 
     def _doing(self) -> Doing:
+        if not self._under_way and self._button is None and not self._mover.sending_to:
+            return IDLE
         pressed_s = None if self._button is None else self._ports.clock.monotonic_s() - self._button[1]
         return Doing(self._work(), pressed_s, self._mover.handing_to)
 
     def _work(self) -> Work | None:
+        if not self._under_way:
+            return self._mover.work()
         pending = self._ports.beside.pending_s
         started_s = pending(START)
         if started_s is not None and self._progress is not None:
@@ -92,12 +101,24 @@ class Broker:
         asked_s = pending(RESUME)
         return self._mover.work() if asked_s is None else Work(RESUME, asked_s, kind="resume")
 
+    def _ask(self, key: str, procedure: Callable[[], Procedure[Any]]) -> bool:
+        begun = self._ports.beside.ask(key, procedure)
+        if begun:
+            self._under_way.add(key)
+        return begun
+
+    def _take(self, key: str) -> Result | None:
+        ended = self._ports.beside.take(key)
+        if ended is not None:
+            self._under_way.discard(key)
+        return ended
+
     def _finish(self) -> None:
-        ended = self._ports.beside.take(START)
+        ended = self._take(START) if self._under_way else None
         if ended is not None:
             error = StartEnd("failed", None, LocalVm("unknown", error=str(ended.error)), f"the start failed: {ended.error}")
             self._finish_start(ended.value if ended.error is None else error, ended.ended_s)
-        ended = self._ports.beside.take(DESTROY)
+        ended = self._take(DESTROY) if self._under_way else None
         if ended is not None and ended.error is None:
             self._observer.set_vm(ended.value, ended.ended_s)
             self._tell.event("destroyed", "QEMU here was destroyed")
@@ -106,11 +127,12 @@ class Broker:
         moved = self._mover.finish()
         if moved is not None:
             self._observer.set_vm(*moved)
-        self._finish_asked(SHUTDOWN, "shutdown", "the guest's power button was pressed")
-        self._finish_asked(RESUME, "resumed", "the guest goes on")
+        if self._under_way:
+            self._finish_asked(SHUTDOWN, "shutdown", "the guest's power button was pressed")
+            self._finish_asked(RESUME, "resumed", "the guest goes on")
 
     def _finish_asked(self, key: str, kind: str, sentence: str) -> None:
-        ended = self._ports.beside.take(key)
+        ended = self._take(key)
         if ended is not None:
             self._tell.event(kind, sentence if ended.error is None else f"{sentence}, in vain: {ended.error}")
 
@@ -129,17 +151,20 @@ class Broker:
         self._mover.settle(seen)
         if self._button is not None and seen.vm.power != "unknown" and seen.vm.pid != self._button[0]:
             self._button = None
-        elsewhere = any(p.claims and p.slot is not None and p.slot.engine_up for p in seen.peers)
-        if seen.engine_up or elsewhere:
-            self._memory.healthy()
-        if seen.work is None and self._button is None and self._memory.adopt(seen, self._now()):
+        if seen.notes.attempts:
+            elsewhere = any(p.claims and p.slot is not None and p.slot.engine_up for p in seen.peers)
+            if seen.engine_up or elsewhere:
+                self._memory.healthy()
+        if seen.work is None and self._button is None and self._memory.adopt(seen, self._now):
             self._tell.event("adopted", f"the engine VM with epoch {seen.local_epoch} is looked after from here")
 
     def _raise_epoch(self, seen: Observation) -> None:
         """An epoch under which a host runs the engine VM was made under the lock: no agent may obey a lower one any
         more (S2)."""
-        slots = [p.slot for p in seen.peers if p.slot is not None and p.slot.engine in ("running", "migrating")]
-        highest = max((slot.engine_epoch for slot in slots), default=0)
+        highest = 0
+        for peer in seen.peers:
+            if peer.slot is not None and peer.slot.engine in ("running", "migrating"):
+                highest = max(highest, peer.slot.engine_epoch)
         if highest <= self._ports.epochs.local():
             return
         try:
@@ -173,7 +198,7 @@ class Broker:
         elif decision.action == "shutdown":
             self._shutdown(decision, seen)
         elif decision.action == "resume":
-            self._ports.beside.ask(RESUME, partial(call, self._ports.hypervisor.resume))
+            self._ask(RESUME, partial(call, self._ports.hypervisor.resume))
         if seen.forced and decision.rule != "forced-waits":
             self._ports.requests.forced_done()
             if decision.rule != "forced":
@@ -186,7 +211,7 @@ class Broker:
         notes = self._memory.begin(seen.now_s)
         order = StartOrder(self._cluster, self._host, image, seen.epoch_known, notes, self._now())
         progress = Progress(seen.now_s)
-        if self._ports.beside.ask(START, lambda: start(self._ports, order, progress)):
+        if self._ask(START, lambda: start(self._ports, order, progress)):
             self._progress, self._button = progress, None
             self._tell.event("start-begun", decision.sentence)
 
@@ -194,11 +219,11 @@ class Broker:
         if self._progress is not None:
             self._progress.cancelled = True
         self._mover.cancel()
-        if self._ports.beside.ask(DESTROY, partial(destroy, self._ports)) and not decision.again:
+        if self._ask(DESTROY, partial(destroy, self._ports)) and not decision.again:
             self._memory.change(held=None, moving="")
 
     def _shutdown(self, decision: Decision, seen: Observation) -> None:
-        if not self._ports.beside.ask(SHUTDOWN, partial(call, self._ports.hypervisor.shutdown)):
+        if not self._ask(SHUTDOWN, partial(call, self._ports.hypervisor.shutdown)):
             return
         self._button = (seen.vm.pid, seen.now_s)
         if not decision.again:

@@ -82,8 +82,10 @@ class Mover:
 
     def work(self) -> Work | None:
         """The migration under way."""
+        if self._progress is None:
+            return None
         for_s = self._ports.beside.pending_s(MIGRATE)
-        if for_s is None or self._progress is None:
+        if for_s is None:
             return None
         target = self._progress.order.target
         return Work(f"migrate to {target}", for_s, self._progress.cancelled, "migrate", target)
@@ -102,8 +104,10 @@ class Mover:
 
     def finish(self) -> tuple[LocalVm, float] | None:
         """Take the end of a migration: the engine VM as it left it, and when."""
+        if self._progress is None:
+            return None
         ended = self._ports.beside.take(MIGRATE)
-        if ended is None or self._progress is None:
+        if ended is None:
             return None
         order, cancelled, self._progress = self._progress.order, self._progress.cancelled, None
         error = MoveEnd(False, LocalVm("unknown", error=str(ended.error)), f"the migration failed: {ended.error}")

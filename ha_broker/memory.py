@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -48,20 +49,21 @@ class Memory:
 
     def healthy(self) -> None:
         """An engine answers, here or elsewhere: those that did not are history, and count no longer than any other."""
-        attempts = tuple(
-            Attempt(attempt.at_s, "failed") if attempt.outcome == "unhealthy" else attempt for attempt in self.notes.attempts
-        )
-        self.change(attempts=attempts)
+        if any(attempt.outcome == "unhealthy" for attempt in self.notes.attempts):
+            self.change(attempts=tuple(map(_failed, self.notes.attempts)))
 
-    def adopt(self, seen: Observation, now: str) -> bool:
+    def adopt(self, seen: Observation, now: Callable[[], str]) -> bool:
         """Take a running engine VM for ours that this broker did not start: it arrived by migration, or the notes were
         lost. True when it was new."""
         held, vm = self.notes.held, seen.vm
-        strangers = [p for p in seen.peers if p.claims and p.slot is not None and p.slot.handing_to != seen.host]
-        if vm.power != "running" or not vm.pid or seen.local_epoch == 0 or strangers:
+        if vm.power != "running" or not vm.pid or seen.local_epoch == 0 or (held is not None and held.pid == vm.pid):
             return False
-        if held is not None and held.pid == vm.pid:
+        if any(p.claims and p.slot is not None and p.slot.handing_to != seen.host for p in seen.peers):
             return False
         since = next((p.slot.engine_since for p in seen.peers if p.slot is not None and p.slot.handing_to == seen.host), "")
-        self.change(held=Held(seen.local_epoch, vm.pid, since or now))
+        self.change(held=Held(seen.local_epoch, vm.pid, since or now()))
         return True
+
+
+def _failed(attempt: Attempt) -> Attempt:
+    return Attempt(attempt.at_s, "failed") if attempt.outcome == "unhealthy" else attempt

@@ -5,31 +5,26 @@ from __future__ import annotations
 
 import errno
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 
 from appliance.model.cluster import Cluster
 from ha_broker import board, limits
 from ha_broker.decide import lost_storage
-from ha_broker.ports import Ports, Procedure, Result, call
+from ha_broker.ports import Ports, Result, call
 from ha_broker.readings import HealthReadings, PoolReadings
 from ha_broker.score import Fitness, score
-from ha_broker.state import LocalVm, Notes, Observation, OwnStorage, Peer, PoolView, Register, Work
+from ha_broker.state import LocalVm, Notes, Observation, OwnStorage, PoolView, Register, Slot, Work, own_epoch
 
 WRITE = "write own slot"
 LOOK = "look at the engine VM"
+_END = attrgetter("ended_s")
 
 
 def reading(host: str) -> str:
     """The key of reading that host's slot: one read a slot under way at most."""
     return f"read slot {host}"
-
-
-@dataclass(frozen=True)
-class Written:
-    """What a write put on the board, remembered until it ends."""
-
-    register: Register
 
 
 @dataclass(frozen=True)
@@ -51,7 +46,12 @@ class Observer:
         self._cluster = cluster
         self._host = host
         self._others = tuple(member.name for member in cluster.members if member.name != host)
-        self._tracks = {name: board.Track(now_s) for name in (*self._others, host)}
+        self._keys = {name: reading(name) for name in (*self._others, host)}
+        self._reads = {name: partial(call, partial(ports.board.read, name)) for name in self._keys}
+        self._look = partial(call, ports.hypervisor.engine_vm)
+        self._under_way: set[str] = set()
+        """Own reads and writes of the board whose end was not seen yet."""
+        self._tracks = {name: board.Track(now_s) for name in self._keys}
         self._io = board.Io(now_s, now_s)
         self._vm = LocalVm("unknown", error="it was not asked yet")
         self._vm_seen_s = now_s
@@ -64,8 +64,10 @@ class Observer:
         self._claimed = False
         self._own_lost = False
         self.register = Register()
+        self._writing = Register()
+        """The one that the last write puts on the board."""
         self.written: Register | None = None
-        """The register that is on the board for sure."""
+        """The one that is on the board for sure."""
 
     @property
     def own_slot_read(self) -> bool:
@@ -76,20 +78,23 @@ class Observer:
     @property
     def board_version(self) -> int:
         """The payload version to write: the newest that all hosts read of which a slot was read."""
-        return board.version_for(track.reads for track in self._tracks.values())
+        return board.version_for([track.reads for track in self._tracks.values()])
 
     def ask(self, engine_up: bool) -> None:
         """Begin this turn's readings; one still under way is not begun twice."""
         beside = self._ports.beside
-        for name in self._others if self.own_slot_read else (*self._others, self._host):
-            beside.ask(reading(name), partial(call, partial(self._ports.board.read, name)))
-        beside.ask(LOOK, partial(call, self._ports.hypervisor.engine_vm))
+        for name in self._others if self.own_slot_read else self._keys:
+            if beside.ask(self._keys[name], self._reads[name]):
+                self._under_way.add(self._keys[name])
+        beside.ask(LOOK, self._look)
         self._pool.ask(self._vm, self._nobody_since_s is not None)
         self._health.ask(self._vm, engine_up, self._claimed)
 
     def write(self, data: bytes, register: Register) -> None:
         """Begin writing the own slot, unless the last write is still under way."""
-        self._ports.beside.ask(WRITE, partial(_write, self._ports, data, register))
+        if self._ports.beside.ask(WRITE, partial(call, partial(self._ports.board.write, data))):
+            self._under_way.add(WRITE)
+            self._writing = register
 
     def set_vm(self, vm: LocalVm, seen_s: float) -> None:
         """What a start or destroy saw at its end; looks that began before are dropped."""
@@ -104,17 +109,19 @@ class Observer:
         storage = board.own_storage(self._io, now_s)
         pool = self._pool.view(now_s)
         linked = {brick.host for brick in pool.bricks if brick.connected}
-        peers = tuple(board.peer(name, self._tracks[name], storage, now_s, name in linked) for name in self._others)
-        slots = [track.slot for track in self._tracks.values() if track.slot is not None]
-        self.register = max([self.register, *(slot.maintenance for slot in slots)])
-        self._claimed = any(
-            peer.claims and peer.slot is not None and peer.slot.engine in ("running", "migrating") for peer in peers
-        )
+        peers = tuple([board.peer(name, self._tracks[name], storage, now_s, name in linked) for name in self._others])
+        for track in self._tracks.values():
+            if track.slot is not None and track.slot.maintenance > self.register:
+                self.register = track.slot.maintenance
+        claims = [peer.slot for peer in peers if peer.claims and peer.slot is not None]
+        self._claimed = any(slot.engine in ("running", "migrating") for slot in claims)
         self._count_loss(storage, pool, now_s)
-        self._follow(doing, peers, now_s)
+        self._follow(doing, claims, now_s)
         own = self._tracks[self._host].slot
         fitness = self._fitness(storage, pool, notes, now_s)
-        seen = Observation(
+        local_epoch = max(self._ports.epochs.local(), own.epoch_known if own else 0)
+        epoch = own_epoch(notes, self._vm, local_epoch)
+        return Observation(
             now_s=now_s,
             host=self._host,
             vm=self._vm,
@@ -125,7 +132,9 @@ class Observer:
             notes=notes,
             work=doing.work,
             nobody_for_s=_since(self._nobody_since_s, now_s),
-            local_epoch=max(self._ports.epochs.local(), own.epoch_known if own else 0),
+            local_epoch=local_epoch,
+            engine_up=fitness.engine_here and self._health.up(epoch, now_s),
+            guest=self._health.guest(self._vm, epoch, peers, doing.button_s, now_s),
             facts=fitness.facts,
             pool=pool,
             local_maintenance=fitness.local_maintenance,
@@ -134,11 +143,6 @@ class Observer:
             engine_reached=self._health.reached(self._vm, peers, now_s),
             losses=fitness.losses,
             source_gone_s=_since(self._incoming_since_s, now_s),
-        )
-        return replace(
-            seen,
-            engine_up=self._here and self._health.up(seen.own_epoch, now_s),
-            guest=self._health.guest(self._vm, seen.own_epoch, peers, doing.button_s, now_s),
         )
 
     @property
@@ -159,14 +163,13 @@ class Observer:
             losses=self._recent_losses(now_s),
         )
 
-    def _follow(self, doing: Doing, peers: tuple[Peer, ...], now_s: float) -> None:
+    def _follow(self, doing: Doing, claims: list[Slot], now_s: float) -> None:
         """Since when nobody has the engine VM, and since when it has been arriving here without a sender."""
-        if self._here or doing.work is not None or doing.handing_to or any(peer.claims for peer in peers):
+        if claims or self._here or doing.work is not None or doing.handing_to:
             self._nobody_since_s = None
         elif self._nobody_since_s is None:
             self._nobody_since_s = now_s
-        sent = any(peer.claims and peer.slot is not None and peer.slot.handing_to == self._host for peer in peers)
-        if self._vm.power != "incoming" or sent:
+        if self._vm.power != "incoming" or any(slot.handing_to == self._host for slot in claims):
             self._incoming_since_s = None
         elif self._incoming_since_s is None:
             self._incoming_since_s = now_s
@@ -179,28 +182,32 @@ class Observer:
             self._was_good = True
 
     def _recent_losses(self, now_s: float) -> int:
-        return sum(1 for at_s in self._losses if now_s - at_s < limits.STARTS_WINDOW_S)
+        return sum([now_s - at_s < limits.STARTS_WINDOW_S for at_s in self._losses])
 
     def _collect_io(self, now_s: float) -> None:
         ended: list[board.Ended] = []
-        for name in (*self._others, self._host):
-            result = self._ports.beside.take(reading(name))
+        take, pending_s = self._ports.beside.take, self._ports.beside.pending_s
+        for name, key in self._keys.items():
+            result = take(key) if key in self._under_way else None
             if result is None:
                 continue
-            ended.append(_ended(name == self._host and result.error is not None, result))
+            self._under_way.discard(key)
+            bad = name == self._host and result.error is not None
+            if bad or result.ended_s - result.began_s > limits.STALL_S:  # others say nothing about own storage
+                ended.append(_ended(bad, result))
             if result.error is None:
                 self._tracks[name] = board.track(self._tracks[name], name, result.value, result.began_s)
             else:
                 self._tracks[name] = board.unreadable(self._tracks[name], str(result.error))
         self._own_lost = self._tracks[self._host].finding != "" and any(self._tracks[name].read for name in self._others)
-        result = self._ports.beside.take(WRITE)
+        result = take(WRITE) if WRITE in self._under_way else None
         if result is not None:
+            self._under_way.discard(WRITE)
             ended.append(_ended(True, result))
             if result.error is None:
-                self.written = result.value.register
-        pending = [self._ports.beside.pending_s(key) for key in (WRITE, *map(reading, (*self._others, self._host)))]
-        oldest_s = max((age_s for age_s in pending if age_s is not None), default=None)
-        ended.sort(key=lambda one: one.ended_s)
+                self.written = self._writing
+        oldest_s = max([pending_s(key) or 0.0 for key in self._under_way], default=None)
+        ended.sort(key=_END)
         self._io = board.account(self._io, tuple(ended), oldest_s, now_s)
 
     def _collect_vm(self, now_s: float) -> None:
@@ -210,11 +217,6 @@ class Observer:
             self._vm = result.value if result.error is None else LocalVm("unknown", error=str(result.error))
         elif now_s - self._vm_seen_s > limits.LIBVIRT_SILENT_S:
             self._vm = LocalVm("unknown", error=f"no answer within {limits.LIBVIRT_SILENT_S:g} s")
-
-
-def _write(ports: Ports, data: bytes, register: Register) -> Procedure[Written]:
-    yield from call(lambda: ports.board.write(data))
-    return Written(register)
 
 
 def _ended(write: bool, result: Result) -> board.Ended:

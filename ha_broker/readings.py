@@ -3,12 +3,13 @@ are asked beside the loop, and a start never waits for any of them: the last ans
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from ha_broker import limits
-from ha_broker.ports import Ports, call
-from ha_broker.state import Brick, Guest, LocalVm, Peer, PoolView
+from ha_broker.ports import Ports, Procedure, call
+from ha_broker.state import Brick, Guest, Heal, LocalVm, Peer, PoolView
 
 BRICKS = "look at the bricks"
 HEAL = "ask what is to be healed"
@@ -16,6 +17,7 @@ FREE = "ask for free space"
 HEALTH = "ask the engine's health"
 EXECUTING = ("running", "migrating", "shutting-down")
 """States of a VM in which its guest may answer."""
+NO_GUEST = Guest()
 PATIENT = "ask the engine's health patiently"
 """Beside the other one, once that got no answer: a slow engine is told from one that hangs, and a new one is found at
 once."""
@@ -27,68 +29,73 @@ class PoolReadings:
     def __init__(self, ports: Ports) -> None:
         self._ports = ports
         self._asked_s: dict[str, float] = {}
-        self._view = PoolView()
+        self._bricks: tuple[Brick, ...] = ()
+        self._heal: Heal | None = None
+        self._free_bytes: int | None = None
         self._bricks_s = 0.0
         self._every_s = 0.0
         self._heal_s = 0.0
         self._stale_since_s: float | None = None
         self._steady_since_s = 0.0
         self._calm = True
+        self._questions: dict[str, Callable[[], Procedure[Any]]] = {
+            BRICKS: partial(call, ports.pool.bricks),
+            HEAL: partial(call, ports.pool.heal),
+            FREE: partial(call, ports.pool.free_bytes),
+        }
 
     def ask(self, vm: LocalVm, nobody: bool) -> None:
         """Begin what is due. ``nobody``: nobody has the engine VM."""
         here = vm.power not in ("off", "crashed", "unknown")
-        pool = self._ports.pool
         self._every_s = 0.0 if here else limits.BRICKS_EVERY_S
-        if self._due(BRICKS, self._every_s):
-            self._ports.beside.ask(BRICKS, partial(call, pool.bricks))
+        now_s = self._ports.clock.monotonic_s()
+        self._question(BRICKS, self._every_s, now_s)
         calm = not nobody and vm.power != "paused-io-error"
         if self._calm and not calm:
             self._asked_s.pop(HEAL, None)  # something has just happened to the disk: is it still whole?
         self._calm = calm
         every_s = limits.HEAL_EVERY_S if here or nobody else limits.HEAL_EVERY_IDLE_S
-        if self._due(HEAL, limits.HEAL_EVERY_WAITING_S if here and self._view.to_open else every_s):
-            self._ports.beside.ask(HEAL, partial(call, pool.heal))
-        if vm.power == "paused-no-space" and self._due(FREE, limits.FREE_EVERY_S):
-            self._ports.beside.ask(FREE, partial(call, pool.free_bytes))
+        self._question(HEAL, limits.HEAL_EVERY_WAITING_S if here and self._stale_since_s is not None else every_s, now_s)
+        if vm.power == "paused-no-space":
+            self._question(FREE, limits.FREE_EVERY_S, now_s)
 
-    def _due(self, key: str, every_s: float) -> bool:
-        now_s = self._ports.clock.monotonic_s()
-        if now_s - self._asked_s.get(key, -every_s) < every_s:
-            return False
-        self._asked_s[key] = now_s
-        return True
+    def _question(self, key: str, every_s: float, now_s: float) -> None:
+        """Ask it, if it is due."""
+        if now_s - self._asked_s.get(key, -every_s) >= every_s:
+            self._asked_s[key] = now_s
+            self._ports.beside.ask(key, self._questions[key])
 
     def view(self, now_s: float) -> PoolView:
         """As it is known now."""
+        self._take_answers()
+        bricks = self._bricks if now_s - self._bricks_s < self._every_s + limits.BRICKS_FRESH_S else ()
+        stale_s = 0.0 if self._stale_since_s is None else now_s - self._stale_since_s
+        steady_s, heal_age_s = now_s - self._steady_since_s, now_s - self._heal_s
+        return PoolView(bricks, stale_s, steady_s, self._heal, heal_age_s, self._free_bytes)
+
+    def _take_answers(self) -> None:
         self._take_bricks()
         ended = self._ports.beside.take(HEAL)
         if ended is not None and ended.error is None:
             self._heal_s = ended.began_s
-            self._view = replace(self._view, heal=ended.value)
+            self._heal = ended.value
         ended = self._ports.beside.take(FREE)
         if ended is not None:
-            self._view = replace(self._view, free_bytes=ended.value if ended.error is None else None)
-        bricks = self._view.bricks if now_s - self._bricks_s < self._every_s + limits.BRICKS_FRESH_S else ()
-        return replace(
-            self._view,
-            bricks=bricks,
-            stale_s=0.0 if self._stale_since_s is None else now_s - self._stale_since_s,
-            steady_s=now_s - self._steady_since_s,
-            heal_age_s=now_s - self._heal_s,
-        )
+            self._free_bytes = ended.value if ended.error is None else None
 
     def _take_bricks(self) -> None:
         ended = self._ports.beside.take(BRICKS)
         if ended is None:
             return
-        before = {brick.host: brick.connected for brick in self._view.bricks}
         bricks: tuple[Brick, ...] = ended.value if ended.error is None else ()
+        self._bricks_s = ended.ended_s
+        if bricks == self._bricks:
+            return
+        before = {brick.host: brick.connected for brick in self._bricks}
         if {brick.host: brick.connected for brick in bricks} != before:
             self._steady_since_s = ended.ended_s
-        self._bricks_s = ended.ended_s
-        self._view = replace(self._view, bricks=bricks)
-        if not self._view.to_open:
+        self._bricks = bricks
+        if not PoolView(bricks).to_open:
             self._stale_since_s = None
         elif self._stale_since_s is None:
             self._stale_since_s = ended.ended_s
@@ -99,6 +106,10 @@ class HealthReadings:
 
     def __init__(self, ports: Ports) -> None:
         self._ports = ports
+        self._questions = {
+            HEALTH: partial(call, partial(ports.health.epoch_up, limits.HEALTH_DEADLINE_S)),
+            PATIENT: partial(call, partial(ports.health.epoch_up, limits.HEALTH_PATIENT_S)),
+        }
         self._asked_s = -limits.HEALTH_PATIENT_S
         self._missed = False
         self._answer: tuple[float, int] | None = None
@@ -120,12 +131,12 @@ class HealthReadings:
         if now_s - self._asked_s < every_s:
             return
         self._asked_s = now_s
-        self._question(HEALTH, limits.HEALTH_DEADLINE_S)
+        self._question(HEALTH)
         if self._missed and (self._answered_here or not here):
-            self._question(PATIENT, limits.HEALTH_PATIENT_S)
+            self._question(PATIENT)
 
-    def _question(self, key: str, deadline_s: float) -> None:
-        self._ports.beside.ask(key, partial(call, partial(self._ports.health.epoch_up, deadline_s)))
+    def _question(self, key: str) -> None:
+        self._ports.beside.ask(key, self._questions[key])
 
     def collect(self) -> None:
         """Take the answers that came."""
@@ -157,14 +168,14 @@ class HealthReadings:
         """Of the engine VM that runs here."""
         if vm.power not in EXECUTING:
             self._here, self._unreached_since_s = None, None
-            return Guest(button_s=button_s)
+            return NO_GUEST if button_s is None else Guest(button_s=button_s)
         if self._here is None or self._here[0] != vm.pid:
             self._here, self._answered_here = (vm.pid, now_s), False
         since_s = self._here[1]
         answered_s = self._answer[0] if self._answer is not None and self._answered(epoch) else since_s
         self._answered_here = self._answered_here or (self._answered(epoch) and answered_s >= since_s)
         others = [peer for peer in peers if not peer.silent and peer.slot is not None]
-        reached = tuple(peer.name for peer in others if peer.newer or (peer.slot is not None and peer.slot.engine_reached))
+        reached = tuple([peer.name for peer in others if peer.newer or (peer.slot is not None and peer.slot.engine_reached)])
         if reached or not others or not self.up(epoch, now_s):
             self._unreached_since_s = None
         elif self._unreached_since_s is None:

@@ -32,15 +32,15 @@ def score(fit: Fitness) -> Score:
         return Score(0, barred)
     settings = fit.facts.settings
     penalties = (
-        *_load(fit.facts, settings),
-        *_failures(fit, settings),
-        *_brick(fit, settings),
-        *_unreached(fit, settings),
-        *_outages(fit, settings),
+        _load(fit.facts, settings)
+        + _failures(fit, settings)
+        + _brick(fit, settings)
+        + _unreached(fit, settings)
+        + _outages(fit, settings)
     )
-    points = limits.BASE_SCORE + settings.preferred - sum(penalty.points for penalty in penalties)
+    points = limits.BASE_SCORE + settings.preferred - sum([penalty.points for penalty in penalties])
     preferred = (f"preferred: {settings.preferred:+d}",) if settings.preferred else ()
-    return Score(max(1, points), (*preferred, *(f"{penalty.reason}: -{penalty.points}" for penalty in penalties)))
+    return Score(max(1, points), (*preferred, *[f"{penalty.reason}: -{penalty.points}" for penalty in penalties]))
 
 
 def _barred(fit: Fitness) -> tuple[str, ...]:
@@ -73,8 +73,10 @@ def _load(facts: HostFacts, settings: ScoreSettings) -> tuple[Penalty, ...]:
 
 
 def _failures(fit: Fitness, settings: ScoreSettings) -> tuple[Penalty, ...]:
-    failed = [a for a in fit.notes.attempts if a.outcome in ("failed", "begun", "unhealthy")]
-    recent = [a for a in failed if fit.now_s - a.at_s < limits.STARTS_WINDOW_S]
+    if not fit.notes.attempts:
+        return ()
+    failed = [a.at_s for a in fit.notes.attempts if a.outcome in ("failed", "begun", "unhealthy")]
+    recent = [at_s for at_s in failed if fit.now_s - at_s < limits.STARTS_WINDOW_S]
     if not recent:
         return ()
     text = f"{len(recent)} failed start{'s' if len(recent) > 1 else ''} in the last {_window_min()} min"

@@ -239,21 +239,21 @@ class PoolView:
     @property
     def firm(self) -> bool:
         """A majority of the bricks is connected and has this host's files open: its storage is not lost."""
-        return 2 * sum(1 for brick in self.bricks if brick.connected and brick.open) > len(self.bricks)
+        return 2 * sum([brick.connected and brick.open for brick in self.bricks]) > len(self.bricks)
 
     @property
     def to_open(self) -> tuple[str, ...]:
         """Hosts whose connected bricks do not have the data disk open."""
-        return tuple(brick.host for brick in self.bricks if brick.connected and not brick.open)
+        return tuple([brick.host for brick in self.bricks if brick.connected and not brick.open])
 
     @property
     def open_on(self) -> tuple[str, ...]:
         """Hosts on whose bricks it is."""
-        return tuple(brick.host for brick in self.bricks if brick.connected and brick.open)
+        return tuple([brick.host for brick in self.bricks if brick.connected and brick.open])
 
     def here(self, host: str) -> bool:
         """The brick of ``host`` answers; also when nothing is known."""
-        return all(brick.connected for brick in self.bricks if brick.host == host)
+        return not [brick for brick in self.bricks if brick.host == host and not brick.connected]
 
 
 @dataclass(frozen=True)
@@ -346,15 +346,17 @@ class Observation:
 
     @property
     def own_epoch(self) -> int:
-        """The epoch of the engine VM that runs here. A VM whose start is not in the notes has the one its agent knows."""
-        held = self.notes.held
-        return held.epoch if held is not None and held.pid == self.vm.pid else self.local_epoch
+        """See :func:`own_epoch`."""
+        return own_epoch(self.notes, self.vm, self.local_epoch)
 
     @property
     def epoch_known(self) -> int:
         """The highest epoch heard of."""
-        slots = [max(peer.slot.epoch_known, peer.slot.engine_epoch) for peer in self.peers if peer.slot is not None]
-        return max([self.local_epoch, self.notes.held.epoch if self.notes.held else 0, *slots])
+        highest = max(self.local_epoch, self.notes.held.epoch if self.notes.held else 0)
+        for peer in self.peers:
+            if peer.slot is not None:
+                highest = max(highest, peer.slot.epoch_known, peer.slot.engine_epoch)
+        return highest
 
 
 Action = Literal["start", "destroy", "migrate", "shutdown", "resume", "none"]
@@ -378,7 +380,14 @@ class Decision:
     """Why it is migrated or released."""
 
 
+def own_epoch(notes: Notes, vm: LocalVm, local_epoch: int) -> int:
+    """The epoch of the engine VM that runs here. A VM whose start is not in the notes has the one its agent knows."""
+    return notes.held.epoch if notes.held is not None and notes.held.pid == vm.pid else local_epoch
+
+
 def crash_looping(notes: Notes, now_s: float) -> bool:
     """The broker of this host has started too often (systemd starts it again after each crash), and this one is young."""
+    if len(notes.broker_starts) < limits.CRASHES_MAX:
+        return False
     recent = [at_s for at_s in notes.broker_starts if now_s - at_s < limits.CRASHES_WINDOW_S]
     return len(recent) >= limits.CRASHES_MAX and now_s - max(recent) < limits.CRASHES_STEADY_S

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 from appliance.model.ha import HaAlert, HaDecision
 from ha_broker import limits
 from ha_broker.alerts import alerts
@@ -22,12 +20,8 @@ class Teller:
         self._findings: dict[str, str] = {}
         self._alerts: dict[tuple[str, str], HaAlert] = {}
         self._heard = Heard()
-        self._decisions: deque[HaDecision] = deque(maxlen=limits.DECISIONS_KEPT)
-
-    @property
-    def decisions(self) -> tuple[HaDecision, ...]:
+        self.decisions: tuple[HaDecision, ...] = ()
         """The last ones, the newest at the end."""
-        return tuple(self._decisions)
 
     @property
     def alerts(self) -> tuple[HaAlert, ...]:
@@ -52,21 +46,31 @@ class Teller:
 
     def _decided(self, decision: Decision, seen: Observation) -> None:
         if (decision.rule, decision.sentence) != (self._last.rule, self._last.sentence):
-            self._decisions.append(HaDecision(self._ports.clock.wall_s(), self._host, decision.sentence, decision.action))
+            self._keep((HaDecision(self._ports.clock.wall_s(), self._host, decision.sentence, decision.action),))
             if decision.action != "start":  # a start that was begun has an event of its own
                 self.event("decided", decision.sentence, seen.epoch_known)
         self._last = decision
-        self._decisions.extend(self._heard.new(seen, self._ports.clock.wall_s()))
+        heard = self._heard.new(seen, self._ports.clock.wall_s())
+        if heard:
+            self._keep(heard)
+
+    def _keep(self, decisions: tuple[HaDecision, ...]) -> None:
+        self.decisions = (*self.decisions, *decisions)[-limits.DECISIONS_KEPT :]
 
     def _found(self, seen: Observation) -> None:
         for peer in seen.peers:
-            if peer.finding and self._findings.get(peer.name, "") != peer.finding:
+            if peer.finding == self._findings.get(peer.name, ""):
+                continue
+            if peer.finding:
                 then = "" if peer.newer else "; the host counts as silent"
                 self.event("finding", f"slot of {peer.name}: {peer.finding}{then}")
             self._findings[peer.name] = peer.finding
 
     def _alert(self, decision: Decision, seen: Observation) -> None:
-        now = {(alert.code, alert.subject): alert for alert in alerts(seen, decision)}
+        standing = alerts(seen, decision)
+        if not standing and not self._alerts:
+            return
+        now = {(alert.code, alert.subject): alert for alert in standing}
         for key, alert in now.items():
             if key not in self._alerts or self._alerts[key].sentence != alert.sentence:
                 self.event("alert", alert.sentence, seen.epoch_known, alert.code, alert.subject)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ha_broker import limits
-from ha_broker.broker import Broker
+from ha_broker.broker import START, Broker
 from ha_broker.sim.beside import SimBeside
 from ha_broker.sim.heap import Act
-from ha_broker.sim.host import Process, SimHost, ports_of
+from ha_broker.sim.host import SimHost, ports_of
 from ha_broker.sim.net import STORAGE
+from ha_broker.sim.process import Process
 from ha_broker.sim.unit import HandOver, given_up
 
 if TYPE_CHECKING:
@@ -50,9 +52,11 @@ class Brokers:
         beside = SimBeside(
             self._world.heap, self._world.waiting, host.monotonic_s, lambda act: self._runs(host, process, act)
         )
-        beside.counted = "start"
+        beside.counted = START
         beside.on_call = lambda: self._called(host)
         process = Process(Broker(ports_of(host, beside), self._world.cluster, host.name), beside)
+        process.first_half = partial(self._turn_begin, host, process)
+        process.second_half = partial(self._turn_end, host, process)
         host.process = process
         host.run_since_s = self._world.heap.now_s
         self._turn_begin(host, process)
@@ -80,21 +84,22 @@ class Brokers:
         return host.awake_later(act)
 
     def _turn_begin(self, host: SimHost, process: Process) -> None:
-        if not self._runs(host, process, lambda: self._turn_begin(host, process)):
+        if not self._runs(host, process, process.first_half):
             return
-        process.began_s = self._world.heap.now_s
+        world = self._world
+        process.began_s = world.heap.now_s
         beside = process.beside
-        late_s = 0.002 + self._world.options.jitter_s * self._world.rng.random()
+        late_s = 0.002 + world.options.jitter_s * world.rng.random()
         if host.lag_s:
-            late_s += host.lag_s * self._world.rng.random()
-        late_s += self._world.net.delay_s(STORAGE, host.name)
+            late_s += host.lag_s * world.rng.random()
+        late_s += world.net.delay_s(STORAGE, host.name)
         beside.latency_s = late_s
         process.broker.begin()
         wait_s = limits.SETTLE_S if beside.busy or late_s > limits.SETTLE_S else late_s
-        self._world.heap.after(wait_s + 0.001, lambda: self._turn_end(host, process))
+        world.heap.after(wait_s + 0.001, process.second_half)
 
     def _turn_end(self, host: SimHost, process: Process) -> None:
-        if not self._runs(host, process, lambda: self._turn_end(host, process)):
+        if not self._runs(host, process, process.second_half):
             return
         decision = process.broker.end()
         if decision is not host.decision:
@@ -104,7 +109,7 @@ class Brokers:
         if process.alive:
             lag_s = host.lag_s * self._world.rng.random() if host.lag_s else 0.0
             next_s = process.began_s + process.broker.turn_s + lag_s
-            self._world.heap.at(next_s, lambda: self._turn_begin(host, process))
+            self._world.heap.at(next_s, process.first_half)
 
     def kill(self, host: SimHost, restart_s: float | None = BROKER_RESTART_S) -> None:
         """kill -9; systemd starts it again, unless ``restart_s`` is None."""

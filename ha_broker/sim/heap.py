@@ -17,24 +17,26 @@ class Heap:
         self.done = 0
         """Events so far."""
         self._made = 0
-        self._waiting: list[tuple[float, int, Act]] = []
+        self.waiting: list[tuple[float, int, Act]] = []
+        """What is to be done: when, its number, what. Ordered as :mod:`heapq` does it."""
 
     def at(self, at_s: float, act: Act) -> None:
         """Do it then (at once, if that is over)."""
         self._made += 1
-        heapq.heappush(self._waiting, (at_s if at_s > self.now_s else self.now_s, self._made, act))
+        heapq.heappush(self.waiting, (at_s if at_s > self.now_s else self.now_s, self._made, act))
 
     def after(self, seconds: float, act: Act) -> None:
         """Do it that much later."""
-        self.at(self.now_s + seconds, act)
+        self._made += 1
+        heapq.heappush(self.waiting, (self.now_s + (seconds if seconds > 0 else 0.0), self._made, act))
 
     def next_s(self) -> float:
         """When the next event is due."""
-        return self._waiting[0][0] if self._waiting else math.inf
+        return self.waiting[0][0] if self.waiting else math.inf
 
     def step(self) -> None:
         """Go to the next event and do it."""
-        self.now_s, _, act = heapq.heappop(self._waiting)
+        self.now_s, _, act = heapq.heappop(self.waiting)
         self.done += 1
         act()
 

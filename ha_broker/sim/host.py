@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from appliance.errors import Conflict, Failed
@@ -18,6 +17,7 @@ from ha_broker.sim.beside import SimBeside
 from ha_broker.sim.guest import Qemu
 from ha_broker.sim.migration import Migration
 from ha_broker.sim.net import MANAGEMENT
+from ha_broker.sim.process import Process
 from ha_broker.sim.storage import Stalled
 from ha_broker.state import Brick, Decision, Heal, LocalVm, Notes
 
@@ -34,18 +34,6 @@ LIBVIRT_RETRY_S = 0.5
 RECORD, SEED = "engine-vm/epoch", "engine-vm/seed"
 
 
-@dataclass(eq=False)
-class Process:
-    """One life of a broker."""
-
-    broker: Broker
-    beside: SimBeside
-    began_s: float = 0.0
-    """Of the current turn."""
-    stopped: bool = False
-    alive: bool = True
-
-
 class SimHost:
     """State of one host. What is under way in its broker is lost when that is killed; everything else stays."""
 
@@ -53,6 +41,7 @@ class SimHost:
         self.world = world
         self.name = name
         self.boot = 1
+        self.boot_id = f"{name}-boot-1"
         self.booted_s = -UP_BEFORE_S
         self.wall_off_s = 0.0
         self.power = True
@@ -324,7 +313,7 @@ class _Local:
         self._host = host
 
     def boot_id(self) -> str:
-        return f"{self._host.name}-boot-{self._host.boot}"
+        return self._host.boot_id
 
     def facts(self) -> HostFacts:
         return self._host.facts

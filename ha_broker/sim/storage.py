@@ -53,14 +53,6 @@ class Storage:
     def _changed(self) -> None:
         self.changes += 1
 
-    def advance(self, now_s: float) -> None:
-        """Time passes."""
-        self.model.advance(now_s)
-
-    def next_change_s(self) -> float:
-        """When something changes by itself next."""
-        return self.model.next_s
-
     # --- faults that the model has in two verbs
 
     def set_link(self, source: str, target: str, up: bool) -> None:
@@ -93,12 +85,14 @@ class Storage:
 
     def read(self, host: str, name: str) -> bytes | None:
         """None: no such file."""
-        self._use(host)
+        if host not in self.model.unhindered:
+            self._use(host)
         return self.files.get(name)
 
     def write(self, host: str, name: str, data: bytes) -> None:
         """Replace the file's contents."""
-        self._use(host)
+        if host not in self.model.unhindered:
+            self._use(host)
         if host in self.unwritable:
             raise OSError(errno.EIO, "Input/output error")
         self.files[name] = data

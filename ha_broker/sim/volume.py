@@ -25,10 +25,11 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final
 
 from ha_broker.sim.connections import Connections, Stalled
 from ha_broker.sim.copies import Copies
+from ha_broker.sim.handle import Handle, Write
 from ha_broker.state import Brick, Heal
 
 __all__ = ["EngineVolume", "Handle", "Stalled", "Write"]
@@ -37,42 +38,6 @@ REPLICAS: Final = 3
 NO_QUORUM: Final = errno.ENOTCONN
 """What the mount says without client quorum (seen; older clients: EROFS)."""
 DATA_DISK: Final = "/engine-vm/data.raw"
-
-
-class Write(NamedTuple):
-    """A write to the data disk that was accepted."""
-
-    at_s: float
-    host: str
-    epoch: int
-    beyond: bool
-    """Beyond the first 64 MiB."""
-    handle: int
-    version: int
-    bricks: tuple[str, ...]
-    """Those that took it."""
-
-
-class Handle:
-    """The data disk, opened by a QEMU of ``host``."""
-
-    __slots__ = ("bad", "good", "host", "is_open", "locked", "number", "wants")
-
-    def __init__(self, number: int, host: str) -> None:
-        self.number = number
-        self.host = host
-        self.is_open = True
-        self.wants = False
-        """It has asked for the lock, and got it."""
-        self.good: set[str] = set()
-        """Bricks on which it is open."""
-        self.locked: set[str] = set()
-        """Bricks that hold its lock."""
-        self.bad: set[str] = set()
-        """Bricks on which it lost its lock: with strict locks, bad there until the file is opened anew."""
-
-    def __repr__(self) -> str:
-        return f"<handle {self.number} of {self.host}: good {sorted(self.good)} locked {sorted(self.locked)}>"
 
 
 class EngineVolume:
@@ -104,6 +69,8 @@ class EngineVolume:
         self._numbers = 0
         self._stall_s: dict[str, float] = dict.fromkeys(hosts, 0.0)
         self._errno: dict[str, int] = dict.fromkeys(hosts, 0)
+        self.unhindered = set(hosts)
+        """Hosts whose calls neither stall nor are refused."""
 
     # --- time
 
@@ -115,15 +82,18 @@ class EngineVolume:
     @property
     def next_s(self) -> float:
         """When something changes by itself next."""
-        return min(self.links.next_s, self.copies.next_s)
+        link_s, copy_s = self.links.next_s, self.copies.next_s
+        return link_s if link_s < copy_s else copy_s
 
     def advance(self, now_s: float) -> None:
         """Time passes to ``now_s``, never back."""
-        while (next_s := self.next_s) <= now_s:
-            self.links.advance(next_s)
-            self.copies.heal(next_s, [self.links.up(host) for host in self.hosts])
+        links, copies = self.links, self.copies
+        while links.next_s <= now_s or copies.next_s <= now_s:
+            next_s = self.next_s
+            links.advance(next_s)
+            copies.heal(next_s, [links.up(host) for host in self.hosts])
             self._settle()
-        self.links.now_s = now_s
+        links.now_s = now_s
 
     # --- faults
 
@@ -256,6 +226,8 @@ class EngineVolume:
                 self._errno[host] = errno.ENOTCONN
             else:
                 self._errno[host] = 0 if self._majority(self.links.up(host)) else NO_QUORUM
+            fine = not self._stall_s[host] and not self._errno[host] and host not in self.links.frozen
+            (self.unhindered.add if fine else self.unhindered.discard)(host)
         self._plan_heals()
         if self.changed is not None:
             self.changed()
@@ -275,6 +247,8 @@ class EngineVolume:
 
     def use(self, host: str) -> None:
         """Any call of this host to the volume."""
+        if host in self.unhindered:
+            return
         if self._stall_s[host] > self.links.now_s or host in self.links.frozen:
             raise Stalled
         code = self._errno[host]
@@ -385,10 +359,10 @@ class EngineVolume:
         its lock: that brick does not count (:mod:`ha_broker.mount_view`)."""
         mine = [handle for handle in self.handles if handle.host == host]
         up = self.links.up(host)
-        return tuple(Brick(brick, brick in up, all(self._firm(one, brick) for one in mine)) for brick in self.bricks)
-
-    def _firm(self, handle: Handle, brick: str) -> bool:
-        return brick in handle.good and (brick in handle.locked or not handle.wants)
+        firm = set(self.bricks)
+        for handle in mine:
+            firm &= handle.good & handle.locked if handle.wants else handle.good
+        return tuple([Brick(brick, brick in up, brick in firm) for brick in self.bricks])
 
     def heal_status(self, host: str) -> Heal:
         """What the bricks owe each other, asked on this host."""

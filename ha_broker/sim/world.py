@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import TYPE_CHECKING
@@ -115,7 +116,8 @@ class World:
 
     def run_to(self, until_s: float) -> None:
         """Let time pass until then."""
-        while self._step(until_s):
+        step = self._step
+        while step(until_s):
             pass
 
     def run_until_started(self, count: int, limit_s: float) -> Start:
@@ -127,19 +129,23 @@ class World:
 
     def _step(self, until_s: float) -> bool:
         """One event; False when none is left until then."""
-        heap, volume = self.heap, self.volume
-        due_s, change_s = heap.next_s(), volume.next_change_s()
-        if change_s < due_s and change_s <= until_s:
+        heap, model = self.heap, self.volume.model
+        links, due_s = model.links, heap.waiting[0][0] if heap.waiting else math.inf
+        if due_s <= until_s and due_s < links.next_s and due_s < model.copies.next_s:  # as most events are
+            links.now_s = due_s
+            heap.step()
+        elif (change_s := model.next_s) < due_s and change_s <= until_s:
             heap.now_s = max(change_s, heap.now_s)
-            volume.advance(heap.now_s)
+            model.advance(heap.now_s)
         elif due_s <= until_s:
-            volume.advance(due_s)
+            model.advance(due_s)
             heap.step()
         else:
             heap.now_s = until_s
-            volume.advance(until_s)
+            model.advance(until_s)
             return False
-        self._after()
+        if self._dirty or self.volume.changes != self._volume_changes:
+            self._after()
         return True
 
     def _after(self) -> None:
@@ -194,6 +200,7 @@ class World:
         if host.power:
             return
         host.power, host.boot, host.booted_s = True, host.boot + 1, self.now_s
+        host.boot_id = f"{name}-boot-{host.boot}"
         host.notes = Notes()  # valid within one boot only
         host.unit_starts, host.hand_overs = [], 0
         boot = host.boot

@@ -132,11 +132,11 @@ def own_agent_not_told(host: SimHost, epoch: int) -> int:
     return host.epoch
 
 
-def adopt_without_epoch(memory: Memory, seen: Observation, now: str) -> bool:
+def adopt_without_epoch(memory: Memory, seen: Observation, now: Callable[[], str]) -> bool:
     """Whatever runs here has epoch 0."""
     held = memory.notes.held
     if seen.vm.power == "running" and (held is None or held.pid != seen.vm.pid):
-        memory.change(held=Held(0, seen.vm.pid, now))
+        memory.change(held=Held(0, seen.vm.pid, now()))
         return True
     return False
 

@@ -321,6 +321,6 @@ SENDER = peer("node1", engine="migrating", engine_epoch=4, handing_to="node2", e
 def test_what_arrives_is_adopted(fields: dict[str, object], held: Held | None) -> None:
     memory = Memory(NotesFile(), NOW_S)
     observation = running(**{"notes": Notes(), "local_epoch": 4, **fields})
-    assert memory.adopt(observation, "now") is (held is not None)
+    assert memory.adopt(observation, lambda: "now") is (held is not None)
     assert memory.notes.held == held
-    assert memory.adopt(observation, "now") is False
+    assert memory.adopt(observation, lambda: "now") is False
