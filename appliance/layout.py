@@ -34,6 +34,8 @@ ADMIN_PASSWORD_FILE: Final = STATE / "admin-password"
 VOLUMES: Final = STATE / "volumes"
 """Mount points of the Gluster volumes: ``VOLUMES / "engine"``, ``VOLUMES / "vmstore"``."""
 RUN: Final = Path("/run/trivet")
+STALE_CALL_FILE: Final = RUN / "stale-call.json"
+"""The last call that this node's agent refused for its old epoch; of this boot, because it holds a monotonic time."""
 
 ENGINE_VOLUME: Final = "engine"
 VMSTORE_VOLUME: Final = "vmstore"

@@ -90,6 +90,11 @@ def _host(seen: Observation) -> list[HaAlert]:
     if facts.state_error:
         text = f"notes and events of the broker on {host} cannot be kept ({facts.state_error}): it goes on without"
         found.append(HaAlert("ha.state-disk", text, host))
+    call = facts.stale_call
+    if call is not None and seen.now_s - call.at_s < limits.STALE_CALL_ALERT_S:
+        which = f"an engine with epoch {call.epoch} (certificate {call.caller}), because it follows epoch {call.highest}"
+        text = f"security: {host} refused {which}: an old engine is back, from a restored disk or a host that was cut off"
+        found.append(HaAlert("ha.stale-engine", text, host))
     if facts.settings_error:
         found.append(HaAlert("ha.settings", f"{facts.settings_error}; the defaults are used on {host}", host))
     return found

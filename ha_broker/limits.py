@@ -222,5 +222,9 @@ UNHEALTHY_WINDOW_S: Final = 3600.0
 """A start whose engine never answered counts this long, or until one answers: nine of them take longer than the window
 of L2, and would go on for ever (fault 35)."""
 
+STALE_CALL_ALERT_S: Final = 600.0
+"""An engine that was refused for its old epoch is an alert for this long after its last call: one that is told stops, so
+there may be no second call, and somebody has to have a chance to see it in the status."""
+
 CERTIFICATE_ALERT_DAYS: Final = 7.0
 """Certificates renew by themselves a month before; one with so few days left was not renewed."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from appliance.model.ha import MaintenanceState
+from appliance.model.stale_call import StaleCall
 from appliance.model.vm import VmPower
 from ha_broker import limits
 
@@ -300,6 +301,8 @@ class HostFacts:
     settings: ScoreSettings = field(default_factory=ScoreSettings)
     settings_error: str = ""
     """Why the settings file was not used (code and reason); the defaults are."""
+    stale_call: StaleCall | None = None
+    """The last engine that this node's agent refused in this boot, because a later one had been started (fault 46)."""
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
-"""Who may call this node's agent: a pure look at certificate and epoch."""
+"""Who may call this node's agent: a look at certificate and epoch. An engine that is refused for its epoch is noted."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from appliance.errors import Conflict, Denied, Refused
-from appliance.verbs.epoch import EpochStore
+from appliance.verbs.epoch import STALE_EPOCH, EpochStore, StaleCalls
 from appliance.wire.definition import EPOCH_HEADER, Access
 from appliance.wire.server import Caller
 from appliance.wire.tls import other_cluster
@@ -33,6 +33,7 @@ class MemberGate:
 
     cluster_id: str
     epochs: EpochStore
+    stale: StaleCalls
 
     def admit(self, access: Access, caller: Caller, epoch: int | None) -> None:
         if access == "join":
@@ -45,7 +46,7 @@ class MemberGate:
             )
         self._admit_certificate(caller)
         if epoch is not None:
-            self.epochs.admit(epoch)
+            self._admit_epoch(caller, epoch)
         elif access == "command" and caller.unit == "engine":
             raise Refused(
                 "engine.epoch-missing",
@@ -53,6 +54,14 @@ class MemberGate:
                 reason=f"it sent no {EPOCH_HEADER} header, which every command of an engine needs",
                 remedy="Send the epoch that the engine was started with.",
             )
+
+    def _admit_epoch(self, caller: Caller, epoch: int) -> None:
+        try:
+            self.epochs.admit(epoch)
+        except Conflict as refused:
+            if refused.code == STALE_EPOCH:
+                self.stale.note(caller.name, epoch, self.epochs.highest())
+            raise
 
     def _admit_certificate(self, caller: Caller) -> None:
         if not caller.cluster_id:

@@ -11,14 +11,14 @@ from flask import Flask
 from appliance.agent.context import ROUTE_MODULES, AgentContext
 from appliance.agent.gate import BareGate, MemberGate
 from appliance.agent.join import JoinDoor, JoinRoutes
-from appliance.layout import EPOCH_FILE
+from appliance.layout import EPOCH_FILE, STALE_CALL_FILE
 from appliance.model.cluster import Cluster, Member
 from appliance.model.ha import HaStatus
 from appliance.model.node import FolderFacts, NodeFacts, NodeStatistics
 from appliance.model.vm import VmSpec, VmState
 from appliance.verbs.brick_disk import BrickDisk
 from appliance.verbs.bridge import Bridge
-from appliance.verbs.epoch import EpochStore
+from appliance.verbs.epoch import EpochStore, StaleCalls
 from appliance.verbs.facts import Facts, hardware_virtualization
 from appliance.verbs.folders import folder_facts
 from appliance.verbs.ha_status import STATUS_FILE, read_status
@@ -159,6 +159,7 @@ def agent_app(context: AgentContext, joined: Callable[[], None]) -> Flask:
     door = JoinDoor(context.root, context.clock)
     facts = Facts(context.root, context.processes, context.clock)
     epochs = EpochStore(context.root.at(EPOCH_FILE))
-    gate: Gate = MemberGate(context.cluster.id, epochs) if context.cluster else BareGate()
+    stale = StaleCalls(context.root.at(STALE_CALL_FILE), context.clock)
+    gate: Gate = MemberGate(context.cluster.id, epochs, stale) if context.cluster else BareGate()
     join = Service(JoinApi, JoinRoutes(context.root, context.clock, facts, door, joined))
     return create_app([join, *member_services(context, epochs)], gate)

@@ -14,6 +14,7 @@ from appliance import layout
 from appliance.effects.clock import Clock, SystemClock
 from appliance.effects.root import Root
 from appliance.errors import Refused, TrivetError
+from appliance.verbs.epoch import StaleCalls
 from appliance.verbs.facts import hardware_virtualization
 from appliance.verbs.membership import NODE_CERTIFICATE
 from ha_broker.monitors.certificate import valid_until
@@ -35,6 +36,7 @@ class NodeHost:
         certificate: Path | None = None,
         clock: Clock | None = None,
         cpu_models: Callable[[bool], frozenset[str]] | None = None,
+        stale_calls: StaleCalls | None = None,
     ) -> None:
         self._images = images
         self._state_error = state_error
@@ -47,6 +49,7 @@ class NodeHost:
         self._boot_id = boot_id()
         self._verified = ("", "")
         self._settings = ScoreFile()
+        self._stale_calls = stale_calls or StaleCalls(Root().at(layout.STALE_CALL_FILE), self._clock)
 
     def boot_id(self) -> str:
         return self._boot_id
@@ -70,6 +73,7 @@ class NodeHost:
             state_error=self._state_error(),
             settings=settings,
             settings_error=wrong,
+            stale_call=self._stale_calls.last(),
         )
 
     def _days_left(self) -> float:

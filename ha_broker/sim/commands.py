@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from appliance.model.stale_call import StaleCall
 from ha_broker.sim.check import Broken
 from ha_broker.sim.net import MANAGEMENT
 
@@ -36,6 +38,8 @@ def _old_engine(world: World, host: SimHost, fault: Fault, begin: bool) -> None:
             raise Broken("S2", f"the agent of {other.name} obeys epoch {epoch} after {other.epoch}")
         if reached and other.power and not other.frozen and epoch < other.epoch:
             world.changed(f"the agent of {other.name} refuses epoch {epoch}: it knows {other.epoch}")
+            call = StaleCall("engine", epoch, other.epoch, other.monotonic_s())
+            other.facts = replace(other.facts, stale_call=call)
 
 
 COMMANDS: Mapping[str, Callable[[World, SimHost, Fault, bool], None]] = {

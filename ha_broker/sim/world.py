@@ -202,6 +202,8 @@ class World:
         host.power, host.boot, host.booted_s = True, host.boot + 1, self.now_s
         host.boot_id = f"{name}-boot-{host.boot}"
         host.notes = Notes()  # valid within one boot only
+        if host.facts.stale_call is not None:  # on a tmpfs
+            host.facts = replace(host.facts, stale_call=None)
         host.unit_starts, host.hand_overs = [], 0
         boot = host.boot
 

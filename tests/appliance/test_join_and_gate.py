@@ -13,7 +13,8 @@ from appliance.agent.join import DELAYED_AT_ONCE, LONGEST_DELAY_S, PRESET_SECRET
 from appliance.effects.clock import FakeClock
 from appliance.effects.root import Root
 from appliance.errors import Conflict, Denied, Failed, Refused, TrivetError
-from appliance.verbs.epoch import EpochStore
+from appliance.model.stale_call import StaleCall
+from appliance.verbs.epoch import EpochStore, StaleCalls
 from appliance.wire.server import Caller
 
 NODE = Caller("node2", "cluster-id", "node")
@@ -124,8 +125,13 @@ def test_a_bare_node_answers_nothing_but_joining() -> None:
         assert caught.value.code == "agent.bare"
 
 
-def test_a_member_admits_by_certificate(epochs: EpochStore) -> None:
-    gate = MemberGate("cluster-id", epochs)
+@pytest.fixture
+def stale(tmp_path: Path) -> StaleCalls:
+    return StaleCalls(tmp_path / "run" / "stale-call.json", FakeClock())
+
+
+def test_a_member_admits_by_certificate(epochs: EpochStore, stale: StaleCalls) -> None:
+    gate = MemberGate("cluster-id", epochs, stale)
     gate.admit("node", NODE, None)
     gate.admit("command", NODE, None)
     gate.admit("node", ENGINE, None)
@@ -137,20 +143,56 @@ def test_a_member_admits_by_certificate(epochs: EpochStore) -> None:
     assert code(lambda: gate.admit("command", ENGINE, None)) == "engine.epoch-missing"
 
 
-def test_a_refused_caller_cannot_raise_the_epoch(epochs: EpochStore) -> None:
-    gate = MemberGate("cluster-id", epochs)
+def test_a_refused_caller_cannot_raise_the_epoch(epochs: EpochStore, stale: StaleCalls) -> None:
+    gate = MemberGate("cluster-id", epochs, stale)
     assert code(lambda: gate.admit("command", Caller("x", "other", "engine"), 99)) == "agent.other-cluster"
     assert epochs.highest() == 0
 
 
-def test_the_epoch_never_goes_back(epochs: EpochStore, tmp_path: Path) -> None:
-    gate = MemberGate("cluster-id", epochs)
+def test_the_epoch_never_goes_back(epochs: EpochStore, stale: StaleCalls, tmp_path: Path) -> None:
+    gate = MemberGate("cluster-id", epochs, stale)
     gate.admit("command", ENGINE, 5)
     gate.admit("command", ENGINE, 5)
     for caller in (ENGINE, NODE):
         assert code(lambda who=caller: gate.admit("node", who, 4)) == "engine.stale-epoch"
     assert epochs.raise_to(3) == 5
     assert EpochStore(tmp_path / "state" / "epoch.json").highest() == 5
+
+
+def test_a_refused_engine_is_said_with_its_code_and_noted_for_the_broker(
+    epochs: EpochStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Fault 46."""
+    clock = FakeClock()
+    stale = StaleCalls(tmp_path / "run" / "stale-call.json", clock)
+    gate = MemberGate("cluster-id", epochs, stale)
+    gate.admit("command", ENGINE, 5)
+    assert (stale.last(), capsys.readouterr().err) == (None, "")
+    for _ in range(5):
+        assert code(lambda: gate.admit("command", ENGINE, 4)) == "engine.stale-epoch"
+        clock.sleep(20)
+    refused = StaleCall(ENGINE.name, 4, 5, clock.monotonic_s() - 20)
+    assert stale.last() == refused == StaleCalls(tmp_path / "run" / "stale-call.json", clock).last()
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2, "once a minute"
+    assert lines[0].startswith("engine.stale-epoch: security: an engine with epoch 4")
+    assert code(lambda: gate.admit("command", Caller("x", "other", "engine"), 3)) == "agent.other-cluster"
+    assert stale.last() == refused, "who is not of this cluster is no old engine of it"
+
+
+def test_a_refusal_that_cannot_be_noted_is_a_refusal(
+    epochs: EpochStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "run").write_text("not a folder")
+    stale = StaleCalls(tmp_path / "run" / "stale-call.json", FakeClock())
+    gate = MemberGate("cluster-id", epochs, stale)
+    gate.admit("command", ENGINE, 5)
+    assert code(lambda: gate.admit("command", ENGINE, 4)) == "engine.stale-epoch"
+    assert "no alert will tell of the refused engine" in capsys.readouterr().err
+    assert stale.last() is None
+    damaged = tmp_path / "damaged.json"
+    damaged.write_text('{"caller": 4}')
+    assert StaleCalls(damaged, FakeClock()).last() is None
 
 
 def test_a_damaged_epoch_file_is_an_error_and_never_zero(epochs: EpochStore, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from appliance.model.ha import EngineHa, FenceHa, HaStatus, HostHa
+from appliance.model.stale_call import StaleCall
 from ha_broker import limits
 from ha_broker.alerts import alerts
 from ha_broker.decide import decide
@@ -62,6 +63,7 @@ def test_nothing_is_wrong() -> None:
         (running(facts=replace(FACTS, certificate_days_left=3.0)), ("ha.certificate", "node2")),
         (running(facts=replace(FACTS, state_error="No space left on device")), ("ha.state-disk", "node2")),
         (running(facts=replace(FACTS, settings_error="ha.toml: …")), ("ha.settings", "node2")),
+        (running(facts=replace(FACTS, stale_call=StaleCall("engine", 3, 4, NOW_S - 60))), ("ha.stale-engine", "node2")),
         (running(notes=Notes(HELD, broker_starts=(NOW_S,) * limits.CRASHES_MAX)), ("ha.broker-crashes", "node2")),
     ],
 )
@@ -73,6 +75,16 @@ def test_an_expired_certificate_moves_nothing() -> None:
     """Fault 43."""
     assert decide(running(facts=replace(FACTS, certificate_days_left=-1.0))).rule == "running"
     assert decide(seen(facts=replace(FACTS, certificate_days_left=-1.0))).action == "start"
+
+
+def test_a_refused_engine_is_told_of_for_ten_minutes_and_changes_nothing() -> None:
+    """Fault 46."""
+    call = StaleCall("engine", 3, 4, NOW_S - limits.STALE_CALL_ALERT_S + 1)
+    observation = running(facts=replace(FACTS, stale_call=call))
+    (alert,) = alerts(observation, decide(observation))
+    assert alert.sentence.startswith("security: node2 refused an engine with epoch 3")
+    assert decide(observation).rule == "running"
+    assert standing(running(facts=replace(FACTS, stale_call=replace(call, at_s=call.at_s - 2)))) == []
 
 
 def test_an_old_engine_is_told_of() -> None:

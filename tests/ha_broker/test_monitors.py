@@ -11,6 +11,7 @@ from appliance import layout
 from appliance.effects.clock import FakeClock
 from appliance.errors import Refused, Unavailable
 from appliance.tools.capabilities import usable_cpu_models
+from appliance.verbs.epoch import StaleCalls
 from ha_broker.monitors.certificate import not_after, valid_until
 from ha_broker.monitors.host import NodeHost
 
@@ -95,3 +96,14 @@ def test_usable_models_as_libvirt_tells_them() -> None:
     with pytest.raises(Refused) as caught:
         usable_cpu_models("not XML")
     assert caught.value.code == "libvirt.capabilities"
+
+
+def test_an_engine_that_the_agent_refused_is_a_fact_of_the_host(tmp_path: Path) -> None:
+    """Fault 46: noted by the agent, told by the broker."""
+    calls = StaleCalls(tmp_path / "stale-call.json", FakeClock())
+    host = NodeHost(tmp_path, certificate=tmp_path / "none", stale_calls=calls)
+    assert host.facts().stale_call is None
+    calls.note("engine", 4, 5)
+    found = host.facts().stale_call
+    assert found is not None
+    assert (found.caller, found.epoch, found.highest) == ("engine", 4, 5)
