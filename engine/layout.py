@@ -114,7 +114,7 @@ class Guest:
 
     @property
     def serving_file(self) -> Path:
-        """There: the web program answers; what else wants the CPU may come."""
+        """There: the web program has answered somebody; what else wants the CPU may come."""
         return self.at("/run/trivet-engine/serving")
 
     @property

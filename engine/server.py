@@ -65,6 +65,7 @@ class Server(BaseApplication):  # type: ignore[misc]
         self._guest = guest
         self._bind = bind
         self._app = app
+        self._served = False
         super().__init__()
 
     def load_config(self) -> None:
@@ -80,7 +81,8 @@ class Server(BaseApplication):  # type: ignore[misc]
             "ssl_context": _tls,
             "worker_tmp_dir": "/dev/shm",  # noqa: S108 - gunicorn's heartbeat file: in memory, never on the replicated disk
             "proc_name": "trivet-engine-web",
-            "post_worker_init": self._serving,
+            "post_worker_init": _watchdog,
+            "post_request": self._answered,
             "control_socket_disable": True,
             "forwarded_allow_ips": "",
             "limit_request_line": 8190,
@@ -89,9 +91,11 @@ class Server(BaseApplication):  # type: ignore[misc]
             if name in self.cfg.settings:
                 self.cfg.set(name, value)
 
-    def _serving(self, worker: Any) -> None:
-        _watchdog(worker)
-        self._guest.serving_file.touch()
+    def _answered(self, _worker: Any, _request: Any) -> None:
+        """After each request. At the first one comes all that nobody waits for."""
+        if not self._served:
+            self._served = True
+            self._guest.serving_file.touch()
 
     def load(self) -> Any:
         self._app.extensions["trivet"] = build_engine(self._guest, SystemClock())

@@ -16,7 +16,7 @@ from appliance.model.cluster import Cluster
 from appliance.model.engine_start import EngineIdentity, EngineStart
 from appliance.ports import Processes
 from appliance.version import VERSION
-from engine.boot import data, disks, rehearsal, seed, wake
+from engine.boot import data, disks, rehearsal, seed, standby, wake
 from engine.boot.files import read
 from engine.boot.first_start import STEPS, FirstStart
 from engine.decide.data_disk import READY_LABEL
@@ -49,6 +49,7 @@ def activate(guest: Guest, processes: Processes, clock: Clock, log: Log) -> Engi
     record(guest, start, clock, log)
     hand_over(guest)
     write_private(guest.active_file, f"{start.epoch}\n", 0o644)
+    standby.wait_until_serving(guest, clock)
     start_later(guest, processes)
     return start
 
@@ -96,7 +97,8 @@ def open_data_disk(guest: Guest, device: Path, processes: Processes, clock: Cloc
 
 
 def start_later(guest: Guest, processes: Processes) -> None:
-    """What needs the data disk but nobody waits for: cloud-init once in its life, ssh where there are keys."""
+    """What nobody waits for: udev's look at the new disks, cloud-init once for each data disk, ssh where there are keys."""
+    processes.run(rehearsal.UDEV_GO_ON, timeout_s=data.TOOL_TIMEOUT_S, ok=None)
     wanted = {
         "trivet-engine-cloud.service": not (guest.cloud / "trivet-done").exists(),
         "ssh.service": (guest.state / "ssh" / "authorized_keys").exists(),

@@ -48,7 +48,7 @@ def wait_until_active(guest: Guest, clock: Clock, look: Callable[[], object] | N
 
 
 def wait_until_serving(guest: Guest, clock: Clock) -> None:
-    """Return when the web program answers, or after ``SERVING_WAIT_S``: it is what people and brokers wait for."""
+    """Return when the web program has answered, or after ``SERVING_WAIT_S``: it is what people and brokers wait for."""
     end_s = clock.monotonic_s() + SERVING_WAIT_S
     while not guest.serving_file.exists() and clock.monotonic_s() < end_s:
         clock.sleep(LOOK_EVERY_S)

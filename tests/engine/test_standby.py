@@ -77,10 +77,10 @@ class Tools(SystemProcesses):
     """The real tools, but for those that would speak to this machine's systemd and kernel."""
 
     def __init__(self, state: str) -> None:
-        self._scripted = ScriptedProcesses({"systemctl is-system-running": state, "modprobe": "", "sync": ""})
+        self._scripted = ScriptedProcesses({"systemctl is-system-running": state, "modprobe": "", "sync": "", "udevadm": ""})
 
     def run(self, argv: Sequence[str], **named: Any) -> Completed:
-        return (self._scripted if argv[0] in ("systemctl", "modprobe", "sync") else super()).run(argv, **named)
+        return (self._scripted if argv[0] in ("systemctl", "modprobe", "sync", "udevadm") else super()).run(argv, **named)
 
 
 def test_the_rehearsal_uses_a_guest_of_nobody_and_says_that_all_is_ready(tmp_path: Path) -> None:
