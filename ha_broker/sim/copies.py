@@ -29,6 +29,8 @@ class Copies:
         self.next_s = NEVER
         """When the next brick is healed."""
         self._due_s: dict[str, float] = {}
+        self.planted = False
+        """A fault made them contradict each other: only a person repairs that."""
 
     def write(self, takers: Sequence[str]) -> bool:
         """These bricks took a write; answers whether others are blamed for the first time."""
@@ -55,11 +57,13 @@ class Copies:
 
     def split(self) -> None:
         """Every brick blames every other."""
+        self.planted = True
         for brick in self.bricks:
             self.blames[brick] = set(self.bricks) - {brick}
 
     def repair(self) -> None:
         """Somebody chose a copy; all are made like it."""
+        self.planted = False
         for brick in self.bricks:
             self.blames[brick] = set()
             self.versions[brick] = self.version

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import TYPE_CHECKING
 
+from appliance.errors import Refused
 from appliance.model.cluster import Cluster, EngineVm, Member
+from ha_broker import board
 from ha_broker.ports import Event
 from ha_broker.sim import fast, guest
 from ha_broker.sim.brokers import BROKER_RESTART_S, Brokers
@@ -18,7 +20,7 @@ from ha_broker.sim.heap import Heap, Waiting
 from ha_broker.sim.host import FACTS, SimHost
 from ha_broker.sim.net import MANAGEMENT, STORAGE, Net
 from ha_broker.sim.storage import Storage, VolumeOptions
-from ha_broker.state import Notes
+from ha_broker.state import Notes, Register
 
 if TYPE_CHECKING:
     from ha_broker.sim.migration import Migration
@@ -275,7 +277,7 @@ class World:
         self.volume.model.failing.clear()
         self.volume.set_full(False)
         self.volume.model.copies.heal_s = HEAL_S
-        if self.volume.heal(self.names[0]).split_brain:
+        if self.volume.model.copies.planted:  # not one that the brokers brought about
             self.volume.model.repair()
         for host in self.hosts.values():
             self._heal_host(host)
@@ -352,10 +354,24 @@ class World:
     # --- what is written about it
 
     def slot_bytes(self, host: SimHost, data: bytes) -> bytes:
-        """A host with a newer program writes another format version."""
-        if not host.old_format:
+        """A host with a newer program writes another format version: but not while it has a setting that the others, who do
+        not understand it, have not read yet, because the real one writes the newest version that all read."""
+        if not host.old_format or not self._setting_known(host.name, board.from_bytes(host.name, data).maintenance):
             return data
         return fast.of_newer_version(host.name, data)
+
+    def _setting_known(self, name: str, register: Register) -> bool:
+        """Whether that setting is on every other slot."""
+        for other in self.names:
+            if other == name:
+                continue
+            try:
+                known = board.from_bytes(other, self.volume.files.get(f"board/{other}.slot", b"")).maintenance
+            except Refused:
+                return False
+            if register > known:
+                return False
+        return True
 
     def set_load(self, name: str, load: float) -> None:
         host = self.hosts[name]
