@@ -7,7 +7,8 @@ import pytest
 from appliance.effects.clock import FakeClock
 from appliance.errors import Conflict
 from engine.core import Engine
-from engine.jobs.follow import SECURITY_EVENT, Following
+from engine.decide.follow import SILENCE_S
+from engine.jobs.follow import SECURITY_EVENT, TURN_S, Following, rest_s
 from tests.engine import world
 
 
@@ -103,3 +104,9 @@ def test_facts_are_asked_for_less_often(following: Following, nodes: dict[str, w
     for _ in range(10):
         turn(following, clock)
     assert nodes["node1"].asked.count("facts") == 2
+
+
+@pytest.mark.parametrize(("took_s", "rests_s"), [(0.02, 2.0), (0.5, 3.0), (4.0, 5.0)])
+def test_a_slow_engine_rests_longer_but_never_as_long_as_a_silence(took_s: float, rests_s: float) -> None:
+    assert rest_s(TURN_S, took_s) == rests_s
+    assert rest_s(TURN_S, took_s) + took_s < SILENCE_S
