@@ -70,8 +70,10 @@ def _storage(seen: Observation) -> list[HaAlert]:
     if seen.storage.failing_s >= limits.FAILING_DESTROY_S and seen.pool.firm and not seen.storage.no_space:
         text = f"{seen.host} cannot write its slot on the board ({seen.storage.error}), although the volume can be written"
         found.append(HaAlert("ha.board-unwritable", text, seen.host))
+    if len(seen.notes.moves) < limits.REFRESHES_MAX or not seen.pool.to_open:
+        return found
     refreshes = [m for m in seen.notes.moves if m.reason == "refresh" and seen.now_s - m.at_s < limits.STARTS_WINDOW_S]
-    if len(refreshes) >= limits.REFRESHES_MAX and seen.pool.to_open:
+    if len(refreshes) >= limits.REFRESHES_MAX:
         text = f"the bricks of {', '.join(seen.pool.to_open)} keep restarting: the engine's disk is not opened on them anew"
         found.append(HaAlert("ha.refreshes-used", text))
     return found
@@ -101,12 +103,13 @@ def _host(seen: Observation) -> list[HaAlert]:
 
 
 def _others(seen: Observation) -> list[HaAlert]:
-    found = [
-        HaAlert("ha.host-silent", f"{peer.name} is silent: its broker has not written its slot", peer.name)
-        for peer in seen.peers
-        if peer.silent
-    ]
-    running = [p.slot for p in seen.peers if p.slot is not None and p.slot.engine == "running" and p.claims]
+    found, running = [], []
+    for peer in seen.peers:
+        if peer.silent:
+            text = f"{peer.name} is silent: its broker has not written its slot"
+            found.append(HaAlert("ha.host-silent", text, peer.name))
+        elif peer.slot is not None and peer.slot.engine == "running" and not peer.newer:
+            running.append(peer.slot)
     if not running:
         return found
     own = seen.own_epoch if seen.vm.power == "running" else 0

@@ -163,8 +163,9 @@ class Broker:
         more (S2)."""
         highest = 0
         for peer in seen.peers:
-            if peer.slot is not None and peer.slot.engine in ("running", "migrating"):
-                highest = max(highest, peer.slot.engine_epoch)
+            slot = peer.slot
+            if slot is not None and slot.engine_epoch > highest and slot.engine in ("running", "migrating"):
+                highest = slot.engine_epoch
         if highest <= self._ports.epochs.local():
             return
         try:

@@ -82,10 +82,10 @@ class Observer:
 
     def ask(self, engine_up: bool) -> None:
         """Begin this turn's readings; one still under way is not begun twice."""
-        beside = self._ports.beside
-        for name in self._others if self.own_slot_read else self._keys:
-            if beside.ask(self._keys[name], self._reads[name]):
-                self._under_way.add(self._keys[name])
+        beside, own_read = self._ports.beside, self.own_slot_read
+        for name, key in self._keys.items():
+            if (name != self._host or not own_read) and beside.ask(key, self._reads[name]):
+                self._under_way.add(key)
         beside.ask(LOOK, self._look)
         self._pool.ask(self._vm, self._nobody_since_s is not None)
         self._health.ask(self._vm, engine_up, self._claimed)
@@ -108,13 +108,13 @@ class Observer:
         self._health.collect()
         storage = board.own_storage(self._io, now_s)
         pool = self._pool.view(now_s)
-        linked = {brick.host for brick in pool.bricks if brick.connected}
+        linked = [brick.host for brick in pool.bricks if brick.connected]
         peers = tuple([board.peer(name, self._tracks[name], storage, now_s, name in linked) for name in self._others])
         for track in self._tracks.values():
             if track.slot is not None and track.slot.maintenance > self.register:
                 self.register = track.slot.maintenance
-        claims = [peer.slot for peer in peers if peer.claims and peer.slot is not None]
-        self._claimed = any(slot.engine in ("running", "migrating") for slot in claims)
+        claims = [peer.slot for peer in peers if peer.slot is not None and peer.slot.engine != "none" and peer.claims]
+        self._claimed = bool([slot for slot in claims if slot.engine in ("running", "migrating")])
         self._count_loss(storage, pool, now_s)
         self._follow(doing, claims, now_s)
         own = self._tracks[self._host].slot
@@ -182,16 +182,15 @@ class Observer:
             self._was_good = True
 
     def _recent_losses(self, now_s: float) -> int:
-        return sum([now_s - at_s < limits.STARTS_WINDOW_S for at_s in self._losses])
+        return sum([now_s - at_s < limits.STARTS_WINDOW_S for at_s in self._losses]) if self._losses else 0
 
     def _collect_io(self, now_s: float) -> None:
         ended: list[board.Ended] = []
         take, pending_s = self._ports.beside.take, self._ports.beside.pending_s
         for name, key in self._keys.items():
-            result = take(key) if key in self._under_way else None
-            if result is None:
+            if key not in self._under_way or (result := take(key)) is None:
                 continue
-            self._under_way.discard(key)
+            self._under_way.remove(key)
             bad = name == self._host and result.error is not None
             if bad or result.ended_s - result.began_s > limits.STALL_S:  # others say nothing about own storage
                 ended.append(_ended(bad, result))
@@ -200,14 +199,14 @@ class Observer:
             else:
                 self._tracks[name] = board.unreadable(self._tracks[name], str(result.error))
         self._own_lost = self._tracks[self._host].finding != "" and any(self._tracks[name].read for name in self._others)
-        result = take(WRITE) if WRITE in self._under_way else None
-        if result is not None:
-            self._under_way.discard(WRITE)
+        if WRITE in self._under_way and (result := take(WRITE)) is not None:
+            self._under_way.remove(WRITE)
             ended.append(_ended(True, result))
             if result.error is None:
                 self.written = self._writing
-        oldest_s = max([pending_s(key) or 0.0 for key in self._under_way], default=None)
-        ended.sort(key=_END)
+        oldest_s = max([pending_s(key) or 0.0 for key in self._under_way]) if self._under_way else None
+        if len(ended) > 1:
+            ended.sort(key=_END)
         self._io = board.account(self._io, tuple(ended), oldest_s, now_s)
 
     def _collect_vm(self, now_s: float) -> None:

@@ -195,7 +195,7 @@ class HealthReadings:
         """What this host says of the engine on its slot."""
         if vm.power in EXECUTING:
             return True
-        slots = [peer.slot for peer in peers if peer.claims and peer.slot is not None]
+        slots = [peer.slot for peer in peers if peer.slot is not None and peer.slot.engine != "none" and peer.claims]
         running = [slot.engine_epoch for slot in slots if slot.engine in ("running", "migrating")]
         if not running:
             self._claim = None

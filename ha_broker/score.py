@@ -38,6 +38,8 @@ def score(fit: Fitness) -> Score:
         + _unreached(fit, settings)
         + _outages(fit, settings)
     )
+    if not penalties and not settings.preferred:
+        return Score(limits.BASE_SCORE)
     points = limits.BASE_SCORE + settings.preferred - sum([penalty.points for penalty in penalties])
     preferred = (f"preferred: {settings.preferred:+d}",) if settings.preferred else ()
     return Score(max(1, points), (*preferred, *[f"{penalty.reason}: -{penalty.points}" for penalty in penalties]))

@@ -355,11 +355,11 @@ class Observation:
     @property
     def epoch_known(self) -> int:
         """The highest epoch heard of."""
-        highest = max(self.local_epoch, self.notes.held.epoch if self.notes.held else 0)
+        heard = [self.local_epoch, self.notes.held.epoch if self.notes.held else 0]
         for peer in self.peers:
             if peer.slot is not None:
-                highest = max(highest, peer.slot.epoch_known, peer.slot.engine_epoch)
-        return highest
+                heard += (peer.slot.epoch_known, peer.slot.engine_epoch)
+        return max(heard)
 
 
 Action = Literal["start", "destroy", "migrate", "shutdown", "resume", "none"]

@@ -28,7 +28,7 @@ def lost_storage(storage: OwnStorage, pool: PoolView) -> str:
 def recent_starts(attempts: tuple[Attempt, ...], now_s: float) -> int:
     """Starts that count for L2. One that the lock refused never ran anything and does not; one whose engine never
     answered counts longer."""
-    return sum([attempt.outcome != "locked" and counts(attempt, now_s) for attempt in attempts])
+    return sum([counts(attempt, now_s) for attempt in attempts if attempt.outcome != "locked"]) if attempts else 0
 
 
 def counts(attempt: Attempt, now_s: float) -> bool:

@@ -76,6 +76,8 @@ class Brokers:
             self.kill(host)
 
     def _runs(self, host: SimHost, process: Process, act: Act) -> bool:
+        if process.alive and host.power and not host.frozen and not process.stopped:
+            return True
         if not process.alive:
             return False
         if process.stopped:

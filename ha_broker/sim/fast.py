@@ -2,7 +2,7 @@
 and parsing them is two thirds of a broker's turn), nobody writes a status for people, and frozen data is made and copied by
 plain assignments (:mod:`ha_broker.sim.plain`).
 
-All of it runs unchanged in every scenario and in one seed of sixteen; in the others a slot's texts are not cut, and what is
+All of it runs unchanged in every scenario and in one seed of 32; in the others a slot's texts are not cut, and what is
 not a carried slot (garbage, another version) goes the production way.
 """
 
@@ -16,11 +16,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ha_broker import board
+from ha_broker.heard import Heard
 from ha_broker.sim import plain
 from ha_broker.state import Slot
 
 _HEADER = struct.Struct(">8sHHHQ32s")
-REAL_EVERY = 16
+REAL_EVERY = 32
 """One seed in so many runs with real bytes."""
 
 _to_bytes, _from_bytes, _header = board.to_bytes, board.from_bytes, board.header
@@ -66,7 +67,17 @@ def of_newer_version(host: str, data: bytes) -> bytes:
 
 
 def _nothing(*_: object) -> None:
-    """Instead of a status for people."""
+    """Instead of a status for people …"""
+
+
+def _no_words(*_: object) -> str:
+    """… of the words on a slot that only a status shows …"""
+    return ""
+
+
+def _none(*_: object) -> tuple[()]:
+    """… and of the others' decisions, which only a status remembers."""
+    return ()
 
 
 @contextmanager
@@ -82,6 +93,8 @@ def quick(wanted: bool) -> Iterator[None]:
         (board, "header", _carried_header),
         (broker, "ha_status", _nothing),
         (broker, "told_by", _nothing),
+        (broker, "words", _no_words),
+        (Heard, "new", _none),
         *plain.patches("ha_broker."),
     ]
     before = [(owner, name, owner.__dict__[name]) for owner, name, _ in patches]

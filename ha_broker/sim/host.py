@@ -31,6 +31,7 @@ UP_BEFORE_S = 100.0
 FACTS = HostFacts(0.5, 2, 8192, "/images/trivet-engine-1.raw")
 """Of a good host."""
 LIBVIRT_RETRY_S = 0.5
+OFF = LocalVm("off")
 RECORD, SEED = "engine-vm/epoch", "engine-vm/seed"
 
 
@@ -146,9 +147,10 @@ class SimHost:
             raise Stalled(self.world.heap.now_s + LIBVIRT_RETRY_S)
 
     def engine_vm(self) -> LocalVm:
-        self._libvirt()
+        if self.libvirt_hangs:
+            self._libvirt()
         qemu = self.qemu
-        return LocalVm("off") if qemu is None else LocalVm(qemu.power, qemu.pid)
+        return OFF if qemu is None else LocalVm(qemu.power, qemu.pid)
 
     def start_paused(self, spec: VmSpec) -> int:
         self._libvirt()
@@ -297,12 +299,18 @@ class _Board:
     def __init__(self, host: SimHost) -> None:
         self._host = host
 
+        self._name = host.name
+        self._files = {name: f"board/{name}.slot" for name in host.world.names}
+        self._volume = host.world.volume
+
     def read(self, host: str) -> bytes | None:
-        return self._host.world.volume.read(self._host.name, f"board/{host}.slot")
+        return self._volume.read(self._name, self._files[host])
 
     def write(self, data: bytes) -> None:
         host = self._host
-        host.world.volume.write(host.name, f"board/{host.name}.slot", host.world.slot_bytes(host, data))
+        if host.old_format:
+            data = host.world.slot_bytes(host, data)
+        self._volume.write(self._name, self._files[self._name], data)
         host.wrote_s = host.world.heap.now_s
 
 

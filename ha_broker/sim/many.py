@@ -7,12 +7,12 @@ import multiprocessing
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
 from appliance.command import Output
-from appliance.effects.files import PUBLIC, write_atomically
+from appliance.effects.files import PUBLIC, make_folders, write_atomically
 from appliance.errors import EXIT_DONE, EXIT_FAILED
 from ha_broker.sim import replay
 from ha_broker.sim.fast import REAL_EVERY, quick
@@ -25,7 +25,10 @@ from ha_broker.sim.world import WorldOptions
 KEPT_FAILURES: Final = 10
 """So many failed seeds are shrunk and written; the others are only named."""
 REPORT: Final = "sim-report.json"
-"""Left beside the folder of failures: the counts, for the report of high availability."""
+"""Left beside the folder of failures: the counts, for the report of high availability. A shorter run does not replace a
+longer one's."""
+REPORT_EVERY_S: Final = 60.0
+"""A run of hours that is ended in its middle leaves what it has counted until then."""
 PROGRESS_EVERY_S: Final = 2.0
 BATCH: Final = 8
 """Seeds given to a process at once: a second or two of work."""
@@ -70,44 +73,73 @@ def shrunk(outcome: Outcome, folder: Path) -> Failure:
 
 def seeds_of(seeds: range, jobs: int, folder: Path, output: Output) -> int:
     """Run them; the exit code."""
-    began_s = told_s = time.monotonic()
-    failed: list[Outcome] = []
-    kinds: Counter[str] = Counter()
-    simulated_s, faults, starts = 0.0, 0, 0
+    began_s = told_s = reported_s = time.monotonic()
+    tally, report = Tally(seeds.start), folder.with_name(REPORT)
     for done, outcome in enumerate(run_many(seeds, jobs), 1):
-        kinds[outcome.kind] += 1
-        simulated_s, faults, starts = simulated_s + outcome.simulated_s, faults + outcome.faults, starts + outcome.starts
+        tally.add(outcome)
         if outcome.invariant:
-            failed.append(outcome)
             output.log(f"seed {outcome.seed} ({outcome.kind}): {outcome.invariant}: {outcome.text}")
         now_s = time.monotonic()
         if now_s - told_s >= PROGRESS_EVERY_S:
             told_s = now_s
-            text = f"{done} of {len(seeds)} seeds, {len(failed)} failed"
+            text = f"{done} of {len(seeds)} seeds, {len(tally.failed)} failed"
             output.progress(100 * done / len(seeds), now_s - began_s, text)
-    took_s = time.monotonic() - began_s
-    failed.sort(key=lambda one: one.seed)
+        if now_s - reported_s >= REPORT_EVERY_S:
+            reported_s = now_s
+            _leave(report, tally.data(now_s - began_s))
+    data = tally.data(time.monotonic() - began_s)
+    _leave(report, data)
+    failed = sorted(tally.failed, key=lambda one: one.seed)
     kept = [shrunk(outcome, folder) for outcome in failed[:KEPT_FAILURES]]
-    data = {
-        "seeds": len(seeds),
-        "first": seeds.start,
-        "failed": {str(one.seed): one.invariant for one in failed},
-        "failures": [asdict(one) for one in kept],
-        "kinds": dict(sorted(kinds.items())),
-        "simulated_hours": round(simulated_s / 3600, 1),
-        "faults": faults,
-        "engine_starts": starts,
-        "took_s": round(took_s, 1),
-        "seeds_per_minute": round(60 * len(seeds) / max(took_s, 0.001)),
-    }
-    write_atomically(folder.with_name(REPORT), json.dumps(_counts(data), indent=2), PUBLIC)
-    output.result(data, _text(data, kept, failed))
+    output.result({**data, "failures": [asdict(one) for one in kept]}, _text(data, kept, failed))
     return EXIT_FAILED if failed else EXIT_DONE
 
 
-def _counts(data: dict[str, object]) -> dict[str, object]:
-    """What the report of high availability shows of a run."""
-    return {name: value for name, value in data.items() if name != "failures"}
+@dataclass
+class Tally:
+    """The counts of a run so far. ``first`` is its first seed."""
+
+    first: int
+    kinds: Counter[str] = field(default_factory=Counter)
+    failed: list[Outcome] = field(default_factory=list)
+    simulated_s: float = 0.0
+    faults: int = 0
+    starts: int = 0
+
+    def add(self, outcome: Outcome) -> None:
+        """One more seed."""
+        self.kinds[outcome.kind] += 1
+        self.simulated_s += outcome.simulated_s
+        self.faults += outcome.faults
+        self.starts += outcome.starts
+        if outcome.invariant:
+            self.failed.append(outcome)
+
+    def data(self, took_s: float) -> dict[str, object]:
+        """What programs, and the report of high availability, are told."""
+        seeds = self.kinds.total()
+        return {
+            "seeds": seeds,
+            "first": self.first,
+            "failed": {str(one.seed): one.invariant for one in sorted(self.failed, key=lambda one: one.seed)},
+            "kinds": dict(sorted(self.kinds.items())),
+            "simulated_hours": round(self.simulated_s / 3600, 1),
+            "faults": self.faults,
+            "engine_starts": self.starts,
+            "took_s": round(took_s, 1),
+            "seeds_per_minute": round(60 * seeds / max(took_s, 0.001)),
+        }
+
+
+def _leave(report: Path, data: dict[str, object]) -> None:
+    """Write the counts, unless a longer run's are there."""
+    try:
+        longest = int(json.loads(report.read_text())["seeds"])
+    except (OSError, ValueError, KeyError, TypeError):  # none, or none that could be shown
+        longest = 0
+    if int(str(data["seeds"])) >= longest:
+        make_folders(report.parent, 0o755)
+        write_atomically(report, json.dumps(data, indent=2), PUBLIC)
 
 
 def _text(data: dict[str, object], kept: list[Failure], failed: list[Outcome]) -> str:

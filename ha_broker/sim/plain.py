@@ -1,7 +1,7 @@
 """Frozen data made and copied by plain assignments: the same values, without asking at each of twenty attributes whether the
 object is frozen. That question is a quarter of a simulated turn.
 
-What is lost is only the refusal to change such an object; one seed of sixteen and every scenario run with it.
+What is lost is only the refusal to change such an object; one seed of thirty-two and every scenario run with it.
 """
 
 from __future__ import annotations

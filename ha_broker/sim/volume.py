@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from functools import cache
 from typing import Final
 
 from ha_broker.sim.connections import Connections, Stalled
@@ -38,6 +39,9 @@ REPLICAS: Final = 3
 NO_QUORUM: Final = errno.ENOTCONN
 """What the mount says without client quorum (seen; older clients: EROFS)."""
 DATA_DISK: Final = "/engine-vm/data.raw"
+
+
+_brick = cache(Brick)
 
 
 class EngineVolume:
@@ -362,7 +366,7 @@ class EngineVolume:
         firm = set(self.bricks)
         for handle in mine:
             firm &= handle.good & handle.locked if handle.wants else handle.good
-        return tuple([Brick(brick, brick in up, brick in firm) for brick in self.bricks])
+        return tuple([_brick(brick, brick in up, brick in firm) for brick in self.bricks])
 
     def heal_status(self, host: str) -> Heal:
         """What the bricks owe each other, asked on this host."""

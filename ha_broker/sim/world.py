@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 from dataclasses import dataclass, field, replace
 from random import Random
@@ -134,8 +135,9 @@ class World:
         heap, model = self.heap, self.volume.model
         links, due_s = model.links, heap.waiting[0][0] if heap.waiting else math.inf
         if due_s <= until_s and due_s < links.next_s and due_s < model.copies.next_s:  # as most events are
-            links.now_s = due_s
-            heap.step()
+            links.now_s = heap.now_s = due_s
+            heap.done += 1
+            heapq.heappop(heap.waiting)[2]()
         elif (change_s := model.next_s) < due_s and change_s <= until_s:
             heap.now_s = max(change_s, heap.now_s)
             model.advance(heap.now_s)
@@ -356,7 +358,7 @@ class World:
     def slot_bytes(self, host: SimHost, data: bytes) -> bytes:
         """A host with a newer program writes another format version: but not while it has a setting that the others, who do
         not understand it, have not read yet, because the real one writes the newest version that all read."""
-        if not host.old_format or not self._setting_known(host.name, board.from_bytes(host.name, data).maintenance):
+        if not self._setting_known(host.name, board.from_bytes(host.name, data).maintenance):
             return data
         return fast.of_newer_version(host.name, data)
 

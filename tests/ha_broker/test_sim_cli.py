@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from appliance.errors import EXIT_DONE, EXIT_FAILED, Refused
 from ha_broker.sim import many, replay
 from ha_broker.sim.faults import KINDS, Fault
 from ha_broker.sim.plans import CHAOS_S, FAULTS_MIN, Plan, plan
-from ha_broker.sim.run import Run, run_seed
+from ha_broker.sim.run import Outcome, Run, run_seed
 from ha_broker.sim.world import World, WorldOptions
 
 GOOD = (Fault(100.0, "kill-qemu", "@holder"),)
@@ -85,11 +86,31 @@ def test_what_cannot_be_run_is_refused(tmp_path: Path) -> None:
 
 def test_seeds_report_progress_and_numbers(tmp_path: Path) -> None:
     stdout, stderr = io.StringIO(), io.StringIO()
-    many.seeds_of(range(3, 5), 1, tmp_path, Output(True, stdout, stderr))
+    many.seeds_of(range(3, 5), 1, tmp_path / "build/sim", Output(True, stdout, stderr))
     told = json.loads(stdout.getvalue())
     assert told["seeds"] == 2
     assert told["faults"] >= 2 * FAULTS_MIN
     assert told["simulated_hours"] >= 0.3
+    report = tmp_path / "build" / many.REPORT
+    assert json.loads(report.read_text()) == {name: value for name, value in told.items() if name != "failures"}
+    many.seeds_of(range(3, 4), 1, tmp_path / "build/sim", Output(True, io.StringIO(), stderr))
+    assert json.loads(report.read_text())["seeds"] == 2, "a shorter run does not replace a longer one's"
+
+
+def test_a_long_run_leaves_its_counts_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that one which is ended after hours has not been for nothing."""
+
+    def ended(seeds: range, jobs: int) -> Iterator[Outcome]:
+        del seeds, jobs
+        yield Outcome(1, "chaos", "S1", "two can write", 10, 650.0, 5000, 3)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(many, "REPORT_EVERY_S", 0.0)
+    monkeypatch.setattr(many, "run_many", ended)
+    with pytest.raises(KeyboardInterrupt):
+        many.seeds_of(range(1, 1000), 1, tmp_path / "sim", Output(True, io.StringIO(), io.StringIO()))
+    found = json.loads((tmp_path / many.REPORT).read_text())
+    assert (found["seeds"], found["failed"], found["faults"]) == (1, {"1": "S1"}, 10)
 
 
 def test_a_crash_of_a_broker_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
