@@ -40,6 +40,7 @@ class Processes(Protocol):
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         ok: Sequence[int] = (0,),
+        cancelled: Callable[[], bool] | None = None,
     ) -> int: ...
 
 

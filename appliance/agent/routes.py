@@ -9,15 +9,18 @@ from typing import Literal
 from flask import Flask
 
 from appliance.agent.context import ROUTE_MODULES, AgentContext
+from appliance.agent.disk_routes import DiskRoutes, TaskRoutes
 from appliance.agent.gate import BareGate, MemberGate
 from appliance.agent.join import JoinDoor, JoinRoutes
-from appliance.layout import EPOCH_FILE
+from appliance.layout import EPOCH_FILE, TASKS
 from appliance.model.cluster import Cluster, Member
 from appliance.model.ha import HaStatus
 from appliance.model.node import FolderFacts, NodeFacts, NodeStatistics
 from appliance.model.vm import VmSpec, VmState
 from appliance.verbs.brick_disk import BrickDisk
 from appliance.verbs.bridge import Bridge
+from appliance.verbs.chains import Chains
+from appliance.verbs.disks import Disks
 from appliance.verbs.epoch import EpochStore
 from appliance.verbs.facts import Facts, hardware_virtualization
 from appliance.verbs.folders import folder_facts
@@ -28,10 +31,12 @@ from appliance.verbs.mounts import Mounts
 from appliance.verbs.names import set_names
 from appliance.verbs.reach import reach
 from appliance.verbs.statistics import Statistics
+from appliance.verbs.tasks import Tasks
 from appliance.verbs.units import Units
 from appliance.verbs.vms import VmVerbs
 from appliance.verbs.volume_files import VolumeFiles
 from appliance.wire.definition import FilesApi, JoinApi, NodeApi, Reached, VmApi, VolumeFile
+from appliance.wire.disk_api import DiskApi, TaskApi
 from appliance.wire.server import Gate, Service, create_app
 
 
@@ -112,9 +117,9 @@ class VmRoutes:
 class FileRoutes:
     """Implements :class:`appliance.wire.definition.FilesApi`."""
 
-    def __init__(self, context: AgentContext) -> None:
-        self._mounts = Mounts(context.root, context.processes)
-        self._files = VolumeFiles(context.root, self._mounts)
+    def __init__(self, mounts: Mounts, files: VolumeFiles) -> None:
+        self._mounts = mounts
+        self._files = files
 
     def mount_volume(self, volume: str, servers: tuple[str, ...]) -> None:
         self._mounts.mount(volume, servers)
@@ -140,10 +145,16 @@ class FileRoutes:
 
 def member_services(context: AgentContext, epochs: EpochStore) -> list[Service]:
     """The services of a member, those of :data:`ROUTE_MODULES` included."""
+    mounts = Mounts(context.root, context.processes)
+    files = VolumeFiles(context.root, mounts)
+    tasks = Tasks(context.root.at(TASKS), context.clock)
+    chains = Chains(files, context.processes)
     services = [
         Service(NodeApi, NodeRoutes(context, epochs)),
         Service(VmApi, VmRoutes(context)),
-        Service(FilesApi, FileRoutes(context)),
+        Service(FilesApi, FileRoutes(mounts, files)),
+        Service(TaskApi, TaskRoutes(tasks)),
+        Service(DiskApi, DiskRoutes(chains, Disks(chains, context.processes, tasks))),
     ]
     for name in ROUTE_MODULES:
         module = importlib.import_module(name)
