@@ -1,23 +1,20 @@
-"""The database on the data disk: SQLite in WAL mode with synchronous=FULL, so a commit is on all three bricks when
-it returns."""
+"""The durable database: on the data disk SQLite in WAL mode with synchronous=FULL, so a commit is on all three bricks when
+it returns; or PostgreSQL, by a URL."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from peewee import DatabaseError, IntegrityError, SqliteDatabase
+from peewee import IntegrityError
 
 from appliance.errors import Conflict, Unavailable
+from engine.store.database import Connection, explained
+from engine.store.entities import Entities
 from engine.store.migrate import migrate
 from engine.store.records import AccountRecord, EventRecord, ItemKind, ItemRecord, StartRecord
 from engine.store.tables import TABLES, Account, Event, Item, Setting, Start, Token
-
-BUSY_TIMEOUT_MS = 15_000
-"""How long a writer waits for another: longer than the 5.6 s for which a lost brick stalls the volume, twice."""
 
 EVENTS_KEPT = 100_000
 """Older events are dropped beyond this: about 30 MiB, months of a small cluster's history."""
@@ -25,38 +22,20 @@ EVENTS_KEPT = 100_000
 PROBE = "health-probe"
 
 
-@contextmanager
-def explained() -> Iterator[None]:
-    """Database errors as ``Unavailable`` (``store.failed``): callers can name it, and nothing leaks peewee."""
-    try:
-        yield
-    except IntegrityError:
-        raise
-    except DatabaseError as error:
-        raise Unavailable(
-            "store.failed",
-            subject="the engine's database",
-            reason=f"it answered: {error}",
-            remedy="Look at the state of volume `engine` on a node: `trivet gluster status`.",
-        ) from error
-
-
 class Store:
     """The durable database. One per process; threads get their own connections."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._database: Any = SqliteDatabase(
-            str(path),
-            pragmas={"journal_mode": "wal", "synchronous": "full", "foreign_keys": 1, "busy_timeout": BUSY_TIMEOUT_MS},
-            autoconnect=True,
-        )
+    def __init__(self, place: Path | str) -> None:
+        """``place``: the path of an SQLite file, or the URL of a PostgreSQL database."""
+        self.connection = Connection(place)
+        self.entities = Entities(self.connection)
+        self._database: Any = self.connection.peewee
         self._database.bind(TABLES)
 
     def migrate(self) -> tuple[int, ...]:
         """Run what migrations are missing; their numbers."""
         with explained():
-            return migrate(self._database)
+            return migrate(self.connection)
 
     def close(self) -> None:
         """Close this thread's connection."""

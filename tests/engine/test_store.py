@@ -11,6 +11,8 @@ from engine.store.migrate import migrate, shipped
 from engine.store.observed import Observations
 from engine.store.records import EventRecord, ItemRecord
 
+NEXT = len(shipped()) + 1
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
@@ -29,16 +31,16 @@ def test_migrations_are_numbered_without_gaps_and_run_once(store: Store) -> None
 
 
 def test_a_failed_migration_leaves_nothing_half_done(store: Store) -> None:
-    steps = {**shipped(), 2: ("bad", ("CREATE TABLE half (id INTEGER)", "CREATE NONSENSE"))}
+    steps = {**shipped(), NEXT: ("bad", ("CREATE TABLE half (id INTEGER)", "CREATE NONSENSE"))}
     with pytest.raises(Exception, match="syntax"):
-        migrate(store._database, steps)
+        migrate(store.connection, steps)
     assert "half" not in store._database.get_tables()
-    good = {**shipped(), 2: ("good", ("CREATE TABLE half (id INTEGER)",))}
-    assert migrate(store._database, good) == (2,)
+    good = {**shipped(), NEXT: ("good", ("CREATE TABLE half (id INTEGER)",))}
+    assert migrate(store.connection, good) == (NEXT,)
 
 
 def test_a_database_of_a_newer_version_is_refused(store: Store) -> None:
-    migrate(store._database, {**shipped(), 99: ("later", ("CREATE TABLE later (id INTEGER)",))})
+    migrate(store.connection, {**shipped(), 99: ("later", ("CREATE TABLE later (id INTEGER)",))})
     with pytest.raises(Refused) as error:
         store.migrate()
     assert error.value.code == "store.newer"
