@@ -5,8 +5,8 @@
     term   = "(" or ")" | path op value | value                    op = "=" "!=" "<" ">" "<=" ">=" "~"
     path   = word {"." word}            value = word | '"' … '"'   (in quotes ``\\"`` is ``"``)
 
-Words are compared without case by whoever reads a path; ``*`` in a value is a wildcard and stays in it, in quotes, too (oVirt
-does so). A value alone is free text.
+Words are compared without case by whoever reads a path; ``*`` in a value is a wildcard and stays in it, in quotes, too (as
+oVirt does). A value alone is free text.
 """
 
 from __future__ import annotations
