@@ -44,7 +44,7 @@ class Store:
     def probe(self, wall_ms: int) -> None:
         """Prove that the database takes a write and gives it back. Raises ``Unavailable``."""
         with explained():
-            Setting.insert(name=PROBE, value=str(wall_ms)).on_conflict_replace().execute()
+            self.put_setting(PROBE, str(wall_ms))
             if Setting.get_by_id(PROBE).value != str(wall_ms):
                 raise Unavailable(
                     "store.failed",
@@ -52,6 +52,12 @@ class Store:
                     reason="a value that was just written reads differently",
                     remedy="Restart the engine VM; if it stays, restore a backup.",
                 )
+
+    def put_setting(self, name: str, value: str) -> None:
+        """Keep a value of the engine's own."""
+        with explained():
+            row = Setting.insert(name=name, value=value)
+            row.on_conflict(conflict_target=[Setting.name], update={Setting.value: value}).execute()
 
     # starts
 
@@ -71,7 +77,20 @@ class Store:
     def put_account(self, account: AccountRecord) -> None:
         """Create or replace an account."""
         with explained():
-            Account.insert(**{**account.__dict__, "enabled": int(account.enabled)}).on_conflict_replace().execute()
+            row = {**account.__dict__, "enabled": int(account.enabled)}
+            changes = {getattr(Account, name): value for name, value in row.items() if name != "id"}
+            # Not a replacement: that would delete the row first, and its tokens with it.
+            Account.insert(**row).on_conflict(conflict_target=[Account.id], update=changes).execute()
+
+    def drop_account(self, account_id: str) -> None:
+        """Remove an account and its tokens."""
+        with explained():
+            Account.delete().where(Account.id == account_id).execute()
+
+    def drop_tokens(self, account_id: str) -> None:
+        """Whoever is logged in to an account is so no more."""
+        with explained():
+            Token.delete().where(Token.account_id == account_id).execute()
 
     def account(self, name: str, domain: str) -> AccountRecord | None:
         """The account ``name@domain``."""
@@ -150,7 +169,9 @@ class Store:
             old = self.item(item.kind, item.id)
             if old is None or old.name != item.name or dict(old.body) != dict(item.body):
                 body = json.dumps(item.body)
-                Item.insert(kind=item.kind, id=item.id, name=item.name, body=body).on_conflict_replace().execute()
+                row = Item.insert(kind=item.kind, id=item.id, name=item.name, body=body)
+                change = {Item.name: item.name, Item.body: body}
+                row.on_conflict(conflict_target=[Item.kind, Item.id], update=change).execute()
 
     def item(self, kind: ItemKind, identifier: str) -> ItemRecord | None:
         with explained():

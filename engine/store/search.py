@@ -8,11 +8,11 @@ from __future__ import annotations
 import datetime as dt
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from peewee import SQL, Asc, Case, Desc, Select, fn
+from peewee import SQL, Asc, Case, Desc, NodeList, fn
 
 from appliance.errors import Refused
 from engine.decide.search import And, Compare, FreeText, Or, Query, SortKey
@@ -151,14 +151,13 @@ class _Search:
     def where(self, kind: str, expression: Where) -> Any:
         match expression:
             case And(parts):
-                return _joined(operator.and_, [self.where(kind, part) for part in parts])
+                return all_of([self.where(kind, part) for part in parts])
             case Or(parts):
-                return _joined(operator.or_, [self.where(kind, part) for part in parts])
+                return any_of([self.where(kind, part) for part in parts])
             case FreeText(value):
                 pattern = value if "*" in value else f"*{value}*"
                 names = FREE_TEXT.get(kind, FREE_TEXT_COMMON)
-                found = [self.field(kind, COMMON[name], "=", pattern) for name in names]
-                return _joined(operator.or_, found)
+                return any_of([self.field(kind, COMMON[name], "=", pattern) for name in names])
             case Compare(path, op, value):
                 return self.compare(kind, path, op, value)
         raise TypeError(f"{expression!r} is no search expression")
@@ -237,42 +236,34 @@ def end_of(kind: str, way: Way) -> str:
     return way[-1].kind if way else kind
 
 
-def reached(kind: str, way: Way, ids: Select) -> Any:
+def reached(kind: str, way: Way, ids: Any) -> Any:
     """The condition that an entity of ``kind`` reaches one of ``ids`` (a select) by ``way``; built from its end."""
     kinds = [kind, *(hop.kind for hop in way)]
     for start, hop in reversed(list(zip(kinds, way, strict=False))):
-        condition = _hop(start, hop, ids)
-        ids = ENTITY.select(ENTITY.id).where((ENTITY.kind == start) & condition)
-    return condition
+        ids = _before(start, hop, ids)
+    return ENTITY.id.in_(ids)
 
 
-def _hop(start: str, hop: Any, ids: Select) -> Any:
+def _before(start: str, hop: Any, ids: Any) -> Any:
+    """The ids of those of kind ``start`` from which ``hop`` leads to one of ``ids``."""
     if isinstance(hop, Ref):
-        sources = RELATION.select(RELATION.source_id).where(
-            (RELATION.source_kind == start)
-            & (RELATION.name == hop.name)
-            & (RELATION.target_kind == hop.kind)
-            & RELATION.target_id.in_(ids)
-        )
-        return ENTITY.id.in_(sources)
+        mine = (RELATION.source_kind == start) & (RELATION.name == hop.name) & (RELATION.target_kind == hop.kind)
+        return RELATION.select(RELATION.source_id).where(mine & RELATION.target_id.in_(ids))
     if isinstance(hop, Back):
-        targets = RELATION.select(RELATION.target_id).where(
-            (RELATION.target_kind == start)
-            & (RELATION.source_kind == hop.kind)
-            & (RELATION.name == hop.name)
-            & RELATION.source_id.in_(ids)
-        )
-        return ENTITY.id.in_(targets)
+        mine = (RELATION.target_kind == start) & (RELATION.source_kind == hop.kind) & (RELATION.name == hop.name)
+        return RELATION.select(RELATION.target_id).where(mine & RELATION.source_id.in_(ids))
     if isinstance(hop, Child):
-        owners = ENTITY.select(ENTITY.parent_id).where(
-            (ENTITY.parent_kind == start) & (ENTITY.kind == hop.kind) & ENTITY.id.in_(ids)
-        )
-        return ENTITY.id.in_(owners)
-    return (ENTITY.parent_kind == hop.kind) & ENTITY.parent_id.in_(ids)
+        mine = (ENTITY.parent_kind == start) & (ENTITY.kind == hop.kind)
+        return ENTITY.select(ENTITY.parent_id).where(mine & ENTITY.id.in_(ids))
+    mine = (ENTITY.kind == start) & (ENTITY.parent_kind == hop.kind)
+    return ENTITY.select(ENTITY.id).where(mine & ENTITY.parent_id.in_(ids))
 
 
-def _joined(how: Callable[[Any, Any], Any], parts: list[Any]) -> Any:
-    found = parts[0]
-    for part in parts[1:]:
-        found = how(found, part)
-    return found
+def all_of(parts: Sequence[Any]) -> Any:
+    """All of the conditions. Flat: peewee's ``&`` nests, and SQLite's parser has room for 100 levels."""
+    return parts[0] if len(parts) == 1 else NodeList(parts, glue=" AND ", parens=True)
+
+
+def any_of(parts: Sequence[Any]) -> Any:
+    """Any of the conditions; flat, too."""
+    return parts[0] if len(parts) == 1 else NodeList(parts, glue=" OR ", parens=True)
