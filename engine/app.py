@@ -8,7 +8,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from appliance.errors import Refused, TrivetError
-from engine.api import dispatch, sso
+from engine.api import dispatch, openapi, sso
 from engine.api.answers import compressed, defect, fault, is_api, with_phrase
 from engine.api.registry import nouns
 from engine.core import Engine
@@ -33,6 +33,7 @@ def create_app(engine: Engine | None) -> Flask:
     app.extensions["trivet.api"] = dispatch.Api(nouns())
     app.register_blueprint(sso.blueprint)
     app.register_blueprint(dispatch.blueprint)
+    app.register_blueprint(openapi.blueprint)
     app.register_blueprint(console.blueprint)
     app.before_request(_refuse_large)
     app.register_error_handler(HTTPException, _http)

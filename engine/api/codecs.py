@@ -22,6 +22,9 @@ class Codec(Protocol):
     def item(self, kind: str, href: str | None, identifier: str | None, inner: str, links: Links = ...) -> str:
         """An object around its core."""
 
+    def bare(self, name: str, identifier: str, links: Links) -> str:
+        """An object that the model does not have: its id and plain values."""
+
     def single(self, kind: str, text: str) -> bytes:
         """The document of one object."""
 

@@ -12,7 +12,7 @@ from flask import Blueprint, Response, current_app, request
 
 from appliance.errors import NotFound, Refused, TrivetError
 from engine.api import doors, mandatory, references
-from engine.api.answers import action_fault, answer, body_codec, codec, fault, missing, unauthorized
+from engine.api.answers import action_fault, answer, body_codec, codec, fault, missing, text, unauthorized
 from engine.api.codecs import JSON_TYPED, Fragments
 from engine.api.documents import BASE, Item, Links
 from engine.api.model import model
@@ -26,6 +26,7 @@ from engine.core import Engine
 
 blueprint = Blueprint("api", __name__)
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE", "PATCH")
+CREATION = "creation_status"
 HEADERS = ("Filter", "All-Content", "Correlation-Id", "Expect", "X-Ovirt-Expect")
 log = logging.getLogger("trivet.api")
 
@@ -37,6 +38,8 @@ class Api:
         self.nouns = nouns
         self.offers = Offers(nouns)
         self.fragments = Fragments()
+        self.kept: dict[str, str] = {}
+        """Documents that are made once."""
 
 
 def engine() -> Engine:
@@ -77,6 +80,8 @@ def _answered(call: Call, segments: list[str]) -> Response:
     spot = None
     try:
         _check_version()
+        if len(segments) > 3 and segments[-2] == CREATION:
+            return _creation(call, segments)
         spot = locate(segments)
         return _route(call, spot, segments)
     except TrivetError as error:
@@ -85,6 +90,17 @@ def _answered(call: Call, segments: list[str]) -> Response:
         return (
             action_fault(error) if spot is not None and spot.action and error.status not in (401, 403, 405) else fault(error)
         )
+
+
+def _creation(call: Call, segments: list[str]) -> Response:
+    """How far the making of an object is: where ``rel=creation_status`` leads."""
+    job = call.engine.jobs.get(segments[-1])
+    if job is None:
+        return missing()
+    words = {"started": "in_progress", "finished": "complete"}
+    links = Links(plain=(("status", words.get(job.status, "failed")),))
+    chosen = codec()
+    return text(chosen.single("Creation", chosen.bare("creation", job.id, links)), chosen)
 
 
 def _check_version() -> None:
@@ -105,12 +121,20 @@ def _route(call: Call, spot: Spot | None, segments: list[str]) -> Response:
         on_the_way.append((spot.collection, spot.place, spot.identifier))
     for service, place, identifier in on_the_way:
         noun = call.nouns.get(service)
-        if noun is None or not noun.serves("get") or not noun.exists(call.below(service, place, *way), identifier):
+        above = way[-1][0] if way else ""
+        if (
+            noun is None
+            or not noun.serves("get")
+            or not noun.serves_below(above)
+            or not noun.exists(call.below(service, place, *way), identifier)
+        ):
             return missing()
         way = (*way, (model().services[service].kind, identifier))
     parents = way[: len(spot.above)]
     here = call.below(spot.collection or spot.service.name, spot.place, *parents)
     noun = call.nouns.get(here.service)
+    if noun is not None and not noun.serves_below(here.parent_kind):
+        noun = None
     if spot.action:
         return _action(here, spot, noun)
     if noun is None:

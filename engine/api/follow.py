@@ -73,7 +73,7 @@ class Follow:
         noun = self.call.nouns.get(service.name)
         kind = model().services[collection].kind
         links = self.offers.of(service.name)
-        if noun is None or not noun.serves("list"):
+        if noun is None or not noun.serves("list") or not noun.serves_below(kind):
             for row in rows:
                 row[attribute.name] = []
             return links

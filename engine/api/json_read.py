@@ -18,13 +18,19 @@ IGNORED = ("link", "actions")
 """What clients send back of what they got."""
 
 
+TYPES: Mapping[str, type | tuple[type, ...]] = {"integer": int, "decimal": (int, float), "boolean": bool}
+"""Python's types of what JSON has for a kind; all else are texts."""
+
+
 @dataclass(frozen=True)
 class JsonForm:
-    """A dialect. ``subject`` stands in errors; ``name_of`` names attributes; ``wrapped``: lists may be ``{item: […]}``."""
+    """A dialect. ``subject`` stands in errors; ``name_of`` names attributes; ``wrapped``: lists may be ``{item: […]}``;
+    ``strict``: a value must have its attribute's type in JSON."""
 
     subject: str
     name_of: Callable[[Attribute], str]
     wrapped: bool
+    strict: bool = False
 
 
 def read(kind: str, body: bytes, form: JsonForm) -> dict[str, Any]:
@@ -81,10 +87,18 @@ def _list(attribute: Attribute, held: Any, where: str, form: JsonForm) -> list[A
     return held
 
 
+def _is_flag(attribute: Attribute) -> bool:
+    return attribute.kind == "boolean"
+
+
 def _one(attribute: Attribute, value: Any, path: str, depth: int, form: JsonForm) -> Any:
     if attribute.kind in model().structs:
         return _struct(model().struct(attribute.kind), value, path, depth + 1, form)
     if isinstance(value, dict | list) or value is None:
+        raise bad_value(path, value, attribute.kind)
+    if form.strict and (
+        not isinstance(value, TYPES.get(attribute.kind, str)) or isinstance(value, bool) != _is_flag(attribute)
+    ):
         raise bad_value(path, value, attribute.kind)
     if attribute.kind in model().enums:
         return parse_enum(attribute.kind, str(value))

@@ -35,6 +35,11 @@ def item(kind: str, href: str | None, identifier: str | None, inner: str, links:
     return json_v4.item(kind, href, identifier, inner)
 
 
+def bare(name: str, identifier: str, links: Links) -> str:
+    """An object that the model does not have."""
+    return json_v4.bare(name, identifier, links)
+
+
 def single(kind: str, text: str) -> bytes:
     """The document of one object."""
     return text.encode("utf-8", "replace")
@@ -109,4 +114,4 @@ def _plain(value: Any, form: int) -> str:
     return quoted(as_text(value, form))
 
 
-FORM = JsonForm("the JSON of the request", name_of, wrapped=False)
+FORM = JsonForm("the JSON of the request", name_of, wrapped=False, strict=True)

@@ -36,6 +36,11 @@ def item(kind: str, href: str | None, identifier: str | None, inner: str, links:
     return f"{{{','.join(parts)}}}"
 
 
+def bare(name: str, identifier: str, links: Links) -> str:
+    """An object that the model does not have."""
+    return f'{{"id":{quoted(identifier)},{_offers(links)[0]}}}'
+
+
 def single(kind: str, text: str) -> bytes:
     """The document of one object: without a root key."""
     return text.encode("utf-8", "replace")

@@ -142,6 +142,10 @@ class Noun:
         exact = [row for row in found if row.get("name") == name]
         return str(exact[0]["id"]) if exact else None
 
+    def serves_below(self, parent: str) -> bool:
+        """Whether there is such a collection below objects of the struct ``parent`` (empty: at the root)."""
+        return True
+
     def serves(self, method: str) -> bool:
         """Whether this noun has its own ``list``, ``get``, ``add``, ``update`` or ``remove``."""
         return getattr(type(self), method) is not getattr(Noun, method)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from engine.api.noun import Noun
-from engine.api.nouns import built_in, events, hosts, kept, places, root, templates, vms
+from engine.api.nouns import affinity, built_in, disks, events, hosts, jobs, kept, places, root, templates, vms
 
 NOUNS: tuple[type[Noun], ...] = (
     root.Root,
@@ -20,7 +20,12 @@ NOUNS: tuple[type[Noun], ...] = (
     vms.Vms,
     events.Events,
     *templates.READ,
+    disks.Disks,
+    jobs.Jobs,
+    jobs.Steps,
     *kept.KEPT,
+    affinity.AffinityVms,
+    affinity.AffinityHosts,
     built_in.OperatingSystems,
     built_in.ClusterLevels,
     built_in.NetworkFilters,

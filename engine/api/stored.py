@@ -247,6 +247,9 @@ class Stored(Noun):
 
     # places
 
+    def serves_below(self, parent: str) -> bool:
+        return not parent or parent in self.scopes
+
     def scope(self, call: Call) -> Scope:
         """How objects belong to the call's parent."""
         return self.scopes[call.parent_kind]

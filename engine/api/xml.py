@@ -42,6 +42,11 @@ def item(kind: str, href: str | None, identifier: str | None, inner: str, links:
     return f"<{singular}{address}{own}>{offered}{inner}</{singular}>"
 
 
+def bare(name: str, identifier: str, links: Links) -> str:
+    """An object that the model does not have."""
+    return f'<{name} id="{quoted(identifier)}">{_offers(links).fragment}</{name}>'
+
+
 def single(kind: str, text: str) -> bytes:
     """The document of one object."""
     return f"{HEAD}{text}".encode()

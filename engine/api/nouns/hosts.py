@@ -34,6 +34,8 @@ class Hosts(Stored):
     remove = Noun.remove
 
     def list(self, call: Call, listing: Listing) -> Sequence[Object]:
+        if call.parents:
+            return super().list(call, listing)
         view = call.engine.view()
         return [self.seen(call, one, view) for one in self._select(call, listing)]
 

@@ -37,7 +37,7 @@ class DataCenters(Stored):
 class Clusters(Stored):
     """The clusters: of the whole system or of a data center."""
 
-    services, kind, entity = ("Clusters", "DataCenterClusters"), "Cluster", "cluster"
+    services, kind, entity = ("Clusters",), "Cluster", "cluster"
     refs = {"data_center": "data_center", "mac_pool": "mac_pool", "scheduling_policy": "scheduling_policy"}
     scopes = {"DataCenter": Referring("data_center")}
     defaults = {

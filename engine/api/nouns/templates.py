@@ -9,7 +9,7 @@ from engine.api.noun import Call
 from engine.api.nouns.built_in import LARGE_ICON, SMALL_ICON
 from engine.api.nouns.vms import DEFAULTS
 from engine.api.parameters import Listing
-from engine.api.stored import Child, ReadOnlyStored, Referring
+from engine.api.stored import Child, ReadOnlyStored
 from engine.decide.search import And, Compare, Expression, Or, Query
 from engine.store.entity import Entity
 
@@ -56,31 +56,6 @@ def _anywhere(where: Expression) -> Expression | None:
     return where
 
 
-class Disks(ReadOnlyStored):
-    """Disks, of the whole system or of a storage domain."""
-
-    services, kind, entity, unique = ("Disks", "StorageDomainDisks", "AttachedStorageDomainDisks"), "Disk", "disk", False
-    refs = {"storage_domains": "storage_domains", "disk_profile": "disk_profile", "quota": "quota"}
-    scopes = {"StorageDomain": Referring("storage_domains")}
-    defaults = {
-        "actual_size": 0,
-        "total_size": 0,
-        "provisioned_size": 0,
-        "backup": "none",
-        "content_type": "data",
-        "format": "raw",
-        "propagate_errors": False,
-        "qcow_version": "qcow2_v3",
-        "shareable": False,
-        "sparse": True,
-        "storage_type": "image",
-        "wipe_after_delete": False,
-    }
-
-    def show(self, call: Call, entity: Entity) -> Object:
-        return {"alias": entity.name, "image_id": entity.id, "status": "ok", **super().show(call, entity)}
-
-
 class DiskAttachments(ReadOnlyStored):
     """How a VM has a disk: its id is the disk's."""
 
@@ -114,5 +89,5 @@ class Snapshots(ReadOnlyStored):
     defaults = {"persist_memorystate": False, "snapshot_type": "regular", "snapshot_status": "ok"}
 
 
-READ = (Templates, Disks, DiskAttachments, Nics, Snapshots)
+READ = (Templates, DiskAttachments, Nics, Snapshots)
 """All of this file."""
