@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from appliance.codec import encode
 from appliance.effects.clock import Clock
 from appliance.errors import Conflict, TrivetError, from_json
 from engine.decide.moves import StepView, can_return
+from engine.jobs import tell
 from engine.jobs.job import JobType
 from engine.store.entities import Entities
 from engine.store.jobs import JobRecord, Jobs, StepRecord
@@ -47,11 +48,14 @@ class Desk:
             parameters=encode(given),
         )
 
-        def prepare() -> None:
+        def prepare() -> JobRecord:
             job_type.check(self.entities, given)  # again, now that nobody else can change it
             job_type.prepare(self.entities, given)
+            about = tell.named(self.entities, job_type, given)
+            tell.started(self.entities, self.clock, job_type, job, about)
+            return replace(job, parameters={**job.parameters, tell.ABOUT: about})
 
-        stored = self.jobs.submit(job, steps, job_type.locks(self.entities, given), prepare)
+        stored = self.jobs.submit(steps, job_type.locks(self.entities, given), prepare)
         self.ring()
         return stored
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from appliance.errors import Conflict, Refused
 from appliance.model.disk import NewDisk
-from engine.jobs.job import JobType, Planned, Step, Work
+from engine.jobs.job import JobType, Planned, Step, Told, Work
 from engine.jobs.places import choose_host, disk_file, host_for_cleaning, need_active_domain
 from engine.jobs.task import await_task, task_id
 from engine.store.entities import Entities, Entity
@@ -59,6 +59,11 @@ class DiskCreate(JobType[CreateDisk]):
     name = "disk.create"
     parameters = CreateDisk
     steps = (Step("choose-host", choose_host, weight=0.1), Step("make-image", _make, _unmake))
+
+    told = Told("USER_ADD_DISK", "USER_ADD_DISK_FINISHED_SUCCESS", "USER_ADD_DISK_FINISHED_FAILURE")
+
+    def about(self, entities: Entities, given: CreateDisk) -> Mapping[str, str]:
+        return {"disk": given.disk_id, "storage_domain": given.domain_id}
 
     def describe(self, entities: Entities, given: CreateDisk) -> str:
         domain = entities.get("storage_domain", given.domain_id)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from appliance.errors import Conflict
-from engine.jobs.job import JobType, Planned, Step, Work
+from engine.jobs.job import JobType, Planned, Step, Told, Work
 from engine.jobs.places import choose_host, disk_file, host_for_cleaning, need_active_domain
 from engine.jobs.task import await_task, task_id
 from engine.store.entities import Entities, Entity
@@ -42,6 +42,12 @@ class DiskRemove(JobType[RemoveDisk]):
     name = "disk.remove"
     parameters = RemoveDisk
     steps = (Step("choose-host", choose_host, weight=0.1), Step("remove-image", _remove, is_final=True))
+
+    told = Told("USER_REMOVE_DISK_INITIATED", "USER_FINISHED_REMOVE_DISK", "USER_FINISHED_FAILED_REMOVE_DISK")
+
+    def about(self, entities: Entities, given: RemoveDisk) -> Mapping[str, str]:
+        disk = entities.need("disk", given.disk_id)
+        return {"disk": disk.id, "storage_domain": disk.ref("storage_domains")}
 
     def describe(self, entities: Entities, given: RemoveDisk) -> str:
         disk = entities.get("disk", given.disk_id)

@@ -95,12 +95,26 @@ class Step:
     weight: float = 1.0
 
 
+@dataclass(frozen=True)
+class Told:
+    """The events of a job, by their names in engine/decide/audit.py. Empty: none. A cancelled job tells ``failed``."""
+
+    started: str
+    finished: str
+    failed: str
+
+
 class JobType(Generic[P]):
     """One operation. ``name`` is stored with its jobs: never reuse one for another meaning."""
 
     name: ClassVar[str]
     parameters: type[P]
     steps: Sequence[Step]
+    told: ClassVar[Told | None] = None
+
+    def about(self, entities: Entities, given: P) -> Mapping[str, str]:
+        """Kind → id of what its events are about. They are named as they were when the job was ordered."""
+        return {}
 
     def describe(self, entities: Entities, given: P) -> str:
         """The job in oVirt's words: ``Creating Virtual Disk data``."""

@@ -13,10 +13,11 @@ from appliance.codec import decode
 from appliance.effects.clock import Clock
 from appliance.errors import Failed, TrivetError, Unavailable
 from engine.decide.moves import Move, StepView, can_return, next_move
+from engine.jobs import tell
 from engine.jobs.job import Cancelled, JobType, Step
 from engine.jobs.ports import DiskNode, Nodes
 from engine.store.entities import Entities
-from engine.store.jobs import JobRecord, Jobs, StepRecord
+from engine.store.jobs import JobRecord, Jobs, JobStatus, StepRecord
 
 P = TypeVar("P")
 HOST_LIMIT = 4
@@ -165,12 +166,14 @@ def _make(move: Move, kind: JobType[Any], steps: Sequence[Step], work: StepWork)
     elif move.what == "finish":
         _finish(kind, work)
     elif move.what == "undone":
+        status: JobStatus = "aborted" if job.error.get("code") == CANCELLED["code"] else "failed"
 
         def take_back() -> Mapping[str, Any]:
             kind.undone(work)
+            tell.ended(work.entities, work.clock, kind, job, status, str(job.error.get("reason", "")))
             return {}
 
-        jobs.end(job.id, "aborted" if job.error.get("code") == CANCELLED["code"] else "failed", take_back, {})
+        jobs.end(job.id, status, take_back, {})
     else:
         _give_up(kind, work, work.journal[move.number].error)
 
@@ -234,8 +237,13 @@ def _patiently(act: Callable[[], Any], work: StepWork) -> Any:
 
 
 def _finish(kind: JobType[Any], work: StepWork) -> None:
+    def finish() -> Mapping[str, Any]:
+        result = kind.finish(work)
+        tell.ended(work.entities, work.clock, kind, work.job, "finished", "")
+        return result
+
     try:
-        work.world.jobs.end(work.job.id, "finished", lambda: kind.finish(work), {})
+        work.world.jobs.end(work.job.id, "finished", finish, {})
     except Unavailable:
         raise  # the database: the next process ends it
     except TrivetError as error:
@@ -252,6 +260,7 @@ def _give_up(kind: JobType[Any], work: StepWork, error: Mapping[str, Any]) -> No
 
     def mark() -> Mapping[str, Any]:
         kind.given_up(work)
+        tell.ended(work.entities, work.clock, kind, work.job, "failed", str(error.get("reason", "")))
         return {}
 
     work.world.jobs.end(work.job.id, "failed", mark, error)

@@ -7,17 +7,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-from peewee import IntegrityError
-
-from appliance.errors import Conflict, Unavailable
+from appliance.effects.clock import SystemClock
+from appliance.errors import Unavailable
+from engine.store.audit import Audit
 from engine.store.database import Connection, explained
 from engine.store.entities import Entities
+from engine.store.history import History
 from engine.store.migrate import migrate
 from engine.store.records import AccountRecord, EventRecord, ItemKind, ItemRecord, StartRecord
-from engine.store.tables import TABLES, Account, Event, Item, Setting, Start, Token
-
-EVENTS_KEPT = 100_000
-"""Older events are dropped beyond this: about 30 MiB, months of a small cluster's history."""
+from engine.store.tables import TABLES, Account, Item, Setting, Start, Token
 
 PROBE = "health-probe"
 
@@ -29,6 +27,8 @@ class Store:
         """``place``: the path of an SQLite file, or the URL of a PostgreSQL database."""
         self.connection = Connection(place)
         self.entities = Entities(self.connection)
+        self.audit = Audit(self.connection, SystemClock())
+        self.history = History(self.connection)
         self._database: Any = self.connection.peewee
         self._database.bind(TABLES)
 
@@ -129,37 +129,16 @@ class Store:
     # events
 
     def add_event(self, event: EventRecord) -> EventRecord:
-        """Store an event. The same origin and custom id twice: ``Conflict`` (``event.exists``)."""
-        values = {key: value for key, value in event.__dict__.items() if key != "id"}
-        values["extra"] = json.dumps(event.extra)
-        try:
-            with explained(), self._database.atomic():
-                number = int(Event.insert(**values).execute())
-                Event.delete().where(Event.id <= number - EVENTS_KEPT).execute()
-        except IntegrityError as error:
-            raise Conflict(
-                "event.exists",
-                subject=f"event {event.custom_id} of origin {event.origin}",
-                reason="it has been recorded before",
-                remedy="Give each event of one origin its own custom_id.",
-            ) from error
-        return EventRecord(**{**event.__dict__, "id": number})
+        """Store an event; :meth:`engine.store.audit.Audit.tell` words one of oVirt's."""
+        return self.audit.add(event)
 
     def events(self, *, after: int = 0, limit: int | None = None) -> tuple[EventRecord, ...]:
         """Events with an id greater than ``after``, the newest first."""
-        with explained():
-            query = Event.select().where(Event.id > after).order_by(Event.id.desc())
-            return tuple(self._event(row) for row in (query.limit(limit) if limit is not None else query))
+        return self.audit.list(after=after, limit=limit)
 
     def event(self, number: int) -> EventRecord | None:
-        with explained():
-            row = Event.get_or_none(Event.id == number)
-            return self._event(row) if row else None
-
-    @staticmethod
-    def _event(row: Any) -> EventRecord:
-        values = {name: getattr(row, name) for name in EventRecord.__dataclass_fields__}
-        return EventRecord(**{**values, "extra": json.loads(row.extra)})
+        """The event, or ``None``."""
+        return self.audit.get(number)
 
     # inventory
 

@@ -53,11 +53,9 @@ class Jobs:
 
     # ordering
 
-    def submit(
-        self, job: JobRecord, steps: Sequence[StepRecord], locks: Sequence[Lock], prepare: Callable[[], None]
-    ) -> JobRecord:
-        """Take the locks, do what ``prepare`` does (a last check; rows that are to be seen at once), write job and journal:
-        all in one transaction.
+    def submit(self, steps: Sequence[StepRecord], locks: Sequence[Lock], prepare: Callable[[], JobRecord]) -> JobRecord:
+        """Take the locks, do what ``prepare`` does (a last check; rows that are to be seen at once), write the job that it
+        answers, and the journal: all in one transaction.
 
         Raises ``Conflict`` ``entity.locked``, ``Unavailable`` ``jobs.full``, and what ``prepare`` raises.
         """
@@ -72,7 +70,7 @@ class Jobs:
                     remedy="Wait until some are done.",
                 )
             self._refuse_locked(locks)
-            prepare()
+            job = prepare()
             self.connection.run(JOB.insert(self._job_row(job, created_ms=now_ms, changed_ms=now_ms)))
             for step in steps:
                 self.connection.run(STEP.insert(self._step_row(job.id, step)))
