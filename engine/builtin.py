@@ -16,6 +16,7 @@ from appliance.model.cluster import Cluster
 from engine.inventory import DATA_CENTER_NAME, derived_id
 from engine.store.durable import Store
 from engine.store.entity import Entity
+from engine.store.permissions import settle_rights
 
 BLANK_TEMPLATE = ROOT_TAG = "00000000-0000-0000-0000-000000000000"
 """oVirt's ids of the template Blank and of the root tag: part of the API."""
@@ -62,7 +63,7 @@ def settle(store: Store, cluster: Cluster) -> int:
             if store.entities.get(*entity.key) is None:
                 store.entities.add(entity)
                 count += 1
-    return count
+        return count + settle_rights(store.entities)
 
 
 def data_center_id(cluster: Cluster) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from flask import Blueprint, Response, current_app, request
 
 from appliance.errors import NotFound, Refused, TrivetError
-from engine.api import doors, mandatory, references
+from engine.api import doors, mandatory, references, rights
 from engine.api.answers import action_fault, answer, body_codec, codec, fault, missing, text, unauthorized
 from engine.api.codecs import JSON_TYPED, Fragments
 from engine.api.documents import BASE, Item, Links
@@ -23,6 +23,8 @@ from engine.api.read import Reading
 from engine.api.tags import expected_generation, matched
 from engine.api.tree import ROOT, Spot, locate
 from engine.core import Engine
+from engine.decide.permit import SYSTEM, Asking, Key
+from engine.store.permissions import Permits
 
 blueprint = Blueprint("api", __name__)
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE", "PATCH")
@@ -64,7 +66,9 @@ def entry(rest: str) -> Response:
     parameters = Parameters(request.args.to_dict(), matrix, headers)
     try:
         caller = doors.enter(engine())
-        call = Call(engine(), caller.account, api().nouns, parameters)
+        asking: Asking = "own" if parameters.flag("filter") else "all"
+        allowed = rights.Rights(Permits(engine().store.entities), caller.account, asking)
+        call = Call(engine(), caller.account, api().nouns, allowed, parameters)
         response = _answered(call, segments)
         doors.leave(engine(), caller, response)
     except doors.Unauthorized as error:
@@ -171,7 +175,9 @@ def _add(call: Call, noun: Noun, reading: Reading) -> Response:
     kind = model().services[call.service].kind
     given = _body(kind)
     mandatory.check(call.service, "add", kind, given)
-    made = noun.add(call, references.resolve(call, kind, given, call.service, "add"))
+    given = references.resolve(call, kind, given, call.service, "add")
+    _may(call, "add", kind, _above(call) or rights.place_of(given))
+    made = noun.add(call, given)
     value = reading.addressed(made.value)
     links = api().offers.of(call.service)
     if made.job:
@@ -185,6 +191,7 @@ def _add(call: Call, noun: Noun, reading: Reading) -> Response:
 def _update(call: Call, spot: Spot, noun: Noun, reading: Reading) -> Response:
     kind = spot.service.kind
     given = _body(kind)
+    _may(call, "update", kind, _key(call, spot))
     expected = expected_generation(reading, spot.identifier)
     mandatory.check(spot.service.name, "update", kind, given)
     given = references.resolve(call, kind, given, spot.service.name, "update")
@@ -193,6 +200,8 @@ def _update(call: Call, spot: Spot, noun: Noun, reading: Reading) -> Response:
 
 
 def _remove(call: Call, spot: Spot, noun: Noun) -> Response:
+    is_assigned = call.service in rights.ASSIGNMENTS
+    _may(call, "remove", spot.service.kind, (_above(call) or SYSTEM) if is_assigned else _key(call, spot))
     expected = expected_generation(Reading(call, noun, api().offers, api().fragments), spot.identifier)
     given = _body("Action") if request.content_length else {}
     done = noun.remove(replace(call, expected=expected), spot.identifier, given)
@@ -208,6 +217,7 @@ def _action(call: Call, spot: Spot, noun: Noun | None) -> Response:
     run = actions.get(spot.action)
     if run is None:
         return _not_here([call.service, spot.action])
+    _may(call, spot.action, spot.service.kind, _key(call, spot) if spot.is_object else SYSTEM)
     given = _body("Action") if request.get_data(cache=True) else {}
     mandatory.check(spot.service.name, spot.action, "Action", given)
     given = references.resolve(call, "Action", given, spot.service.name, spot.action)
@@ -218,6 +228,22 @@ def _action(call: Call, spot: Spot, noun: Noun | None) -> Response:
     return answer(
         Item("Action", {**_told(done), **done.values}), 202 if done.pending and call.parameters.is_asynchronous else 200
     )
+
+
+def _may(call: Call, word: str, kind: str, key: Key) -> None:
+    """Raises ``Denied`` when the caller lacks the permit."""
+    call.rights.need(rights.permit_of(call.service, kind, word), key)
+
+
+def _above(call: Call) -> Key | None:
+    """The object that the collection is below."""
+    return (model().struct(call.parent_kind).singular, call.parent_id) if call.parents else None
+
+
+def _key(call: Call, spot: Spot) -> Key:
+    """The object that a request is for; what is no entity of its own is as its parent."""
+    key = model().struct(spot.service.kind).singular, spot.identifier
+    return key if call.engine.store.entities.get(*key) is not None else _above(call) or SYSTEM
 
 
 def _told(done: Done) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 from appliance.errors import Failed
 from engine.api.documents import Object
 from engine.api.parameters import EVERY, Listing, Parameters
+from engine.api.rights import Rights
 from engine.core import Engine
 from engine.decide.search import Compare, Query
 from engine.store.records import AccountRecord
@@ -33,6 +34,7 @@ class Call:
     engine: Engine
     account: AccountRecord
     nouns: Mapping[str, Noun]
+    rights: Rights
     parameters: Parameters = field(default_factory=Parameters)
     place: str = ""
     parents: tuple[tuple[str, str], ...] = ()

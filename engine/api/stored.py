@@ -81,7 +81,7 @@ class Stored(Noun):
         """From the store; a list below a parent is short and is searched here."""
         if not call.parents:
             return [self.show(call, one) for one in self._select(call, listing)]
-        rows = [self.show(call, one) for one in self._scoped(call)]
+        rows = [self.show(call, one) for one in self._seen(call)]
         if listing == EVERY:
             return rows
         known = [attribute.name for attribute in model().struct(self.kind).attributes]
@@ -89,14 +89,22 @@ class Stored(Noun):
 
     def _select(self, call: Call, listing: Listing) -> Sequence[Entity]:
         return self.entities(call).list(
-            self.entity, listing.query, limit=listing.limit, case_sensitive=listing.case_sensitive
+            self.entity,
+            listing.query,
+            limit=listing.limit,
+            case_sensitive=listing.case_sensitive,
+            only=call.rights.only(self.entity),
         )
 
     def stamps(self, call: Call, listing: Listing) -> Sequence[tuple[str, int]] | None:
         if call.parents or not self.remembered:
             return None
         return self.entities(call).stamps(
-            self.entity, listing.query, limit=listing.limit, case_sensitive=listing.case_sensitive
+            self.entity,
+            listing.query,
+            limit=listing.limit,
+            case_sensitive=listing.case_sensitive,
+            only=call.rights.only(self.entity),
         )
 
     def get(self, call: Call, identifier: str) -> Object | None:
@@ -107,7 +115,9 @@ class Stored(Noun):
         return self.find(call, identifier) is not None
 
     def many(self, call: Call, identifiers: Iterable[str]) -> Mapping[str, Object]:
-        return {one: self.show(call, found) for one, found in self.entities(call).many(self.entity, identifiers).items()}
+        found = self.entities(call).many(self.entity, identifiers)
+        everything = call.rights.only(self.entity) is None
+        return {one: self.show(call, held) for one, held in found.items() if everything or call.rights.sees(held.key)}
 
     def under(self, calls: Sequence[Call]) -> Sequence[Sequence[Object]]:
         if not calls or not isinstance(self.scope(calls[0]), Child):
@@ -118,7 +128,9 @@ class Stored(Noun):
     def find(self, call: Call, identifier: str) -> Entity | None:
         """The entity, if it belongs to where the call is."""
         found = self.entities(call).get(self.entity, identifier)
-        if found is None or not call.parents:
+        if found is None or not (isinstance(self.scopes.get(call.parent_kind), Child) or call.rights.sees(found.key)):
+            return None
+        if not call.parents:
             return found
         scope, key = self.scope(call), owner(call)
         if isinstance(scope, Child):
@@ -127,6 +139,13 @@ class Stored(Noun):
             parent = self.entities(call).get(*key)
             return found if parent and identifier in parent.refs.get(scope.name, ()) else None
         return found if call.parent_id in found.refs.get(scope.name, ()) else None
+
+    def _seen(self, call: Call) -> Iterable[Entity]:
+        """What belongs to the parent, and is seen: what it owns is seen with it."""
+        found = self._scoped(call)
+        if isinstance(self.scope(call), Child) or call.rights.only(self.entity) is None:
+            return found
+        return [one for one in found if call.rights.sees(one.key)]
 
     def _scoped(self, call: Call) -> Iterable[Entity]:
         scope, key = self.scope(call), owner(call)
@@ -224,7 +243,7 @@ class Stored(Noun):
     def _assign(self, call: Call, scope: Held | Joined, given: Mapping[str, Any]) -> Made:
         identifier = str(given.get("id") or "") or self.named(call.below(self.services[0], ""), str(given.get("name") or ""))
         found = self.entities(call).get(self.entity, identifier) if identifier else None
-        if found is None:
+        if found is None or not call.rights.sees(found.key):
             raise NotFound(
                 "api.reference",
                 subject=f"{self.kind} '{str(given.get('id') or given.get('name') or '')[:200]}'",

@@ -25,7 +25,6 @@ PLACES = {
     "bookmarks": "Bookmark",
     "clusters": "Cluster",
     "cpuprofiles": "CpuProfile",
-    f"clusters/{CLUSTER}/cpuprofiles": "CpuProfile",
     "datacenters": "DataCenter",
     "diskprofiles": "DiskProfile",
     f"datacenters/{CENTER}/qoss": "Qos",

@@ -31,6 +31,8 @@ class Events(Rows):
     extra_fields = ("message", "event_host", "event_vm", "usrname", "type")
 
     def list(self, call: Call, listing: Listing) -> Sequence[Object]:
+        if not call.rights.is_administrator:
+            return []
         after = call.parameters.number("from") or 0
         query = listing.query
         if query.where is None and not query.sort and query.page is None:
@@ -46,7 +48,7 @@ class Events(Rows):
 
     def get(self, call: Call, identifier: str) -> Object | None:
         found = call.engine.store.event(int(identifier)) if ID.fullmatch(identifier) else None
-        return event_object(found) if found else None
+        return event_object(found) if found and call.rights.is_administrator else None
 
     def add(self, call: Call, given: dict[str, Any]) -> Made:
         return Made(store(call.engine, given, call.account, call.correlation_id))

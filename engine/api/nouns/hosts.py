@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from appliance import layout
 from appliance.model.ha import HostHa
@@ -28,7 +28,8 @@ HOST_PACKAGES_VERSION = 4, 5
 class Hosts(Stored):
     """All hosts: what the cluster file and administrators say of them, with what they said last."""
 
-    services, kind, entity, remembered = ("Hosts",), "Host", "host", False
+    services: ClassVar[tuple[str, ...]] = ("Hosts",)
+    kind, entity, remembered = "Host", "host", False
     refs = {"cluster": "cluster"}
     add = Noun.add
     remove = Noun.remove

@@ -25,15 +25,16 @@ class Jobs(Rows):
     def list(self, call: Call, listing: Listing) -> Sequence[Object]:
         where = listing.query.where
         if isinstance(where, Compare) and where.path == ("correlation_id",) and where.op == "=" and "*" not in where.value:
-            return [job_object(one) for one in call.engine.jobs.list(correlation_id=where.value, limit=listing.limit)]
+            found = call.engine.jobs.list(correlation_id=where.value, limit=listing.limit)
+            return [job_object(one) for one in found if is_seen(call, one)]
         return super().list(call, listing)
 
     def rows(self, call: Call) -> Sequence[Object]:
-        return [job_object(one) for one in call.engine.jobs.list()]
+        return [job_object(one) for one in call.engine.jobs.list() if is_seen(call, one)]
 
     def get(self, call: Call, identifier: str) -> Object | None:
         found = call.engine.jobs.get(identifier)
-        return job_object(found) if found else None
+        return job_object(found) if found and is_seen(call, found) else None
 
     def add(self, call: Call, given: dict[str, Any]) -> Made:
         job = JobRecord(
@@ -72,6 +73,11 @@ class Steps(Rows):
 
     def rows(self, call: Call) -> Sequence[Object]:
         return [step_object(call.parent_id, one) for one in call.engine.jobs.steps(call.parent_id)]
+
+
+def is_seen(call: Call, job: JobRecord) -> bool:
+    """Administrators see all jobs, others their own."""
+    return call.rights.is_administrator or job.owner_id == call.account.id
 
 
 def job_object(job: JobRecord) -> dict[str, Any]:

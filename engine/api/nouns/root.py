@@ -31,6 +31,10 @@ class Root(Noun):
         running = len(entities.stamps("vm", Query(Compare(("status",), "=", "up"))))
         running += view.vm("HostedEngine") is not None
         user = ref(call.account.id)
+
+        def total(kind: str) -> int:
+            return entities.count(kind, call.rights.only(kind))
+
         return {
             "authenticated_user": user,
             "effective_user": user,
@@ -42,10 +46,10 @@ class Root(Noun):
             },
             "special_objects": {"blank_template": ref(BLANK_TEMPLATE), "root_tag": ref(ROOT_TAG)},
             "summary": {
-                "hosts": {"active": sum(host.status == "up" for host in view.hosts), "total": entities.count("host")},
-                "storage_domains": {"active": len(started), "total": entities.count("storage_domain")},
+                "hosts": {"active": sum(host.status == "up" for host in view.hosts), "total": total("host")},
+                "storage_domains": {"active": len(started), "total": total("storage_domain")},
                 "users": {"active": 1, "total": len(engine.store.accounts())},
-                "vms": {"active": running, "total": entities.count("vm")},
+                "vms": {"active": running, "total": total("vm")},
             },
             "time": engine.now_ms(),
         }
@@ -85,6 +89,7 @@ class Users(Rows):
                 "domain": domain(account.domain),
             }
             for account in call.engine.store.accounts()
+            if call.rights.is_administrator or account.id == call.account.id
         ]
 
     def searched(self, call: Call, row: Object) -> Object:

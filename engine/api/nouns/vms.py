@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from appliance import layout
 from appliance.codec import decode
@@ -75,7 +75,8 @@ DEFAULTS: Mapping[str, Any] = {
 class Vms(Stored):
     """All VMs. What depends on more than the entity (the engine's own) is part of what :meth:`stamps` counts as a change."""
 
-    services, kind, entity = ("Vms",), "Vm", "vm"
+    services: ClassVar[tuple[str, ...]] = ("Vms",)
+    kind, entity = "Vm", "vm"
     refs = {
         "cluster": "cluster",
         "template": "template",
