@@ -19,8 +19,18 @@ def controllers(devices: Xml.Element, spec: VmSpec) -> None:
     Xml.SubElement(devices, "controller", type="scsi", index="0", model="virtio-scsi")
     if spec.hotplug_ports:
         Xml.SubElement(devices, "controller", type="pci", model="pcie-root")
-    for _ in range(spec.hotplug_ports):
-        Xml.SubElement(devices, "controller", type="pci", model="pcie-root-port")
+        # libvirt puts the VM's own devices on the first ports that it is given
+        for _ in range(spec.hotplug_ports + _taken(spec)):
+            Xml.SubElement(devices, "controller", type="pci", model="pcie-root-port")
+
+
+def _taken(spec: VmSpec) -> int:
+    """PCIe ports that the VM's own devices take: virtio-scsi, the guest agent's channel, random numbers, what it chose."""
+    old_nics = [nic for nic in spec.nics if nic.model in ("e1000", "rtl8139")]
+    on_old_bus = bool(old_nics) or (spec.watchdog is not None and spec.watchdog.model == "i6300esb")
+    chosen = [spec.graphics is not None, spec.memory.ballooning, on_old_bus]
+    virtio = [disk for disk in spec.disks if disk.bus == "virtio"]
+    return 3 + sum(chosen) + len(virtio) + len(spec.nics) - len(old_nics)
 
 
 def nic_element(devices: Xml.Element, nic: VmNic) -> None:

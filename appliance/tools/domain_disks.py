@@ -42,6 +42,11 @@ def label_of(prefix: str, number: int) -> str:
     return prefix + letters
 
 
+def prefix_of(bus: str) -> str:
+    """What the labels of a bus begin with."""
+    return _PREFIX[bus]
+
+
 def placed(disks: tuple[VmDisk, ...], machine: str) -> list[tuple[VmDisk, str, int]]:
     """Each disk with its label and its unit on its bus, in the order given."""
     units: dict[str, int] = {}

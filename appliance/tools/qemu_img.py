@@ -71,6 +71,11 @@ def create_argv(
     return ("qemu-img", "create", "-q", "-f", kind, "-o", ",".join(options), *below, str(path), *size)
 
 
+def overlay_argv(path: PurePath, size_bytes: int, backing: Below) -> tuple[str, ...]:
+    """Make an empty layer over a disk that a VM has open: what is below is not looked at, so its size has to be given."""
+    return ("qemu-img", "create", "-q", "-u", "-f", "qcow2", "-b", backing[0], "-F", backing[1], str(path), str(size_bytes))
+
+
 def convert_argv(
     source: tuple[PurePath, DiskFormat],
     target: tuple[PurePath, DiskFormat],

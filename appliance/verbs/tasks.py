@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 from appliance.codec import decode, encode
 from appliance.effects.files import PRIVATE, make_folders, write_atomically
@@ -18,8 +19,10 @@ from appliance.errors import Conflict, NotFound, Refused, TrivetError, Unavailab
 from appliance.model.task import TaskError, TaskState
 from appliance.ports import Clock
 
-RUNNING_LIMIT = 4
-"""At once: a qemu-img takes some 40 MiB, and four of them fill any disk's queue. More wait their turn."""
+Pool = Literal["disk", "vm"]
+"""What a task waits its turn among: qemu-img at work, or libvirt's (a migration must not wait for four copies of disks)."""
+RUNNING_LIMIT: Mapping[Pool, int] = {"disk": 4, "vm": 8}
+"""At once: a qemu-img takes some 40 MiB, and four of them fill any disk's queue; libvirt's work takes a thread each."""
 UNENDED_LIMIT = 64
 """Running and waiting; each is a thread. An engine that asks for more has lost count."""
 KEPT_LIMIT = 300
@@ -59,6 +62,9 @@ class Control:
             raise Cancelled("task.cancelled", subject="this task", reason="it was cancelled", remedy="Start it again.")
 
 
+BROKEN_OFF = ("process.cancelled", "vm.broken-off")
+"""Codes of what others raise when they were asked to stop."""
+
 Work = Callable[[Control], Mapping[str, object] | None]
 
 
@@ -83,11 +89,20 @@ class Tasks:
         self._folder = folder
         self._clock = clock
         self._lock = threading.Lock()
-        self._turns = threading.BoundedSemaphore(RUNNING_LIMIT)
+        self._turns = {pool: threading.BoundedSemaphore(limit) for pool, limit in RUNNING_LIMIT.items()}
         self._running: dict[str, _Running] = {}
         self._records = self._load()
 
-    def start(self, task: str, kind: str, subject: str, asked: object, work: Work, quick_s: float = QUICK_S) -> TaskState:
+    def start(
+        self,
+        task: str,
+        kind: str,
+        subject: str,
+        asked: object,
+        work: Work,
+        quick_s: float = QUICK_S,
+        pool: Pool = "disk",
+    ) -> TaskState:
         """Begin ``work`` under the id ``task``, wait ``quick_s`` for its end, answer its state.
 
         Asked again with the same id: the state of the first. A lost one is begun anew. Raises ``Refused`` (``task.id``),
@@ -106,7 +121,7 @@ class Tasks:
                     remedy="Give each piece of work an id of its own.",
                 )
             if held is None or held.task.state == "lost":
-                self._begin(TaskState(task, kind, subject, "waiting", began_wall_s=self._clock.wall_s()), digest, work)
+                self._begin(TaskState(task, kind, subject, "waiting", began_wall_s=self._clock.wall_s()), digest, work, pool)
             running = self._running.get(task)
         if running is not None:
             running.ended.wait(quick_s)
@@ -160,7 +175,7 @@ class Tasks:
         running = self._running.get(record.task.id)
         return record.task if running is None else replace(record.task, percent=round(running.control.percent, 2))
 
-    def _begin(self, first: TaskState, asked: str, work: Work) -> None:
+    def _begin(self, first: TaskState, asked: str, work: Work, pool: Pool) -> None:
         if len(self._running) >= UNENDED_LIMIT:
             raise Unavailable(
                 "task.too-many",
@@ -171,11 +186,11 @@ class Tasks:
         self._make_room()
         self._keep(_Record(first, asked))
         running = self._running[first.id] = _Running()
-        thread = threading.Thread(target=self._run, args=(first, asked, work, running), name=f"task-{first.id}", daemon=True)
-        thread.start()
+        arguments = (first, asked, work, running, self._turns[pool])
+        threading.Thread(target=self._run, args=arguments, name=f"task-{first.id}", daemon=True).start()
 
-    def _run(self, first: TaskState, asked: str, work: Work, running: _Running) -> None:
-        with self._turns:
+    def _run(self, first: TaskState, asked: str, work: Work, running: _Running, turns: threading.BoundedSemaphore) -> None:
+        with turns:
             begun = replace(first, state="running")
             with self._lock:
                 self._records[first.id] = _Record(begun, asked)
@@ -193,7 +208,7 @@ class Tasks:
             result = work(control) or {}
             return replace(begun, state="done", percent=100.0, result=result)
         except TrivetError as error:
-            stopped = isinstance(error, Cancelled) or (control.cancelled() and error.code == "process.cancelled")
+            stopped = isinstance(error, Cancelled) or (control.cancelled() and error.code in BROKEN_OFF)
             outcome = replace(begun, percent=control.percent, error=TaskError.of(error))
             return replace(outcome, state="cancelled" if stopped else "failed")
         except Exception as error:  # noqa: BLE001 - a defect of ours: the task says so, and the journal has the trace

@@ -22,6 +22,7 @@ from appliance.wire.disk_api import DiskApi, TaskApi
 from appliance.wire.route import Access as Access
 from appliance.wire.route import Route as Route
 from appliance.wire.route import route as route
+from appliance.wire.vm_api import GuestApi, VmDeviceApi, VmDiskApi, VmMoveApi
 
 EPOCH_HEADER = "Trivet-Epoch"
 ALIVE_PATH = "/v1/alive"
@@ -149,9 +150,20 @@ class VmApi(Protocol):
     @route("POST", "/v1/vms/{name}/resume", "command")
     def vm_resume(self, name: str) -> None: ...
 
+    @route("POST", "/v1/vms/{name}/pause", "command", 30.0)
+    def vm_pause(self, name: str) -> None:
+        """Stop its CPUs. Not running: 409 ``vm.not-running``."""
+
+    @route("POST", "/v1/vms/{name}/reboot", "command", 30.0)
+    def vm_reboot(self, name: str) -> None:
+        """Ask the guest (its agent, else ACPI); answers at once."""
+
+    @route("POST", "/v1/vms/{name}/reset", "command", 30.0)
+    def vm_reset(self, name: str) -> None: ...
+
     @route("POST", "/v1/vms/{name}/shutdown", "command")
     def vm_shutdown(self, name: str) -> None:
-        """Ask the guest (ACPI); answers at once."""
+        """Ask the guest (its agent, else ACPI); answers at once."""
 
     @route("POST", "/v1/vms/{name}/destroy", "command", 30.0)
     def vm_destroy(self, name: str) -> None: ...
@@ -192,4 +204,6 @@ class FilesApi(Protocol):
     def remove_file(self, volume: str, path: str) -> None: ...
 
 
-AGENT_INTERFACES: tuple[type, ...] = (JoinApi, NodeApi, VmApi, FilesApi, TaskApi, DiskApi)
+AGENT_INTERFACES: tuple[type, ...] = (
+    JoinApi, NodeApi, VmApi, FilesApi, TaskApi, DiskApi, VmDeviceApi, VmMoveApi, VmDiskApi, GuestApi,
+)  # fmt: skip

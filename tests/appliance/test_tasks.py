@@ -15,6 +15,9 @@ from appliance.verbs import tasks as module
 from appliance.verbs.tasks import Control, Tasks
 
 
+LIMIT = module.RUNNING_LIMIT["disk"]
+
+
 def code(call: object) -> str:
     assert callable(call)
     with pytest.raises(TrivetError) as caught:
@@ -118,15 +121,17 @@ def test_what_an_agent_left_is_lost_and_can_be_begun_anew(tasks: Tasks, tmp_path
 
 
 def test_they_wait_their_turn_and_are_bounded(tasks: Tasks, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "UNENDED_LIMIT", module.RUNNING_LIMIT + 1)
+    monkeypatch.setattr(module, "UNENDED_LIMIT", LIMIT + 2)
     gate = Gate()
-    for number in range(module.RUNNING_LIMIT):
+    for number in range(LIMIT):
         begin(tasks, gate, f"t{number}")
     assert begin(tasks, gate, "waiting").state == "waiting"
+    other = tasks.start("other", "vm.migrate", "s", None, gate, quick_s=0.1, pool="vm")
+    assert other.state == "running", "work of another kind has turns of its own"
     assert code(lambda: begin(tasks, gate, "more")) == "task.too-many"
     assert tasks.cancel("waiting").state == "waiting", "it ends when its turn comes"
     gate.open.set()
-    for number in range(module.RUNNING_LIMIT):
+    for number in range(LIMIT):
         assert begin(tasks, gate, f"t{number}").state == "done"
     assert begin(tasks, Gate(), "waiting").state == "cancelled"
 
