@@ -3,6 +3,7 @@ their own."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from appliance import layout
@@ -34,6 +35,8 @@ class Engine:
     ca_pem: str
     began_s: float
     """Monotonic time at which this process began."""
+    ring: Callable[[], None] = lambda: None
+    """Tells the jobs process that there is something to do."""
 
     @property
     def jobs(self) -> Jobs:
@@ -43,7 +46,7 @@ class Engine:
     @property
     def desk(self) -> Desk:
         """Where jobs are ordered."""
-        return Desk(self.store.entities, self.jobs, BY_NAME, self.clock)
+        return Desk(self.store.entities, self.jobs, BY_NAME, self.clock, self.ring)
 
     def now_ms(self) -> int:
         """Wall clock in ms."""

@@ -116,7 +116,7 @@ def first_start(guest: Guest, clock: Clock, log: Log) -> None:
     opened: list[Store] = []
 
     def store() -> Store:
-        opened.append(Store(guest.database))
+        opened.append(Store(guest.database_place))
         return opened[-1]
 
     runner: Runner[FirstStart] = Runner(journal, clock, lambda _progress: None, log)
@@ -131,7 +131,7 @@ def first_start(guest: Guest, clock: Clock, log: Log) -> None:
 
 def record(guest: Guest, start: EngineStart, clock: Clock, log: Log) -> None:
     """Migrate, judge the epoch and write it down. Raises ``Conflict`` ``engine.stale-epoch``."""
-    store = Store(guest.database)
+    store = Store(guest.database_place)
     try:
         applied = store.migrate()
         if applied:

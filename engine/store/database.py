@@ -6,6 +6,7 @@ is taken out of JSON, how numbers are handed out.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -62,6 +63,13 @@ class Connection:
         self.is_postgresql = isinstance(place, str) and place.startswith(POSTGRESQL)
         self.peewee: Any
         if self.is_postgresql:
+            if importlib.util.find_spec("psycopg") is None:
+                raise Refused(
+                    "store.driver",
+                    subject="the engine's database",
+                    reason="its URL names PostgreSQL, but the driver psycopg is not installed",
+                    remedy="Install psycopg and libpq beside the engine, or remove the URL to use SQLite.",
+                )
             # prefer_psycopg3: the driver that we chose (engine/DESIGN.md), whatever else is installed.
             self.peewee = PostgresqlDatabase(str(place), prefer_psycopg3=True, autoconnect=True)
         else:
