@@ -11,6 +11,7 @@ from flask import Flask
 from appliance.agent.context import ROUTE_MODULES, AgentContext
 from appliance.agent.disk_routes import DiskRoutes, TaskRoutes
 from appliance.agent.gate import BareGate, MemberGate
+from appliance.agent.host_routes import DomainRoutes, HostRoutes
 from appliance.agent.join import JoinDoor, JoinRoutes
 from appliance.agent.vm_routes import GuestRoutes, VmDeviceRoutes, VmDiskRoutes, VmMoveRoutes, VmRoutes
 from appliance.layout import EPOCH_FILE, TASKS
@@ -39,6 +40,7 @@ from appliance.verbs.vm_moves import VmMoves
 from appliance.verbs.volume_files import VolumeFiles
 from appliance.wire.definition import FilesApi, JoinApi, NodeApi, Reached, VmApi, VolumeFile
 from appliance.wire.disk_api import DiskApi, TaskApi
+from appliance.wire.host_api import DomainApi, HostApi
 from appliance.wire.server import Gate, Service, create_app
 from appliance.wire.vm_api import GuestApi, VmDeviceApi, VmDiskApi, VmMoveApi
 
@@ -139,6 +141,8 @@ def member_services(context: AgentContext, epochs: EpochStore) -> list[Service]:
         Service(VmMoveApi, VmMoveRoutes(VmMoves(hypervisor, clock, tasks, chains))),
         Service(VmDiskApi, VmDiskRoutes(live_disks)),
         Service(GuestApi, GuestRoutes(hypervisor)),
+        Service(DomainApi, DomainRoutes(context, mounts, files)),
+        Service(HostApi, HostRoutes(context)),
     ]
     for name in ROUTE_MODULES:
         module = importlib.import_module(name)

@@ -11,6 +11,19 @@ from appliance.fakes.libvirt_live import FakeLive
 from appliance.layout import GUEST_CPU_MODEL
 from appliance.model.vm import VmPower, VmState
 
+CAPABILITIES = f"""\
+<domainCapabilities>
+  <machine>pc-q35-10.0</machine>
+  <vcpu max="4096"/>
+  <os>
+    <enum name="firmware"><value>efi</value></enum>
+    <loader><enum name="secure"><value>yes</value><value>no</value></enum></loader>
+  </os>
+  <cpu><mode name="custom" supported="yes"><model usable="yes">{GUEST_CPU_MODEL}</model></mode></cpu>
+</domainCapabilities>
+"""
+"""What libvirt 11 says of QEMU 10, as far as anybody reads it."""
+
 
 @dataclass
 class DiskLocks:
@@ -116,8 +129,7 @@ class FakeLibvirt(FakeLive):
 
     def capabilities(self, accelerated: bool) -> str:
         self._door("capabilities")
-        model = f'<model usable="yes">{GUEST_CPU_MODEL}</model>'
-        return f'<domainCapabilities><cpu><mode name="custom" supported="yes">{model}</mode></cpu></domainCapabilities>'
+        return CAPABILITIES
 
     def qemu_version(self) -> str:
         self._door("version")

@@ -19,6 +19,7 @@ from appliance.model.ha import HaStatus
 from appliance.model.node import FolderFacts, NodeFacts, NodeStatistics
 from appliance.model.vm import VmSpec, VmState
 from appliance.wire.disk_api import DiskApi, TaskApi
+from appliance.wire.host_api import DomainApi, HostApi
 from appliance.wire.route import Access as Access
 from appliance.wire.route import Route as Route
 from appliance.wire.route import route as route
@@ -205,5 +206,5 @@ class FilesApi(Protocol):
 
 
 AGENT_INTERFACES: tuple[type, ...] = (
-    JoinApi, NodeApi, VmApi, FilesApi, TaskApi, DiskApi, VmDeviceApi, VmMoveApi, VmDiskApi, GuestApi,
+    JoinApi, NodeApi, VmApi, FilesApi, TaskApi, DiskApi, VmDeviceApi, VmMoveApi, VmDiskApi, GuestApi, DomainApi, HostApi,
 )  # fmt: skip

@@ -14,7 +14,6 @@ from appliance.model.task import TaskState
 from appliance.verbs import tasks as module
 from appliance.verbs.tasks import Control, Tasks
 
-
 LIMIT = module.RUNNING_LIMIT["disk"]
 
 
