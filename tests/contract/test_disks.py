@@ -11,10 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from appliance.agent.disk_routes import DiskRoutes, TaskRoutes
 from appliance.effects.disk_bytes import OWNER_ATTRIBUTE
-from appliance.errors import TrivetError
+from appliance.errors import Conflict, TrivetError
+from appliance.fakes.wire import FakeWire
 from appliance.model.disk import DiskCopy, DiskFile, NewDisk
 from appliance.verbs.disks import DISK_MODE
+from appliance.wire.disk_api import DiskApi, TaskApi
 from tests.contract.disk_node import MIB, Node
 
 pytestmark = pytest.mark.skipif(shutil.which("qemu-img") is None, reason="qemu-img is not installed: `make dev` does it")
@@ -338,3 +341,22 @@ def test_a_copy_ends_with_its_agent(node: Node, tmp_path: Path, monkeypatch: pyt
     assert after.tasks.state("copy").state == "lost"
     after.done(after.disks.copy("copy", DiskCopy(source, target)))
     after.holds(target, (5, 0, MIB))
+
+
+def test_over_the_wire(node: Node) -> None:
+    """As the engine calls it: everything through the codec, errors of tasks as errors of their family again."""
+    wire = FakeWire()
+    disks: DiskApi = wire.client(DiskApi, DiskRoutes(node.chains, node.disks))
+    tasks: TaskApi = wire.client(TaskApi, TaskRoutes(node.tasks))
+    base, top = DiskFile("data", "base"), DiskFile("data", "top", "qcow2")
+    assert disks.disk_create("one", NewDisk(base, MIB)).ended
+    assert node.done(disks.disk_create("two", NewDisk(top, 0, backing=base))) in tasks.tasks()
+    assert [one.file for one in disks.disk_chain(top)] == [top, base]
+    assert node.done(disks.disk_checksum("sum", base)).result["bytes"] == MIB
+    assert node.failed(disks.disk_create("again", NewDisk(base, MIB))) == "disk.exists"
+    error = tasks.task("again").error
+    assert error is not None and isinstance(error.as_error(), Conflict)
+    tasks.task_forget("again")
+    with pytest.raises(TrivetError) as caught:
+        tasks.task("again")
+    assert caught.value.code == "task.unknown"
