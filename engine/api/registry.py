@@ -6,11 +6,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from engine.api.noun import Noun
-from engine.api.nouns import affinity, built_in, disks, events, hosts, jobs, kept, places, root, templates, vms
+from engine.api.nouns import affinity, built_in, disks, events, hosts, jobs, kept, people, places, root, templates, vms
 
 NOUNS: tuple[type[Noun], ...] = (
     root.Root,
-    root.Users,
+    *people.PEOPLE,
     places.DataCenters,
     places.Clusters,
     places.StorageDomains,

@@ -115,7 +115,10 @@ class Rights:
 
     def only(self, kind: str) -> Any:
         """The condition for lists of a kind; ``None``: everything."""
-        return self.permits.condition(self.grants, kind, self.asking)
+        found = self.permits.condition(self.grants, kind, self.asking)
+        if found is not None and kind == "user":  # everybody may see themselves
+            return found | ((ENTITY.kind == "user") & (ENTITY.id == self.account.id))
+        return found
 
     def sees(self, key: Key) -> bool:
         """Whether the caller may read an object."""

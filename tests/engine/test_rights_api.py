@@ -150,3 +150,48 @@ def test_who_is_made_an_administrator_is_one_at_once(ann: As, engine: Engine) ->
     assert ann("POST", "tags", {"name": "x"}).status_code == 403
     Permits(engine.store.entities).give(SUPER_USER, ("user", "user-ann"), None)
     assert ann("POST", "tags", {"name": "x"}).status_code == 201
+
+
+def test_rights_are_given_and_taken_through_the_api(
+    ann: As, client: FlaskClient, token: str, tenants: dict[str, str], engine: Engine
+) -> None:
+    def admin(method: str, path: str, body: Any = None) -> Any:
+        headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+        return client.open(f"{API}/{path}", method=method, json=body, headers=headers)
+
+    body = {"role": {"name": "UserVmManager"}, "user": {"id": "user-ann"}}
+    made = admin("POST", "vms/vm-ben/permissions", body)
+    assert made.status_code == 201, made.text
+    given = made.get_json()
+    assert (given["vm"]["id"], given["user"]["id"], given["role"]["id"]) == ("vm-ben", "user-ann", USER_VM_MANAGER)
+    assert admin("POST", "vms/vm-ben/permissions", body).status_code == 409
+    assert {one["id"] for one in ann("GET", "vms").get_json()["vm"]} == {"vm-ann", "vm-ben"}
+    assert given["id"] in {one["id"] for one in admin("GET", "users/user-ann/permissions").get_json()["permission"]}
+    assert given["id"] in {one["id"] for one in ann("GET", "vms/vm-ben/permissions").get_json()["permission"]}
+    assert admin("GET", f"vms/vm-ann/permissions/{given['id']}").status_code == 404
+    assert admin("DELETE", f"vms/vm-ben/permissions/{given['id']}").status_code == 200
+    assert [one["id"] for one in ann("GET", "vms").get_json()["vm"]] == ["vm-ann"]
+    whole = admin("POST", "permissions", {"role": {"name": "SuperUser"}, "user": {"user_name": "ann@internal-authz"}})
+    assert whole.status_code == 201
+    assert ann("POST", "tags", {"name": "x"}).status_code == 201
+    last = admin("DELETE", "permissions/58ca605c-010d-0307-0224-0000000001a9")
+    assert (last.status_code, last.headers["Trivet-Error"]) == (409, "permission.last-admin")
+
+
+def test_roles_are_made_of_permits(client: FlaskClient, token: str) -> None:
+    def admin(method: str, path: str, body: Any = None) -> Any:
+        headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+        return client.open(f"{API}/{path}", method=method, json=body, headers=headers)
+
+    role = {"name": "Starter", "administrative": False, "permits": {"permit": [{"name": "login"}, {"id": "22"}]}}
+    made = admin("POST", "roles", role).get_json()
+    assert [one["name"] for one in made["permits"]["permit"]] == ["login", "run_vm"]
+    place = f"roles/{made['id']}/permits"
+    assert admin("POST", place, {"name": "stop_vm"}).status_code == 201
+    assert admin("DELETE", f"{place}/22").status_code == 200
+    assert [one["name"] for one in admin("GET", place).get_json()["permit"]] == ["login", "stop_vm"]
+    assert admin("POST", place, {"name": "fly"}).status_code == 404
+    built_in = admin("POST", f"roles/{SUPER_USER}/permits", {"name": "login"})
+    assert (built_in.status_code, built_in.headers["Trivet-Error"]) == (409, "api.built-in")
+    assert admin("PUT", f"roles/{SUPER_USER}", {"comment": "x"}).status_code == 409
+    assert len(admin("GET", "clusterlevels/4.7").get_json()["permits"]["permit"]) == len(PERMITS)

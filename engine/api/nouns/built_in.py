@@ -12,6 +12,7 @@ from typing import Any
 from engine.api.documents import Object
 from engine.api.noun import Call
 from engine.api.observed import BuiltIn, Rows
+from engine.decide.roles import ADMIN_PERMITS, PERMITS
 from engine.inventory import derived_id
 
 LARGE_ICON, SMALL_ICON = derived_id("built-in", "icon:large"), derived_id("built-in", "icon:small")
@@ -85,6 +86,11 @@ CPU_TYPES = (
 LEVELS = ("4.2", "4.3", "4.4", "4.5", "4.6", "4.7")
 
 
+def permit(name: str) -> dict[str, Any]:
+    """A permit as v4 shows it: its id is oVirt's number."""
+    return {"id": str(PERMITS[name]), "name": name, "administrative": name in ADMIN_PERMITS}
+
+
 def picture(pixels: int) -> str:
     """A square icon of one colour as base64 of PNG: what a VM shows that was given no icon of its own."""
 
@@ -123,6 +129,7 @@ class ClusterLevels(BuiltIn):
         {
             "id": level,
             "cpu_types": [{"name": name, "level": rank, "architecture": "x86_64"} for name, rank in CPU_TYPES],
+            "permits": [permit(name) for name in PERMITS],
         }
         for level in LEVELS
     )

@@ -1,16 +1,12 @@
-"""The entry point: product, links, special objects, summary; and who may come in."""
+"""The entry point: product, links, special objects, summary."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 from appliance.version import VERSION
 from engine.api.documents import BASE, Object
 from engine.api.model import model
 from engine.api.noun import Call, Noun
 from engine.api.nouns import ref
-from engine.api.nouns.built_in import domain
-from engine.api.observed import Rows
 from engine.builtin import BLANK_TEMPLATE, ROOT_TAG
 from engine.decide.search import Compare, Query
 
@@ -65,32 +61,3 @@ class Root(Noun):
             if "search" in model().services[service].parameters.get("list", {}):
                 found.append((f"{path}/search", f"{BASE}/{path}?search={{query}}"))
         return tuple(found)
-
-
-class Users(Rows):
-    """The accounts of the internal domain."""
-
-    services, kind = ("Users",), "User"
-    extra_fields = ("usrname",)
-
-    def rows(self, call: Call) -> Sequence[Object]:
-        return [
-            {
-                "id": account.id,
-                "name": account.name,
-                "comment": "",
-                "description": "",
-                "user_name": account.principal,
-                "principal": account.name,
-                "namespace": "*",
-                "department": "",
-                "email": "",
-                "last_name": "",
-                "domain": domain(account.domain),
-            }
-            for account in call.engine.store.accounts()
-            if call.rights.is_administrator or account.id == call.account.id
-        ]
-
-    def searched(self, call: Call, row: Object) -> Object:
-        return {**row, "usrname": row["user_name"]}
