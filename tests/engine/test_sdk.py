@@ -88,7 +88,7 @@ def test_it_makes_changes_and_removes(connection: sdk.Connection) -> None:
     tags.tag_service(made.id).remove()
     with pytest.raises(sdk.NotFoundError):
         tags.tag_service(made.id).get()
-    with pytest.raises(sdk.Error, match="Tag .name. required for add"):
+    with pytest.raises(sdk.Error, match=r"Tag \[name\] required for add"):
         tags.add(types.Tag())
 
 
