@@ -13,6 +13,7 @@ from appliance.effects.clock import Clock
 from appliance.effects.process import Completed
 from appliance.effects.root import Root
 from appliance.model.vm import VmState
+from appliance.vm_ports import Blocks, Guests, LiveDevices, LivePower, Moves
 
 __all__ = ["Clock", "Hypervisor", "NodeContext", "Processes"]
 
@@ -40,10 +41,11 @@ class Processes(Protocol):
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         ok: Sequence[int] = (0,),
+        cancelled: Callable[[], bool] | None = None,
     ) -> int: ...
 
 
-class Hypervisor(Protocol):
+class Hypervisor(LiveDevices, LivePower, Guests, Blocks, Moves, Protocol):
     """libvirt of this node, in :mod:`appliance.effects.libvirt_host`; the fake is in :mod:`appliance.fakes.libvirt`.
 
     Every call is bounded by a deadline: ``Unavailable`` (``libvirt.deadline``, ``libvirt.unreachable``).
@@ -89,6 +91,9 @@ class Hypervisor(Protocol):
 
     def version(self) -> str:
         """libvirt's version, ``11.3.0``."""
+
+    def capabilities(self, accelerated: bool) -> str:
+        """What guests here can be given, as libvirt's XML (``virsh domcapabilities``)."""
 
 
 class NodeContext(Protocol):

@@ -8,8 +8,9 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from appliance.errors import Refused, TrivetError
-from engine.api import dispatch, sso
-from engine.api.answers import defect, fault, is_api, with_phrase
+from engine.api import dispatch, openapi, sso
+from engine.api.answers import compressed, defect, fault, is_api, with_phrase
+from engine.api.registry import nouns
 from engine.core import Engine
 from engine.web import console
 
@@ -29,8 +30,10 @@ def create_app(engine: Engine | None) -> Flask:
     app.url_map.strict_slashes = False
     app.url_map.redirect_defaults = False
     app.extensions["trivet"] = engine
+    app.extensions["trivet.api"] = dispatch.Api(nouns())
     app.register_blueprint(sso.blueprint)
     app.register_blueprint(dispatch.blueprint)
+    app.register_blueprint(openapi.blueprint)
     app.register_blueprint(console.blueprint)
     app.before_request(_refuse_large)
     app.register_error_handler(HTTPException, _http)
@@ -106,4 +109,4 @@ def _unknown(error: Exception) -> Response:
 def _finish(response: Response) -> Response:
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     response.headers.setdefault("Strict-Transport-Security", "max-age=31536000")
-    return with_phrase(response)
+    return compressed(with_phrase(response))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -62,34 +61,9 @@ def _web(arguments: argparse.Namespace, output: Output) -> None:
 
 
 def _jobs(arguments: argparse.Namespace, output: Output) -> None:
-    from appliance.effects.notify import tell_systemd
-    from appliance.model.cluster import Cluster
-    from appliance.model.engine_start import EngineStart
-    from engine.boot.files import read
-    from engine.boot.seed import REMEDY
-    from engine.boot.standby import wait_until_active, wait_until_serving
-    from engine.jobs.follow import Following
-    from engine.nodes import wire_nodes
-    from engine.store.durable import Store
-    from engine.store.observed import Observations
+    from engine.jobs.program import main
 
-    guest, clock = Guest(arguments.root), SystemClock()
-    wait_until_active(guest, clock)
-    wait_until_serving(guest, clock)
-    cluster = read(Cluster, guest.cluster, "cluster.invalid", REMEDY)
-    start = read(EngineStart, guest.start_file, "seed.invalid", REMEDY)
-    nodes = wire_nodes(guest, cluster, start.epoch, arguments.agent_port)
-    following = Following(
-        cluster, start.epoch, nodes, Store(guest.database), Observations(guest.observed, clock), clock, output.log
-    )
-
-    def stop(_number: int, _frame: object) -> None:
-        following.stopped.set()
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    tell_systemd("READY=1")
-    following.run(lambda: tell_systemd("WATCHDOG=1"))
+    main(Guest(arguments.root), arguments.agent_port, output.log)
 
 
 COMMANDS: tuple[Command, ...] = (
@@ -113,7 +87,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         ("engine", "jobs"),
-        "follow the nodes",
+        "follow the nodes and run the jobs",
         "trivet engine jobs",
         _jobs,
         (ROOT, Option(("--agent-port",), "port of the nodes' agents", {"default": layout.AGENT_PORT, "type": int})),

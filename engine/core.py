@@ -3,6 +3,7 @@ their own."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from appliance import layout
@@ -13,8 +14,11 @@ from appliance.model.engine_start import EngineStart
 from appliance.version import VERSION
 from engine.accounts import Accounts
 from engine.decide.view import Said, View, look, runs_on
+from engine.jobs.desk import Desk
 from engine.jobs.follow import ENGINE, SUPERSEDED
+from engine.jobs.types import BY_NAME
 from engine.store.durable import Store
+from engine.store.jobs import Jobs
 from engine.store.observed import Observations
 
 
@@ -31,6 +35,18 @@ class Engine:
     ca_pem: str
     began_s: float
     """Monotonic time at which this process began."""
+    ring: Callable[[], None] = lambda: None
+    """Tells the jobs process that there is something to do."""
+
+    @property
+    def jobs(self) -> Jobs:
+        """The jobs in the database."""
+        return Jobs(self.store.entities, self.clock)
+
+    @property
+    def desk(self) -> Desk:
+        """Where jobs are ordered."""
+        return Desk(self.store.entities, self.jobs, BY_NAME, self.clock, self.ring)
 
     def now_ms(self) -> int:
         """Wall clock in ms."""

@@ -76,6 +76,28 @@ class Guest:
         return self.state / "db" / "engine.sqlite"
 
     @property
+    def database_url(self) -> Path:
+        """Absent: the database is :attr:`database`. There: it holds the URL of a PostgreSQL database (0600: it may have a
+        password)."""
+        return self.state / "db" / "url"
+
+    @property
+    def database_place(self) -> Path | str:
+        """Where the database is, as :class:`engine.store.durable.Store` takes it."""
+        url = self.database_url
+        return url.read_text().strip() if url.exists() else self.database
+
+    @property
+    def jobs_bell(self) -> Path:
+        """Rung by the web program when there is a job to do."""
+        return self.at("/run/trivet-engine/jobs.bell")
+
+    @property
+    def jobs_lock(self) -> Path:
+        """Held by the one jobs process."""
+        return self.at("/run/trivet-engine/jobs.lock")
+
+    @property
     def ca(self) -> Path:
         return self.state / "pki" / "ca.pem"
 

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from appliance.model.cluster import Cluster, Member
+from appliance.model.disk import DiskFile, DiskInfo, NewDisk
 from appliance.model.ha import HaStatus
 from appliance.model.node import NodeFacts, NodeStatistics
+from appliance.model.task import TaskState
 from appliance.model.vm import VmState
 from appliance.wire.client import connect
 from appliance.wire.definition import NodeApi, VmApi
+from appliance.wire.disk_api import DiskApi, TaskApi
 from appliance.wire.tls import MutualTls
 from engine.layout import Guest
 from gluster.model import PoolStatus
@@ -62,6 +65,45 @@ class WireNode:
 
     def pool(self) -> PoolStatus:
         return self.gluster.gluster_pool()
+
+
+@dataclass(frozen=True)
+class WireDisks:
+    """A node's disk verbs over HTTPS (:class:`engine.jobs.ports.DiskNode`)."""
+
+    tasks: TaskApi
+    files: DiskApi
+
+    def task(self, task: str) -> TaskState:
+        return self.tasks.task(task)
+
+    def task_cancel(self, task: str) -> TaskState:
+        return self.tasks.task_cancel(task)
+
+    def task_forget(self, task: str) -> None:
+        self.tasks.task_forget(task)
+
+    def disk_chain(self, file: DiskFile) -> tuple[DiskInfo, ...]:
+        return self.files.disk_chain(file)
+
+    def disk_create(self, task: str, new: NewDisk) -> TaskState:
+        return self.files.disk_create(task, new)
+
+    def disk_remove(self, task: str, file: DiskFile, wipe: bool) -> TaskState:
+        return self.files.disk_remove(task, file, wipe)
+
+
+def wire_disks(guest: Guest, cluster: Cluster, epoch: int, port: int) -> Callable[[Member], WireDisks]:
+    """Disk verbs of nodes, reached from the engine VM. Each call has the deadline of its route."""
+    tls = MutualTls(guest.ca, guest.certificate, guest.key, cluster.id)
+
+    def node_of(member: Member) -> WireDisks:
+        def client(interface: type) -> object:
+            return connect(interface, member.address, port, tls, epoch, member.name)
+
+        return WireDisks(client(TaskApi), client(DiskApi))  # type: ignore[arg-type]
+
+    return node_of
 
 
 def wire_nodes(guest: Guest, cluster: Cluster, epoch: int, port: int) -> NodeOf:

@@ -19,6 +19,7 @@ from appliance.effects.clock import Clock, SystemClock
 from appliance.effects.notify import tell_systemd
 from appliance.model.cluster import Cluster
 from appliance.model.engine_start import EngineStart
+from engine import expectations
 from engine.accounts import Accounts
 from engine.api.model import model
 from engine.app import create_app
@@ -26,6 +27,7 @@ from engine.boot import rehearsal, standby
 from engine.boot.files import read
 from engine.boot.seed import REMEDY
 from engine.core import Engine
+from engine.jobs.bell import Bell
 from engine.layout import Guest
 from engine.store.durable import Store
 from engine.store.observed import Observations
@@ -45,7 +47,7 @@ WATCHDOG_EVERY_S = 5.0
 
 def build_engine(guest: Guest, clock: Clock) -> Engine:
     """The engine of this VM. The data disk must be mounted and its start recorded."""
-    store = Store(guest.database)
+    store = Store(guest.database_place)
     return Engine(
         read(Cluster, guest.cluster, "cluster.invalid", REMEDY),
         read(EngineStart, guest.start_file, "seed.invalid", REMEDY),
@@ -55,6 +57,7 @@ def build_engine(guest: Guest, clock: Clock) -> Engine:
         clock,
         guest.ca.read_text(),
         clock.monotonic_s(),
+        Bell(guest.jobs_bell).ring,
     )
 
 
@@ -98,6 +101,7 @@ class Server(BaseApplication):  # type: ignore[misc]
             self._guest.serving_file.touch()
 
     def load(self) -> Any:
+        expectations.let_pass()
         self._app.extensions["trivet"] = build_engine(self._guest, SystemClock())
         return self._app
 

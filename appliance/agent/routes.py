@@ -9,17 +9,21 @@ from typing import Literal
 from flask import Flask
 
 from appliance.agent.context import ROUTE_MODULES, AgentContext
+from appliance.agent.disk_routes import DiskRoutes, TaskRoutes
 from appliance.agent.gate import BareGate, MemberGate
+from appliance.agent.host_routes import DomainRoutes, HostRoutes
 from appliance.agent.join import JoinDoor, JoinRoutes
-from appliance.layout import EPOCH_FILE, STALE_CALL_FILE
+from appliance.agent.vm_routes import GuestRoutes, VmDeviceRoutes, VmDiskRoutes, VmMoveRoutes, VmRoutes
+from appliance.layout import EPOCH_FILE, STALE_CALL_FILE, TASKS
 from appliance.model.cluster import Cluster, Member
 from appliance.model.ha import HaStatus
 from appliance.model.node import FolderFacts, NodeFacts, NodeStatistics
-from appliance.model.vm import VmSpec, VmState
 from appliance.verbs.brick_disk import BrickDisk
 from appliance.verbs.bridge import Bridge
+from appliance.verbs.chains import Chains
+from appliance.verbs.disks import Disks
 from appliance.verbs.epoch import EpochStore, StaleCalls
-from appliance.verbs.facts import Facts, hardware_virtualization
+from appliance.verbs.facts import Facts
 from appliance.verbs.folders import folder_facts
 from appliance.verbs.ha_status import STATUS_FILE, read_status
 from appliance.verbs.libvirt_settings import LibvirtSettings
@@ -28,11 +32,17 @@ from appliance.verbs.mounts import Mounts
 from appliance.verbs.names import set_names
 from appliance.verbs.reach import reach
 from appliance.verbs.statistics import Statistics
+from appliance.verbs.tasks import Tasks
 from appliance.verbs.units import Units
-from appliance.verbs.vms import VmVerbs
+from appliance.verbs.vm_devices import VmDevices
+from appliance.verbs.vm_disks import VmDisks
+from appliance.verbs.vm_moves import VmMoves
 from appliance.verbs.volume_files import VolumeFiles
 from appliance.wire.definition import FilesApi, JoinApi, NodeApi, Reached, VmApi, VolumeFile
+from appliance.wire.disk_api import DiskApi, TaskApi
+from appliance.wire.host_api import DomainApi, HostApi
 from appliance.wire.server import Gate, Service, create_app
+from appliance.wire.vm_api import GuestApi, VmDeviceApi, VmDiskApi, VmMoveApi
 
 
 class NodeRoutes:
@@ -84,37 +94,12 @@ class NodeRoutes:
         LibvirtSettings(self._context.root, self._context.processes, self._context.hypervisor).configure()
 
 
-class VmRoutes:
-    """Implements :class:`appliance.wire.definition.VmApi`."""
-
-    def __init__(self, context: AgentContext) -> None:
-        self._verbs = VmVerbs(context.hypervisor, lambda: hardware_virtualization(context.root))
-
-    def vms(self) -> tuple[VmState, ...]:
-        return self._verbs.vms()
-
-    def vm_start(self, spec: VmSpec, paused: bool) -> VmState:
-        return self._verbs.start(spec, paused)
-
-    def vm_resume(self, name: str) -> None:
-        self._verbs.resume(name)
-
-    def vm_shutdown(self, name: str) -> None:
-        self._verbs.shutdown(name)
-
-    def vm_destroy(self, name: str) -> None:
-        self._verbs.destroy(name)
-
-    def vm_migrate(self, name: str, target: str) -> None:
-        self._verbs.migrate(name, target)
-
-
 class FileRoutes:
     """Implements :class:`appliance.wire.definition.FilesApi`."""
 
-    def __init__(self, context: AgentContext) -> None:
-        self._mounts = Mounts(context.root, context.processes)
-        self._files = VolumeFiles(context.root, self._mounts)
+    def __init__(self, mounts: Mounts, files: VolumeFiles) -> None:
+        self._mounts = mounts
+        self._files = files
 
     def mount_volume(self, volume: str, servers: tuple[str, ...]) -> None:
         self._mounts.mount(volume, servers)
@@ -140,10 +125,24 @@ class FileRoutes:
 
 def member_services(context: AgentContext, epochs: EpochStore) -> list[Service]:
     """The services of a member, those of :data:`ROUTE_MODULES` included."""
+    mounts = Mounts(context.root, context.processes)
+    files = VolumeFiles(context.root, mounts)
+    tasks = Tasks(context.root.at(TASKS), context.clock)
+    chains = Chains(files, context.processes)
+    hypervisor, clock = context.hypervisor, context.clock
+    live_disks = VmDisks(context.root, hypervisor, context.processes, clock, tasks, chains)
     services = [
         Service(NodeApi, NodeRoutes(context, epochs)),
         Service(VmApi, VmRoutes(context)),
-        Service(FilesApi, FileRoutes(context)),
+        Service(FilesApi, FileRoutes(mounts, files)),
+        Service(TaskApi, TaskRoutes(tasks)),
+        Service(DiskApi, DiskRoutes(chains, Disks(chains, context.processes, tasks))),
+        Service(VmDeviceApi, VmDeviceRoutes(VmDevices(hypervisor, clock))),
+        Service(VmMoveApi, VmMoveRoutes(VmMoves(hypervisor, clock, tasks, chains))),
+        Service(VmDiskApi, VmDiskRoutes(live_disks)),
+        Service(GuestApi, GuestRoutes(hypervisor)),
+        Service(DomainApi, DomainRoutes(context, mounts, files)),
+        Service(HostApi, HostRoutes(context)),
     ]
     for name in ROUTE_MODULES:
         module = importlib.import_module(name)

@@ -1,29 +1,25 @@
-"""libvirt of this node. This module and :mod:`appliance.effects.libvirt_migration` alone import its binding; every call has
-a deadline and coded errors."""
+"""libvirt of this node: its VMs and their power. What else is asked of it is in the modules beside, which it puts together;
+only these import libvirt's binding. Every call has a deadline and coded errors."""
 
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import libvirt
 
 from appliance.effects import libvirt_migration
-from appliance.effects.bounded import Bounded
-from appliance.errors import Conflict, Failed, NotFound, TrivetError, Unavailable
+from appliance.effects.libvirt_blocks import LibvirtBlocks
+from appliance.effects.libvirt_devices import LibvirtDevices
+from appliance.effects.libvirt_guests import LibvirtGuests
+from appliance.effects.libvirt_link import CHANGE_TIMEOUT_S, QUERY_TIMEOUT_S
+from appliance.effects.libvirt_moves import LibvirtMoves
 from appliance.model.vm import VmPower, VmState
 from appliance.tools.capabilities import usable_cpu_models
 
-T = TypeVar("T")
-
-QUERY_TIMEOUT_S = 4.0
-"""Listing domains takes milliseconds; libvirtd that hangs for 4 s is what the broker has to hear of."""
-CHANGE_TIMEOUT_S = 25.0
-"""Starting took 0.3 s on a healthy volume; a cut of one brick stalls it for 6 s, and the domain lock for as long again."""
 RESTORE_TIMEOUT_S = 12.0
 """Waking 240 MiB took 0.6 s, at load 17 on 2 cores 4.4 s. Longer is a hang: a cold boot would be through soon."""
 SAVE_TIMEOUT_S = 120.0
@@ -31,8 +27,6 @@ SAVE_TIMEOUT_S = 120.0
 CPU_PERIOD_US = 100_000
 """The kernel's own default period; a quota of as much is one CPU."""
 PID_FOLDER = Path("/run/libvirt/qemu")
-
-_LOCKED = ('Failed to get "write" lock', 'Failed to get shared "write" lock', "Failed to lock byte")
 
 _POWER: dict[int, VmPower] = {
     libvirt.VIR_DOMAIN_RUNNING: "running",
@@ -43,17 +37,10 @@ _POWER: dict[int, VmPower] = {
     libvirt.VIR_DOMAIN_CRASHED: "crashed",
     libvirt.VIR_DOMAIN_PMSUSPENDED: "paused",
 }
-libvirt.registerErrorHandler(lambda _context, _error: None, None)  # errors are raised; the binding also prints them
 
 
-class LibvirtHost:
-    """A :class:`appliance.ports.Hypervisor`. One connection, opened when first needed and again after libvirtd restarted."""
-
-    def __init__(self, uri: str = "qemu:///system") -> None:
-        self._uri = uri
-        self._bounded = Bounded("libvirt", "libvirt")
-        self._lock = threading.Lock()
-        self._held: Any = None
+class LibvirtHost(LibvirtDevices, LibvirtGuests, LibvirtBlocks, LibvirtMoves):
+    """A :class:`appliance.ports.Hypervisor`."""
 
     def domains(self) -> tuple[VmState, ...]:
         return self._ask(lambda wire: tuple(sorted(_states(wire), key=lambda vm: vm.name)), QUERY_TIMEOUT_S)
@@ -75,13 +62,15 @@ class LibvirtHost:
         def move(wire: Any) -> None:
             libvirt_migration.migrate(wire.lookupByName(name), target, deadline_s)
 
-        self._ask(move, deadline_s + libvirt_migration.ABORT_S, "vm.migrate", name)
+        self._ask(move, deadline_s + libvirt_migration.ABORT_S, "vm.migrate", name, long=True)
 
     def cpu_models(self, accelerated: bool) -> frozenset[str]:
         """Names of the CPU models that a guest on this host can be given."""
+        return usable_cpu_models(self.capabilities(accelerated))
+
+    def capabilities(self, accelerated: bool) -> str:
         kind = "kvm" if accelerated else "qemu"
-        said = self._ask(lambda wire: str(wire.getDomainCapabilities(None, "x86_64", "q35", kind, 0)), QUERY_TIMEOUT_S)
-        return usable_cpu_models(said)
+        return self._ask(lambda wire: str(wire.getDomainCapabilities(None, "x86_64", "q35", kind, 0)), QUERY_TIMEOUT_S)
 
     def save(self, name: str, path: str) -> None:
         # "sparse" writes each page of memory at a place of its own, so that waking reads only what is there.
@@ -117,83 +106,9 @@ class LibvirtHost:
     def version(self) -> str:
         return _dotted(self._ask(lambda wire: int(wire.getLibVersion()), QUERY_TIMEOUT_S))
 
-    def _ask(self, call: Callable[[Any], T], timeout_s: float, code: str = "libvirt.failed", name: str = "") -> T:
-        def run() -> T:
-            try:
-                return call(self._connection())
-            except libvirt.libvirtError as error:
-                raise self._coded(error, code, name) from error
-
-        try:
-            return self._bounded(run, timeout_s)
-        except Unavailable:
-            self._forget()
-            raise
-
-    def _connection(self) -> Any:
-        with self._lock:
-            if self._held is None or not _answers(self._held):
-                self._held = None
-                self._held = libvirt.open(self._uri)
-            return self._held
-
-    def _forget(self) -> None:
-        """The next call opens a new connection. Without the lock: its holder may be the one that hangs."""
-        self._held = None
-
-    def _coded(self, error: libvirt.libvirtError, code: str, name: str) -> TrivetError:
-        said = error.get_error_message() or str(error)
-        number = error.get_error_code()
-        subject = f"VM {name}" if name else "libvirt"
-        if any(words in said for words in _LOCKED):
-            return Conflict(
-                "vm.disk-locked",
-                subject=subject,
-                reason=f"another QEMU holds the lock of its disk: {said[-400:]}",
-                remedy="It runs elsewhere, or its lock is not free yet. Ask the other nodes for their VMs.",
-            )
-        if number == libvirt.VIR_ERR_NO_DOMAIN:
-            return unknown_vm(name)
-        if "already exists" in said or "already active" in said or "already defined" in said:
-            return Conflict("vm.exists", subject=subject, reason=said, remedy="Destroy the old one first.")
-        if number in (libvirt.VIR_ERR_NO_CONNECT, libvirt.VIR_ERR_SYSTEM_ERROR) and self._held is None:
-            return Unavailable(
-                "libvirt.unreachable", subject="libvirt", reason=said, remedy="`systemctl status libvirtd` says why."
-            )
-        if not self._alive():
-            return Unavailable(
-                "libvirt.unreachable",
-                subject="libvirt",
-                reason=f"it went away: {said}",
-                remedy="It is unknown whether it acted. systemd restarts libvirtd; look at the VM's state then.",
-            )
-        return Failed(code, subject=subject, reason=said, remedy="Look into /var/log/libvirt/qemu and libvirtd's journal.")
-
-    def _alive(self) -> bool:
-        held = self._held
-        return held is not None and bool(held.isAlive())
-
-
-def _answers(wire: Any) -> bool:
-    """Ask it something small. ``isAlive()`` alone still says yes after libvirtd was restarted, until something is sent."""
-    try:
-        return bool(wire.isAlive()) and wire.getLibVersion() > 0
-    except libvirt.libvirtError:
-        return False
-
 
 def _dotted(number: int) -> str:
     return f"{number // 1_000_000}.{number // 1000 % 1000}.{number % 1000}"
-
-
-def unknown_vm(name: str) -> NotFound:
-    """The error for a name that no domain has."""
-    return NotFound(
-        "vm.unknown",
-        subject=f"VM {name}",
-        reason="libvirt of this node knows no such VM",
-        remedy="Ask the other nodes, or start it.",
-    )
 
 
 def _states(wire: Any) -> list[VmState]:

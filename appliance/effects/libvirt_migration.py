@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import libvirt
 
 from appliance.errors import Failed
 from appliance.model.vm import VmPower
+from appliance.model.vm_live import MigrationLimits
 
 DOWNTIME_MS = 300
 """How long the guest may stand still at the switch-over: QEMU's own default, a third of the 1 s that a client may notice."""
@@ -57,6 +59,21 @@ def migrate(domain: Any, target: str, deadline_s: float) -> None:
         ) from error
     finally:
         ended.set()
+
+
+def migration(domain: Any, target: str, limits: MigrationLimits) -> Callable[[], object]:
+    """What moves ``domain`` within ``limits`` when it is called. It raises ``libvirtError``."""
+    flags = _FLAGS if limits.auto_converge else _FLAGS & ~libvirt.VIR_MIGRATE_AUTO_CONVERGE
+    parameters = {
+        libvirt.VIR_MIGRATE_PARAM_URI: f"tcp://{target}",
+        libvirt.VIR_MIGRATE_PARAM_BANDWIDTH: limits.bandwidth_mib_s,
+    }
+
+    def move() -> None:
+        domain.migrateSetMaxDowntime(limits.downtime_ms)
+        domain.migrateToURI3(f"qemu+tls://{target}/system", parameters, flags)
+
+    return move
 
 
 def direction(domain: Any) -> VmPower | None:

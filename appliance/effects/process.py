@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import os
+import re
 import selectors
 import shlex
 import signal
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from appliance.errors import Failed, Unavailable
+from appliance.errors import Conflict, Failed, Unavailable
 
 BASE_ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -39,11 +40,18 @@ volume. Nobody may wait for that one, because whoever calls has a deadline of hi
 READ_BYTES = 65536
 """How much of a pipe is read at once: a Linux pipe holds no more."""
 
+CANCEL_LOOK_S = 0.3
+"""How often a streamed tool that says nothing is looked at for whether it is still wanted."""
+
 STREAM_TAIL_LINES = 40
 """How many of the last lines of a streamed tool are kept for its error: what fits a screen."""
 
 STDERR_TAIL_CHARACTERS = 2000
 """How much of a failed tool's last words goes into the error: a screenful, not a log."""
+
+
+_LINE_END = re.compile(r"\r?\n|\r(?=[^\n])")
+"""A carriage return at the end of what has come so far may be the first half of an end of line: it waits for the rest."""
 
 
 @dataclass(frozen=True)
@@ -103,16 +111,19 @@ class SystemProcesses:
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         ok: Sequence[int] = (0,),
+        cancelled: Callable[[], bool] | None = None,
     ) -> int:
         """Run ``argv`` with stderr folded into stdout, handing each line to ``line`` as it appears.
 
-        Same errors as :meth:`run`; the deadline is for the whole run. For long tools whose log is watched live.
+        A line that a lone carriage return ends is one, too: so tools write their progress. ``cancelled`` is asked every
+        0.3 s; once it says yes, the process group is ended (``Conflict`` ``process.cancelled``). Same errors as
+        :meth:`run`; the deadline is for the whole run. For long tools whose log is watched live.
         """
         child = self._start(argv, env=env, cwd=cwd, stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT)
         deadline_s = time.monotonic() + timeout_s
         tail: deque[str] = deque(maxlen=STREAM_TAIL_LINES)
         try:
-            for text in _lines(child, argv, deadline_s, timeout_s):
+            for text in _lines(child, argv, deadline_s, timeout_s, cancelled or _never):
                 tail.append(text)
                 line(text)
             child.wait(max(0.0, deadline_s - time.monotonic()))
@@ -191,7 +202,13 @@ def _not_started(argv: Sequence[str], cwd: Path | None, error: OSError) -> Faile
     )
 
 
-def _lines(child: subprocess.Popen[str], argv: Sequence[str], deadline_s: float, timeout_s: float) -> Iterator[str]:
+def _never() -> bool:
+    return False
+
+
+def _lines(
+    child: subprocess.Popen[str], argv: Sequence[str], deadline_s: float, timeout_s: float, cancelled: Callable[[], bool]
+) -> Iterator[str]:
     """The lines of ``child``'s output as they come, until its end. Raises ``TimeoutExpired`` at ``deadline_s``.
 
     It reads the pipe itself: a blocking read would know no deadline, and a second thread that closes the pipe
@@ -207,17 +224,27 @@ def _lines(child: subprocess.Popen[str], argv: Sequence[str], deadline_s: float,
             left_s = deadline_s - time.monotonic()
             if left_s <= 0:
                 raise subprocess.TimeoutExpired(list(argv), timeout_s)
-            if not selector.select(left_s):
+            if cancelled():
+                raise _cancelled(argv)
+            if not selector.select(min(left_s, CANCEL_LOOK_S)):
                 continue
             chunk = os.read(pipe, READ_BYTES)
             held += decoder.decode(chunk, final=not chunk)
-            *whole, held = held.split("\n")
-            for text in whole:
-                yield text.removesuffix("\r")
+            *whole, held = _LINE_END.split(held)
+            yield from whole
             if not chunk:
                 break
     if held:
-        yield held
+        yield held.removesuffix("\r")
+
+
+def _cancelled(argv: Sequence[str]) -> Conflict:
+    return Conflict(
+        "process.cancelled",
+        subject=argv[0],
+        reason="it was ended before it had finished, as asked",
+        remedy="Start it again if it is wanted after all.",
+    )
 
 
 def end_group(child: subprocess.Popen[str]) -> bool:

@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from xml.etree import ElementTree as Xml
 
 from appliance.errors import Conflict, Failed, NotFound, TrivetError, Unavailable
+from appliance.fakes.libvirt_live import FakeLive
+from appliance.layout import GUEST_CPU_MODEL
 from appliance.model.vm import VmPower, VmState
+
+CAPABILITIES = f"""\
+<domainCapabilities>
+  <machine>pc-q35-10.0</machine>
+  <vcpu max="4096"/>
+  <os>
+    <enum name="firmware"><value>efi</value></enum>
+    <loader><enum name="secure"><value>yes</value><value>no</value></enum></loader>
+  </os>
+  <cpu><mode name="custom" supported="yes"><model usable="yes">{GUEST_CPU_MODEL}</model></mode></cpu>
+</domainCapabilities>
+"""
+"""What libvirt 11 says of QEMU 10, as far as anybody reads it."""
 
 
 @dataclass
@@ -18,7 +34,7 @@ class DiskLocks:
 
 
 @dataclass
-class FakeLibvirt:
+class FakeLibvirt(FakeLive):
     """One node's libvirt.
 
     ``peers`` are the other nodes' fakes by name (migration), ``fail`` scripts an error for a method name, ``hangs`` makes
@@ -30,11 +46,7 @@ class FakeLibvirt:
     peers: dict[str, FakeLibvirt] = field(default_factory=dict)
     fail: dict[str, TrivetError] = field(default_factory=dict)
     hangs: bool = False
-    vms: dict[str, VmState] = field(default_factory=dict)
-    xml: dict[str, str] = field(default_factory=dict)
     pid: int = 4000
-    saved: dict[str, str] = field(default_factory=dict)
-    """Path → domain XML of saved memory."""
 
     def domains(self) -> tuple[VmState, ...]:
         self._door("domains")
@@ -52,7 +64,7 @@ class FakeLibvirt:
         memory = root.findtext("memory", "0")
         unit = getattr(root.find("memory"), "attrib", {}).get("unit", "KiB")
         mib = int(memory) // (1 if unit == "MiB" else 1024)
-        cpus = int(root.findtext("vcpu", "1"))
+        cpus = int(getattr(root.find("vcpu"), "attrib", {}).get("current", root.findtext("vcpu", "1")))
         self.vms[name] = VmState(root.findtext("uuid", ""), name, power, mib, cpus, 0.0, self.pid)
         self.xml[name] = xml
 
@@ -86,6 +98,8 @@ class FakeLibvirt:
 
     def saved_xml(self, path: str) -> str:
         self._door("saved_xml")
+        if path not in self.saved and Path(path).is_file():
+            return Path(path).read_text()
         if path not in self.saved:
             raise Failed("vm.saved-memory", subject=path, reason="no such file", remedy="Make it anew.")
         return self.saved[path]
@@ -104,11 +118,18 @@ class FakeLibvirt:
         if devices is None:
             devices = Xml.SubElement(root, "devices")
         devices.append(Xml.fromstring(xml))  # noqa: S314 - as above
+        added, whole = devices[-1].findtext("target/size", "0"), root.find("memory")
+        if devices[-1].tag == "memory" and whole is not None:
+            whole.text = str(int(whole.text or 0) + int(added))
         self.xml[name] = Xml.tostring(root, encoding="unicode")
 
     def restrain(self, name: str) -> None:
         self._door("restrain")
         self._vm(name)
+
+    def capabilities(self, accelerated: bool) -> str:
+        self._door("capabilities")
+        return CAPABILITIES
 
     def qemu_version(self) -> str:
         self._door("version")

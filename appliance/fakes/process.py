@@ -55,8 +55,9 @@ class ScriptedProcesses:
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         ok: Sequence[int] = (0,),
+        cancelled: Callable[[], bool] | None = None,
     ) -> int:
-        """As the real one, the answer's output line by line."""
+        """As the real one, the answer's output line by line; ``cancelled`` is not asked."""
         completed = self.run(argv, timeout_s=timeout_s, ok=None)
         for text in completed.stdout.splitlines():
             line(text)

@@ -21,6 +21,9 @@ def qemu_conf(text: str) -> str:
         f'default_tls_x509_cert_dir = "{QEMU_PKI}"',
         "default_tls_x509_verify = 1",
         "migrate_tls_force = 1",
+        # screens too; viewers have no certificate of the cluster, they show their ticket
+        "vnc_tls = 1",
+        "vnc_tls_x509_verify = 0",
     )
     return with_block(text, "settings", lines)
 

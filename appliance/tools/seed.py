@@ -8,6 +8,7 @@ from pathlib import Path
 
 from appliance import layout
 from appliance.codec import encode
+from appliance.model.domain import NoCloudSeed
 from appliance.model.engine_start import EngineIdentity, EngineStart
 
 SEED_BYTES = 1024 * 1024
@@ -28,6 +29,17 @@ def seed_files(start: EngineStart, identity: EngineIdentity, instance_id: str) -
         layout.ENGINE_START_FILE: json.dumps(encode(start)) + "\n",
         IDENTITY_NAME: json.dumps(encode(identity)) + "\n",
     }
+
+
+def guest_seed_files(seed: NoCloudSeed) -> Mapping[str, str]:
+    """The files of a guest's seed by the names that cloud-init looks for."""
+    texts = {
+        "meta-data": seed.meta_data,
+        "user-data": seed.user_data or "#cloud-config\n{}\n",  # it has to be there
+        "network-config": seed.network_config,
+        "vendor-data": seed.vendor_data,
+    }
+    return {name: text for name, text in texts.items() if text}
 
 
 def user_data(keys: Sequence[str]) -> str:

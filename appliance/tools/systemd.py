@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from dataclasses import dataclass
 from pathlib import Path
 
 _PLAIN = frozenset(string.ascii_letters + string.digits + ":_.")
@@ -121,6 +122,81 @@ AccuracySec=1
 WantedBy=timers.target
 """
     return (f"{retry_name(volume)}.service", service), (f"{retry_name(volume)}.timer", timer)
+
+
+@dataclass(frozen=True)
+class MountSource:
+    """What is mounted, as the words of mount(8); ``options`` with commas, empty: the defaults."""
+
+    what: str
+    type: str
+    options: str
+
+
+NETWORK_TYPES = ("nfs", "nfs4", "cifs", "smb3", "ceph", "9p", "glusterfs", "fuse.sshfs")
+"""File systems that need the network: mounted after it is up, and taken away before it goes."""
+
+
+def domain_mount(domain: str, mount_point: Path, source: MountSource) -> str:
+    """The mount unit of a storage domain that is no volume of ours."""
+    network = source.type in NETWORK_TYPES
+    options = ",".join(filter(None, ["_netdev" if network else "", source.options]))
+    after = "Wants=network-online.target\nAfter=network-online.target\n" if network else ""
+    named = f"Options={_literal(options)}\n" if options else ""
+    return f"""\
+# Written by trivet-agent.
+[Unit]
+Description=Storage domain {domain}
+{after}# tried again by {retry_name(domain)}.timer
+StartLimitIntervalSec=0
+
+[Mount]
+What={_literal(source.what)}
+Where={mount_point}
+Type={source.type}
+{named}LazyUnmount=yes
+TimeoutSec=45
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def _literal(text: str) -> str:
+    """systemd would put something else for a percent sign."""
+    return text.replace("%", "%%")
+
+
+def mount_retry(domain: str, mount_point: Path) -> tuple[tuple[str, str], ...]:
+    """(file name, content) of the timer and service that start the mount of a domain until it is there."""
+    unit = mount_unit_name(mount_point).replace(chr(92), chr(92) * 2)
+    service = f"""\
+# Written by trivet-agent.
+[Unit]
+Description=Mount storage domain {domain} if it is not
+StartLimitIntervalSec=0
+
+[Service]
+Type=oneshot
+ExecStart=/usr/bin/systemctl start "{unit}"
+TimeoutStartSec=60
+LogLevelMax=warning
+"""
+    timer = f"""\
+# Written by trivet-agent.
+[Unit]
+Description=Mount storage domain {domain} again and again until it is there
+
+[Timer]
+OnBootSec=5
+OnActiveSec=10
+OnUnitInactiveSec=10
+AccuracySec=1
+
+[Install]
+WantedBy=timers.target
+"""
+    return (f"{retry_name(domain)}.service", service), (f"{retry_name(domain)}.timer", timer)
 
 
 def brick_mount(uuid: str, mount_point: Path) -> str:

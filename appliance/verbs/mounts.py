@@ -23,7 +23,7 @@ MOUNT_TIMEOUT_S = 50.0
 LOOK_TIMEOUT_S = 8.0
 """A volume stalls for 6 s when a node vanishes; a mount that hangs longer is not there."""
 
-_NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
 class Mounts:

@@ -102,6 +102,23 @@ class VmVerbs:
         if found.power in ("paused", "paused-no-space"):
             self._hypervisor.resume(name)
 
+    def pause(self, name: str) -> None:
+        """Stop its CPUs. Raises ``NotFound`` (``vm.unknown``), ``Conflict`` (``vm.not-running``)."""
+        found = self._require(name)
+        if found.power != "paused":
+            self._running(found, "paused")
+            self._hypervisor.pause(name)
+
+    def reboot(self, name: str) -> None:
+        """Ask the guest to boot anew, by its agent, else ACPI; does not wait. Raises as :meth:`pause`."""
+        self._running(self._require(name), "rebooted")
+        self._hypervisor.reboot(name)
+
+    def reset(self, name: str) -> None:
+        """Press its reset button. Raises as :meth:`pause`."""
+        self._running(self._require(name), "reset")
+        self._hypervisor.reset(name)
+
     def shutdown(self, name: str) -> None:
         """Ask the guest to shut down; does not wait. Not there: nothing."""
         if self.find(name) is not None:
@@ -116,15 +133,19 @@ class VmVerbs:
         """Live-migrate to member ``target``; ends when the target runs it. Raises ``NotFound`` (``vm.unknown``),
         ``Conflict`` (``vm.not-running``), ``Failed`` (``vm.migrate``, ``vm.migrate-deadline``: broken off)."""
         found = self._require(name)
+        self._running(found, "migrated")
+        deadline_s = min(MIGRATE_BASE_S + found.memory_mib / MIGRATE_MIB_S, MIGRATE_MAX_S)
+        self._hypervisor.migrate(name, target, deadline_s)
+
+    @staticmethod
+    def _running(found: VmState, what: str) -> None:
         if found.power != "running":
             raise Conflict(
                 "vm.not-running",
-                subject=f"VM {name}",
-                reason=f"it is {found.power}; only a running VM is migrated",
-                remedy="Destroy it and start it on the other host.",
+                subject=f"VM {found.name}",
+                reason=f"it is {found.power}; only a running VM is {what}",
+                remedy="Look at why it does not run; destroying it and starting it anew always works.",
             )
-        deadline_s = min(MIGRATE_BASE_S + found.memory_mib / MIGRATE_MIB_S, MIGRATE_MAX_S)
-        self._hypervisor.migrate(name, target, deadline_s)
 
     def _require(self, name: str) -> VmState:
         found = self.find(name)

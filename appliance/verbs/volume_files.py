@@ -36,7 +36,7 @@ class VolumeFiles:
 
     def listing(self, volume: str, path: str) -> tuple[VolumeFile, ...]:
         """What is in the folder ``path``, sorted. Raises ``NotFound`` (``file.unknown``)."""
-        return self._run(volume, path, lambda place: tuple(_file(place, path, name) for name in sorted(os.listdir(place))))  # noqa: PTH208
+        return self.at(volume, path, lambda place: tuple(_file(place, path, name) for name in sorted(os.listdir(place))))  # noqa: PTH208
 
     def make_folder(self, volume: str, path: str, owner_uid: int, mode: int) -> None:
         """A folder with that owner (uid and gid) and mode, its parents with it."""
@@ -47,13 +47,13 @@ class VolumeFiles:
             place.chmod(mode & 0o1777)
             sync_folder(place.parent)
 
-        self._run(volume, path, make)
+        self.at(volume, path, make)
 
     def make_disk(self, volume: str, path: str, size_bytes: int) -> None:
         """A sparse raw file owned by QEMU. There with that size: nothing. Raises ``Conflict`` (``file.exists``)."""
         if size_bytes < 1:
             raise Refused("file.size", subject=path, reason=f"{size_bytes} bytes are no disk", remedy="Ask for more.")
-        self._run(volume, path, lambda place: _make_disk(place, path, size_bytes))
+        self.at(volume, path, lambda place: _make_disk(place, path, size_bytes))
 
     def write(self, volume: str, path: str, content: str, mode: int) -> None:
         """Replace a small text file atomically. Raises ``Refused`` (``file.too-large``)."""
@@ -65,7 +65,7 @@ class VolumeFiles:
                 reason=f"{size_bytes} bytes are more than {CONTENT_LIMIT_BYTES}",
                 remedy="Write larger files through the mount.",
             )
-        self._run(volume, path, lambda place: write_atomically(place, content, mode & 0o7777))
+        self.at(volume, path, lambda place: write_atomically(place, content, mode & 0o7777))
 
     def remove(self, volume: str, path: str) -> None:
         """Remove a file or an empty folder. Not there: nothing. Raises ``Conflict`` (``folder.not-empty``)."""
@@ -80,9 +80,11 @@ class VolumeFiles:
 
         if PurePosixPath(path) == PurePosixPath("."):
             raise _bad_path(path, "it is the volume itself")
-        self._run(volume, path, remove)
+        self.at(volume, path, remove)
 
-    def _run(self, volume: str, path: str, act: Callable[[Path], T]) -> T:
+    def at(self, volume: str, path: str, act: Callable[[Path], T]) -> T:
+        """What ``act`` makes of the place of ``path``. Raises ``Conflict`` (``volume.not-mounted``), ``Refused``
+        (``file.path``), the coded error of an ``OSError``, ``Unavailable`` (``volume.deadline``)."""
         mount_point = self._root.at(self._mounts.point(volume))
 
         def run() -> T:
@@ -94,14 +96,14 @@ class VolumeFiles:
                     remedy=f"`systemctl status trivet-volume-{volume}.timer` and `trivet gluster status` say why.",
                 )
             try:
-                return act(_inside(mount_point, path))
+                return act(inside(mount_point, path))
             except OSError as error:
                 raise _coded(error, volume, path) from error
 
         return self._bounded(run, FILE_TIMEOUT_S)
 
 
-def _inside(mount_point: Path, path: str) -> Path:
+def inside(mount_point: Path, path: str) -> Path:
     """The place of ``path``, links followed. Raises ``Refused`` (``file.path``) when it is outside."""
     parts = PurePosixPath(path)
     if parts.is_absolute() or ".." in parts.parts or "\0" in path:

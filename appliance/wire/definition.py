@@ -11,41 +11,23 @@ lower than the highest seen is refused with 409 ``engine.stale-epoch`` on every 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Literal, Protocol
 
 from appliance.model.cluster import Cluster, Member, Membership
 from appliance.model.ha import HaStatus
 from appliance.model.node import FolderFacts, NodeFacts, NodeStatistics
 from appliance.model.vm import VmSpec, VmState
-
-Access = Literal["join", "node", "command"]
-F = TypeVar("F", bound=Callable[..., Any])
+from appliance.wire.disk_api import DiskApi, TaskApi
+from appliance.wire.host_api import DomainApi, HostApi
+from appliance.wire.route import Access as Access
+from appliance.wire.route import Route as Route
+from appliance.wire.route import route as route
+from appliance.wire.vm_api import GuestApi, VmDeviceApi, VmDiskApi, VmMoveApi
 
 EPOCH_HEADER = "Trivet-Epoch"
 ALIVE_PATH = "/v1/alive"
 """Answers whoever asks, without admitting anybody: for the watchdog, and for who only wants to know an agent is there."""
-
-
-@dataclass(frozen=True)
-class Route:
-    """How a method is reached. ``timeout_s`` is the client's default deadline for it."""
-
-    verb: Literal["GET", "POST"]
-    path: str
-    access: Access
-    timeout_s: float
-
-
-def route(verb: Literal["GET", "POST"], path: str, access: Access, timeout_s: float = 10.0) -> Callable[[F], F]:
-    """Mark an interface method as a route."""
-
-    def mark(method: F) -> F:
-        method.__dict__["route"] = Route(verb, path, access, timeout_s)
-        return method
-
-    return mark
 
 
 @dataclass(frozen=True)
@@ -169,9 +151,20 @@ class VmApi(Protocol):
     @route("POST", "/v1/vms/{name}/resume", "command")
     def vm_resume(self, name: str) -> None: ...
 
+    @route("POST", "/v1/vms/{name}/pause", "command", 30.0)
+    def vm_pause(self, name: str) -> None:
+        """Stop its CPUs. Not running: 409 ``vm.not-running``."""
+
+    @route("POST", "/v1/vms/{name}/reboot", "command", 30.0)
+    def vm_reboot(self, name: str) -> None:
+        """Ask the guest (its agent, else ACPI); answers at once."""
+
+    @route("POST", "/v1/vms/{name}/reset", "command", 30.0)
+    def vm_reset(self, name: str) -> None: ...
+
     @route("POST", "/v1/vms/{name}/shutdown", "command")
     def vm_shutdown(self, name: str) -> None:
-        """Ask the guest (ACPI); answers at once."""
+        """Ask the guest (its agent, else ACPI); answers at once."""
 
     @route("POST", "/v1/vms/{name}/destroy", "command", 30.0)
     def vm_destroy(self, name: str) -> None: ...
@@ -212,4 +205,6 @@ class FilesApi(Protocol):
     def remove_file(self, volume: str, path: str) -> None: ...
 
 
-AGENT_INTERFACES: tuple[type, ...] = (JoinApi, NodeApi, VmApi, FilesApi)
+AGENT_INTERFACES: tuple[type, ...] = (
+    JoinApi, NodeApi, VmApi, FilesApi, TaskApi, DiskApi, VmDeviceApi, VmMoveApi, VmDiskApi, GuestApi, DomainApi, HostApi,
+)  # fmt: skip

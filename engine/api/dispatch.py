@@ -1,27 +1,47 @@
-"""The API's tree: one entry for everything below ``/ovirt-engine/api``, walked by the registry and, for the rest, by
-the model."""
+"""One entry for everything below ``/ovirt-engine/api``: it walks the model's tree, finds the noun, and does what all nouns
+need: who calls, bodies, references, what is mandatory, links, ``follow``, entity tags, faults."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from flask import Blueprint, Response, current_app, request
 
-from appliance.errors import Denied, NotFound, Refused, TrivetError
-from engine.api import json_v4, xml
-from engine.api.answers import answer, correlation_id, fault, unauthorized
-from engine.api.documents import BASE, Collection, Document, Item
+from appliance.errors import NotFound, Refused, TrivetError
+from engine.api import doors, mandatory, references, rights
+from engine.api.answers import action_fault, answer, body_codec, codec, fault, missing, text, unauthorized
+from engine.api.codecs import JSON_TYPED, Fragments
+from engine.api.documents import BASE, Item, Links
 from engine.api.model import model
-from engine.api.nouns import events, root
-from engine.api.query import select, whole_number
-from engine.api.registry import NOUNS, Noun
+from engine.api.noun import Call, Done, Noun
+from engine.api.offers import Offers
+from engine.api.parameters import Parameters, split
+from engine.api.read import Reading
+from engine.api.tags import expected_generation, matched
+from engine.api.tree import ROOT, Spot, locate
 from engine.core import Engine
-from engine.store.records import AccountRecord
+from engine.decide.permit import SYSTEM, Asking, Key
+from engine.store.permissions import Permits
 
 blueprint = Blueprint("api", __name__)
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE", "PATCH")
-READ = "GET, HEAD, OPTIONS"
+CREATION = "creation_status"
+HEADERS = ("Filter", "All-Content", "Correlation-Id", "Expect", "X-Ovirt-Expect")
+log = logging.getLogger("trivet.api")
+
+
+class Api:
+    """The nouns of this application and what is remembered of them."""
+
+    def __init__(self, nouns: Mapping[str, Noun]) -> None:
+        self.nouns = nouns
+        self.offers = Offers(nouns)
+        self.fragments = Fragments()
+        self.kept: dict[str, str] = {}
+        """Documents that are made once."""
 
 
 def engine() -> Engine:
@@ -30,21 +50,10 @@ def engine() -> Engine:
     return found
 
 
-def authenticate() -> AccountRecord | Response:
-    """Who calls, by bearer token or HTTP Basic; or the answer that refuses."""
-    given = request.authorization
-    if given is not None and given.type == "bearer" and given.token:
-        return engine().accounts.holder(given.token, "api") or unauthorized()
-    if given is not None and given.type == "basic" and given.username:
-        try:
-            return engine().accounts.verify(given.username, given.password or "", request.remote_addr or "")
-        except Denied as error:
-            response = unauthorized()
-            response.headers["Trivet-Error"] = error.code
-            if "wait_s" in error.facts:
-                response.headers["Retry-After"] = str(int(float(str(error.facts["wait_s"]))) + 1)
-            return response
-    return unauthorized()
+def api() -> Api:
+    """The API of this application."""
+    found: Api = current_app.extensions["trivet.api"]
+    return found
 
 
 @blueprint.route(BASE, defaults={"rest": ""}, methods=METHODS, provide_automatic_options=False)
@@ -52,105 +61,210 @@ def authenticate() -> AccountRecord | Response:
 @blueprint.route(f"{BASE}/<path:rest>", methods=METHODS, provide_automatic_options=False)
 def entry(rest: str) -> Response:
     """Every request to the API."""
-    account = authenticate()
-    identifier = correlation_id()
-    if isinstance(account, AccountRecord):
-        try:
-            response = _version_refused() or _route(rest, account, identifier)
-        except TrivetError as error:
-            response = fault(error)
-    else:
-        response = account
-    response.headers["Correlation-Id"] = identifier
-    response.headers["Cache-Control"] = "no-store"
+    segments, matrix = split(rest)
+    headers = {name: request.headers[name] for name in HEADERS if name in request.headers}
+    parameters = Parameters(request.args.to_dict(), matrix, headers)
+    try:
+        caller = doors.enter(engine())
+        asking: Asking = "own" if parameters.flag("filter") else "all"
+        allowed = rights.Rights(Permits(engine().store.entities), caller.account, asking)
+        call = Call(engine(), caller.account, api().nouns, allowed, parameters)
+        response = _answered(call, segments)
+        doors.leave(engine(), caller, response)
+    except doors.Unauthorized as error:
+        response = unauthorized(error)
+    except TrivetError as error:
+        response = fault(error)
+    response.headers["Correlation-Id"] = parameters.correlation_id
+    response.headers["Cache-Control"] = "private, no-cache" if "ETag" in response.headers else "no-store"
     return response
 
 
-def _version_refused() -> Response | None:
+def _answered(call: Call, segments: list[str]) -> Response:
+    spot = None
+    try:
+        _check_version()
+        if len(segments) > 3 and segments[-2] == CREATION:
+            return _creation(call, segments)
+        spot = locate(segments)
+        return _route(call, spot, segments)
+    except TrivetError as error:
+        if error.status >= 500:
+            log.warning("%s %s: %s", request.method, request.path, error)
+        return (
+            action_fault(error) if spot is not None and spot.action and error.status not in (401, 403, 405) else fault(error)
+        )
+
+
+def _creation(call: Call, segments: list[str]) -> Response:
+    """How far the making of an object is: where ``rel=creation_status`` leads."""
+    job = call.engine.jobs.get(segments[-1])
+    if job is None:
+        return missing()
+    words = {"started": "in_progress", "finished": "complete"}
+    links = Links(plain=(("status", words.get(job.status, "failed")),))
+    chosen = codec()
+    return text(chosen.single("Creation", chosen.bare("creation", job.id, links)), chosen)
+
+
+def _check_version() -> None:
     """The ``Version`` header: only 4 is spoken here."""
     asked = request.headers.get("Version", "4").strip()
-    if asked == "4":
-        return None
-    error = Refused(
-        "api.version", subject="header 'Version'", reason=f"{asked[:20]!r} is not served", remedy="Ask for version 4."
-    )
-    return fault(error)
+    if asked != "4":
+        raise Refused(
+            "api.version", subject="header 'Version'", reason=f"{asked[:20]!r} is not served", remedy="Ask for version 4."
+        )
 
 
-def _route(rest: str, account: AccountRecord, identifier: str) -> Response:
-    segments = [segment.split(";")[0] for segment in rest.strip("/").split("/")] if rest.strip("/") else []
-    arguments = parameters(rest)
-    if not segments:
-        return _read(lambda: Item("Api", root.root(engine(), account)))
-    noun = NOUNS.get(segments[0])
+def _route(call: Call, spot: Spot | None, segments: list[str]) -> Response:
+    if spot is None:
+        return _not_here(segments)
+    way: tuple[tuple[str, str], ...] = ()
+    on_the_way = [(step.service, step.place, step.identifier) for step in spot.above]
+    if spot.is_object and (spot.action or request.method not in ("GET", "HEAD")):
+        on_the_way.append((spot.collection, spot.place, spot.identifier))
+    for service, place, identifier in on_the_way:
+        noun = call.nouns.get(service)
+        above = way[-1][0] if way else ""
+        if (
+            noun is None
+            or not noun.serves("get")
+            or not noun.serves_below(above)
+            or not noun.exists(call.below(service, place, *way), identifier)
+        ):
+            return missing()
+        way = (*way, (model().services[service].kind, identifier))
+    parents = way[: len(spot.above)]
+    here = call.below(spot.collection or spot.service.name, spot.place, *parents)
+    noun = call.nouns.get(here.service)
+    if noun is not None and not noun.serves_below(here.parent_kind):
+        noun = None
+    if spot.action:
+        return _action(here, spot, noun)
     if noun is None:
-        return _beyond(segments)
-    if len(segments) == 1:
-        return _collection(noun, arguments, account, identifier)
-    if len(segments) == 2:
-        row = next((row for row in noun.rows(engine()) if row["id"] == segments[1]), None)
-        if row is None:
-            return _missing(segments)
-        return _read(lambda: Item(noun.kind, row))
-    below = noun.below.get(segments[2])
-    if below is None:
-        return _beyond(segments)
-    rows = below[1](engine(), segments[1])
-    if rows is None or len(segments) > 4:
-        return _missing(segments)
-    if len(segments) == 3:
-        return _read(lambda: Collection(below[0], select(rows, arguments)))
-    one = next((row for row in rows if row["id"] == segments[3]), None)
-    return _missing(segments) if one is None else _read(lambda: Item(below[0], one))
+        return _unserved(here, spot, segments)
+    return _methods(here, spot, noun)
 
 
-def parameters(rest: str) -> Mapping[str, str]:
-    """Query parameters; those missing there from matrix parameters of the last segment."""
-    found = {}
-    for part in rest.rsplit("/", 1)[-1].split(";")[1:]:
-        name, _, value = part.partition("=")
-        found[name] = value
-    return {**found, **request.args.to_dict()}
+def _methods(call: Call, spot: Spot, noun: Noun) -> Response:
+    """A request to a collection or an object that a noun serves."""
+    single = spot.is_object or not noun.serves("list")
+    served: dict[str, Callable[[], Response]] = {}
+    reading = Reading(call, noun, api().offers, api().fragments)
+    service = spot.service
+    if single:
+        if noun.serves("get"):
+            served["GET"] = served["HEAD"] = lambda: reading.one(spot.identifier)
+        if noun.serves("update") and "update" in service.methods:
+            served["PUT"] = lambda: _update(call, spot, noun, reading)
+        if noun.serves("remove") and "remove" in service.methods:
+            served["DELETE"] = lambda: _remove(call, spot, noun)
+    else:
+        served["GET"] = served["HEAD"] = reading.all
+        if noun.serves("add") and "add" in service.methods:
+            served["POST"] = lambda: _add(call, noun, reading)
+    allow = ", ".join(name for name in METHODS if name in served or name == "OPTIONS")
+    if request.method == "OPTIONS":
+        return Response("", 200, {"Allow": allow})
+    if request.method not in served:
+        return _wrong_method(allow)
+    return served[request.method]()
 
 
-def _collection(noun: Noun, arguments: Mapping[str, str], account: AccountRecord, identifier: str) -> Response:
-    if noun.path == "events":
-        if request.method == "POST":
-            given = _body("Event")
-            return _created(events.add(engine(), given, account, identifier))
-        return _read(lambda: Collection("Event", _events(arguments)), f"{READ}, POST")
-    return _read(lambda: Collection(noun.kind, select(noun.rows(engine()), arguments)))
-
-
-def _events(arguments: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Events after ``from`` (exclusive, as v4 says), the newest first; ``max`` cuts before anything is read."""
-    after, limit = whole_number(arguments, "from") or 0, whole_number(arguments, "max")
-    if arguments.get("search"):
-        rows = [events.event_object(event) for event in engine().store.events(after=after)]
-        return select([{**row, "name": row["description"]} for row in rows], arguments)
-    return [events.event_object(event) for event in engine().store.events(after=after, limit=limit)]
-
-
-def _created(value: Mapping[str, Any]) -> Response:
-    response = answer(Item("Event", value), 201)
+def _add(call: Call, noun: Noun, reading: Reading) -> Response:
+    kind = model().services[call.service].kind
+    given = _body(kind)
+    mandatory.check(call.service, "add", kind, given)
+    given = references.resolve(call, kind, given, call.service, "add")
+    _may(call, "add", kind, _above(call) or rights.place_of(given))
+    made = noun.add(call, given)
+    value = reading.addressed(made.value)
+    links = api().offers.of(call.service)
+    if made.job:
+        watch = ("creation_status", f"{value['href']}/creation_status/{made.job}")
+        links = Links(links.collections, links.actions, (watch,), plain=(("creation_status", "pending"),))
+    response = answer(Item(noun.kind, value, links), 202 if made.job else 201)
     response.headers["Location"] = str(value["href"])
     return response
 
 
+def _update(call: Call, spot: Spot, noun: Noun, reading: Reading) -> Response:
+    kind = spot.service.kind
+    given = _body(kind)
+    _may(call, "update", kind, _key(call, spot))
+    expected = expected_generation(reading, spot.identifier)
+    mandatory.check(spot.service.name, "update", kind, given)
+    given = references.resolve(call, kind, given, spot.service.name, "update")
+    value = noun.update(replace(call, expected=expected), spot.identifier, given)
+    return matched(answer(Item(noun.kind, reading.addressed(value), api().offers.of(call.service))), value)
+
+
+def _remove(call: Call, spot: Spot, noun: Noun) -> Response:
+    is_assigned = call.service in rights.ASSIGNMENTS
+    _may(call, "remove", spot.service.kind, (_above(call) or SYSTEM) if is_assigned else _key(call, spot))
+    expected = expected_generation(Reading(call, noun, api().offers, api().fragments), spot.identifier)
+    given = _body("Action") if request.content_length else {}
+    done = noun.remove(replace(call, expected=expected), spot.identifier, given)
+    return answer(Item("Action", _told(done)))
+
+
+def _action(call: Call, spot: Spot, noun: Noun | None) -> Response:
+    if request.method == "OPTIONS":
+        return Response("", 200, {"Allow": "OPTIONS, POST"})
+    if request.method != "POST":
+        return _wrong_method("OPTIONS, POST")
+    actions = noun.actions if spot.is_object and noun else noun.collection_actions if noun else {}
+    run = actions.get(spot.action)
+    if run is None:
+        return _not_here([call.service, spot.action])
+    _may(call, spot.action, spot.service.kind, _key(call, spot) if spot.is_object else SYSTEM)
+    given = _body("Action") if request.get_data(cache=True) else {}
+    mandatory.check(spot.service.name, spot.action, "Action", given)
+    given = references.resolve(call, "Action", given, spot.service.name, spot.action)
+    if "async_" in given and "async" not in call.parameters.query:
+        query = {**call.parameters.query, "async": "true" if given["async_"] else "false"}
+        call = replace(call, parameters=replace(call.parameters, query=query))
+    done = run(noun, call, spot.identifier, given)
+    return answer(
+        Item("Action", {**_told(done), **done.values}), 202 if done.pending and call.parameters.is_asynchronous else 200
+    )
+
+
+def _may(call: Call, word: str, kind: str, key: Key) -> None:
+    """Raises ``Denied`` when the caller lacks the permit."""
+    call.rights.need(rights.permit_of(call.service, kind, word), key)
+
+
+def _above(call: Call) -> Key | None:
+    """The object that the collection is below."""
+    return (model().struct(call.parent_kind).singular, call.parent_id) if call.parents else None
+
+
+def _key(call: Call, spot: Spot) -> Key:
+    """The object that a request is for; what is no entity of its own is as its parent."""
+    key = model().struct(spot.service.kind).singular, spot.identifier
+    return key if call.engine.store.entities.get(*key) is not None else _above(call) or SYSTEM
+
+
+def _told(done: Done) -> dict[str, Any]:
+    """What an action answers."""
+    found: dict[str, Any] = {"status": "pending" if done.pending else "complete"}
+    if done.job:
+        found["job"] = {"id": done.job}
+    return found
+
+
 def _body(kind: str) -> dict[str, Any]:
     """The request's body as an object of ``kind``, by its content type."""
-    content = (request.content_type or "").split(";")[0].strip().lower()
-    data = request.get_data()
-    if content in ("application/xml", "text/xml"):
-        return xml.decode(model(), kind, data)
-    if content == "application/json":
-        return json_v4.decode(model(), kind, data)
-    raise UnsupportedMedia(
-        "api.content-type",
-        subject="header 'Content-Type'",
-        reason=f"{content[:60]!r} is not understood",
-        remedy="Send application/xml or application/json.",
-    )
+    chosen = body_codec()
+    if chosen is None:
+        raise UnsupportedMedia(
+            "api.content-type",
+            subject="header 'Content-Type'",
+            reason=f"{(request.content_type or '')[:60]!r} is not understood",
+            remedy="Send application/xml or application/json.",
+        )
+    return chosen.decode(kind, request.get_data())
 
 
 class UnsupportedMedia(Refused):
@@ -159,52 +273,44 @@ class UnsupportedMedia(Refused):
     status = 415
 
 
-def _read(document: Any, allow: str = READ) -> Response:
-    """Answer a request that may only read; ``document`` is called when it is needed."""
-    if request.method in ("GET", "HEAD"):
-        found: Document = document()
-        return answer(found)
-    if request.method == "OPTIONS":
-        return Response("", 200, {"Allow": allow})
+class WrongMethod(Refused):
+    """A method that is not served at an address that is."""
+
+    status = 405
+
+
+def _wrong_method(allow: str) -> Response:
     if request.content_length:
         request.get_data()
-    error = Refused(
+    error = WrongMethod(
         "api.method",
         subject=f"{request.method} {request.path}",
         reason="this method is not served here",
         remedy=f"Allowed are: {allow}.",
     )
-    response = fault(error, 405)
+    response = fault(error)
     response.headers["Allow"] = allow
     return response
 
 
-def _missing(segments: list[str]) -> Response:
-    """An unknown id: 404 with an empty body, as the real engine does; our code is in the header."""
-    response = Response("", 404)
-    response.headers["Trivet-Error"] = "api.unknown-id"
-    response.headers["Trivet-Error-Detail"] = "there is no such object"
-    response.content_type = json_v4.CONTENT_TYPE if "json" in request.headers.get("Accept", "") else xml.CONTENT_TYPE
-    return response
-
-
-def _beyond(segments: list[str]) -> Response:
-    """What v4 knows and this engine does not serve yet: an empty list to read, a Fault for the rest; unknown paths: 404."""
-    known = model().services
-    service = known["System"]
-    for depth, segment in enumerate(segments):
-        name = service.locators.get(segment) or service.locators.get("{id}")
-        if name is None or (depth and segment == "search"):
-            return _not_here(segments)
-        if depth == 1 and (noun := NOUNS.get(segments[0])) and all(row["id"] != segment for row in noun.rows(engine())):
-            return _missing(segments)
-        service = known[name]
-    kind = EMPTY_KINDS.get(segments[-1])
-    if "list" in service.methods and kind is not None and request.method in ("GET", "HEAD", "OPTIONS"):
-        return _read(lambda: Collection(kind, []))
-    if "get" in service.methods and "list" not in service.methods and request.method in ("GET", "HEAD"):
-        return _missing(segments)
+def _unserved(call: Call, spot: Spot, segments: list[str]) -> Response:
+    """What v4 knows and this engine does not serve: an empty list to read, no objects in it, a Fault for the rest."""
+    if spot.service.name == ROOT:
+        return _methods(call, spot, call.nouns[ROOT])
+    if request.method in ("GET", "HEAD", "OPTIONS") and spot.service.kind:
+        if request.method == "OPTIONS":
+            return Response("", 200, {"Allow": "GET, HEAD, OPTIONS"})
+        if "list" in spot.service.methods:
+            return answer_empty(spot.service.kind)
+        if spot.is_object and "get" in spot.service.methods:
+            return missing()
     return _not_here(segments)
+
+
+def answer_empty(kind: str) -> Response:
+    """An empty list."""
+    chosen = codec()
+    return Response(chosen.collection(kind, []), 200, content_type=f"{chosen.CONTENT_TYPE};charset=UTF-8")
 
 
 def _not_here(segments: list[str]) -> Response:
@@ -216,5 +322,4 @@ def _not_here(segments: list[str]) -> Response:
     )
 
 
-EMPTY_KINDS: Mapping[str, str] = {struct.plural.replace("_", ""): name for name, struct in model().structs.items()}
-"""Path of a collection → the struct of its items."""
+__all__ = ["JSON_TYPED", "Api", "api", "blueprint", "engine"]

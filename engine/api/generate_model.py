@@ -22,6 +22,8 @@ from typing import Any
 MODEL_FILE = Path(__file__).with_name("model.json.gz")
 DISTRIBUTION = "ovirt-engine-sdk-python"
 PRIMITIVES = {"string", "boolean", "integer", "decimal", "date"}
+PLAIN = {"str": "string", "bool": "boolean", "int": "integer", "float": "decimal", "list": "list"}
+"""Python's type in the SDK → the model's primitive."""
 METHODS = ("list", "get", "add", "update", "remove")
 
 
@@ -184,21 +186,90 @@ def model_services(folder: Path) -> dict[str, Any]:
     """Each service: its methods, its actions and its locators (path → service)."""
     services: dict[str, Any] = {}
     for name, node in classes(folder / "services.py").items():
-        row: dict[str, Any] = {"methods": [], "actions": [], "locators": {}}
+        row: dict[str, Any] = {"methods": [], "actions": [], "locators": {}, "parameters": {}}
         for item in node.body:
             if not isinstance(item, ast.FunctionDef):
                 continue
             inner = calls(item)
             if item.name in METHODS:
                 row["methods"].append(item.name)
+                row["parameters"][item.name] = parameters(item)
             for call in inner:
                 if called(call) == ("self", "_internal_action") and len(call.args) > 1:
-                    row["actions"].extend(texts(call)[:1])
+                    action = texts(call)[0]
+                    if action not in row["actions"]:
+                        row["actions"].append(action)
+                    row["parameters"].setdefault(action, {}).update(parameters(item))
                 if isinstance(call.func, ast.Name) and call.func.id.endswith("Service") and item.name.endswith("_service"):
                     path = next((text.removeprefix("%s/") for c in ast.walk(call) for text in _format(c)), "{id}")
                     row["locators"]["{id}" if path == "%s" else path] = call.func.id.removesuffix("Service")
         services[name.removesuffix("Service")] = row
     return services
+
+
+def parameters(function: ast.FunctionDef) -> dict[str, str]:
+    """A method's parameters: name → primitive, enum or struct (lists: with ``[]``)."""
+    for call in calls(function):
+        if called(call) == ("Service", "_check_types") and isinstance(call.args[0], ast.List):
+            found = {}
+            for row in call.args[0].elts:
+                assert isinstance(row, ast.Tuple)
+                name, _, kind = row.elts
+                many = isinstance(kind, ast.List)
+                one = kind.elts[0] if isinstance(kind, ast.List) else kind
+                plain = one.attr if isinstance(one, ast.Attribute) else PLAIN.get(ast.unparse(one), "")
+                found[_text(name).rstrip("_")] = plain + "[]" * many
+            return found
+    return {}
+
+
+KINDS = {
+    "ClusterExternalProviders": "ExternalProvider",
+    "ExternalComputeResources": "ExternalComputeResource",
+    "ExternalDiscoveredHosts": "ExternalDiscoveredHost",
+    "ExternalHost": "ExternalHost",
+    "ExternalHosts": "ExternalHost",
+    "ExternalHostGroups": "ExternalHostGroup",
+    "GlusterBricks": "GlusterBrick",
+    "HostCpuUnits": "HostCpuUnit",
+    "HostDevice": "HostDevice",
+    "HostDevices": "HostDevice",
+    "HostNic": "HostNic",
+    "HostNics": "HostNic",
+    "HostNumaNodes": "NumaNode",
+    "HostStorage": "HostStorage",
+    "OpenstackVolumeTypes": "OpenStackVolumeType",
+    "OperatingSystems": "OperatingSystemInfo",
+    "System": "Api",
+    "SystemOption": "SystemOption",
+    "TemplateDisks": "Disk",
+    "VmHostDevice": "HostDevice",
+    "VmHostDevices": "HostDevice",
+}
+"""Services whose struct the sources do not tell: nothing is written through them, and their paths name something else."""
+
+
+def service_kinds(services: dict[str, Any], structs: dict[str, Any]) -> dict[str, str]:
+    """Service → the struct of what it answers: told by what it takes, by its items, or by the last word of its path."""
+    found = dict(KINDS)
+    plurals = {row["plural"].replace("_", ""): kind for kind, row in structs.items()}
+    at: dict[str, set[str]] = {}
+    owners: dict[str, str] = {}
+    for owner, row in services.items():
+        for path, name in row["locators"].items():
+            at.setdefault(name, set()).add(path)
+            if path == "{id}":
+                owners[name] = owner
+    for name, row in services.items():
+        given = [kind for method in ("add", "update") for kind in row["parameters"].get(method, {}).values()]
+        found.setdefault(name, next((kind for kind in given if kind in structs), ""))
+    for _ in range(2):  # what a collection knows, its items know, and the other way round
+        for name, row in services.items():
+            kinds = {plurals[path] for path in at.get(name, ()) if path in plurals}
+            by_path = kinds.pop() if len(kinds) == 1 else ""
+            found[name] = found[name] or found.get(row["locators"].get("{id}", ""), "") or by_path
+            found[name] = found[name] or found.get(owners.get(name, ""), "")
+    return found
 
 
 def _format(node: ast.AST) -> list[str]:
@@ -209,12 +280,15 @@ def generate() -> dict[str, Any]:
     """The whole model."""
     folder = sources()
     structs, enums = model_types(folder)
+    services = model_services(folder)
+    for name, kind in service_kinds(services, structs).items():
+        services[name]["kind"] = kind
     return {
         "origin": f"{DISTRIBUTION} {importlib.metadata.version(DISTRIBUTION)}",
         "licence": "Apache-2.0",
         "structs": structs,
         "enums": enums,
-        "services": model_services(folder),
+        "services": services,
     }
 
 

@@ -1,115 +1,138 @@
-"""The JSON codec: v4's dialect exactly. Whole numbers and booleans are strings, decimals numbers, dates epoch
-milliseconds."""
+"""The JSON codec of v4's dialect, exactly: whole numbers and booleans are strings, decimals numbers, dates epoch ms."""
 
 from __future__ import annotations
 
-import datetime as dt
-import json
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
+from json.encoder import encode_basestring as quoted
 from typing import Any
 
-from appliance.errors import Refused
-from engine.api.documents import Collection, Document, Fault, Link, Object
-from engine.api.model import PRIMITIVES, Attribute, Model, Struct
-from engine.api.values import bad_value, parse_enum, parse_text, unknown_name
+from engine.api.documents import NO_LINKS, Fault, Links, Object
+from engine.api.json_read import JsonForm, read
+from engine.api.model import Attribute, model
+from engine.api.tables import BOOLEAN, DATE, DECIMAL, TEXT, WHOLE, Row, Table, as_text, tables
 
 CONTENT_TYPE = "application/json"
-DEPTH_LIMIT = 32
-"""As for XML."""
+PLACE = "\0"
+"""Stands for an object's address in a prepared fragment: JSON text cannot hold it unescaped."""
 
 
-def encode(model: Model, document: Document) -> bytes:
-    """The document as bytes: objects without a root key, collections under the singular's, an empty collection ``{}``."""
-    if isinstance(document, Fault):
-        value: dict[str, Any] = {"detail": document.detail, "reason": document.reason}
-    elif isinstance(document, Collection):
-        struct = model.struct(document.kind)
-        items = [_plain(model, struct, one) for one in document.values]
-        value = {struct.singular: items} if items else {}
-    else:
-        value = _plain(model, model.struct(document.kind), document.value)
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+def core(kind: str, value: Object, links: Links = NO_LINKS) -> str:
+    """An object's members except ``href``, ``id`` and links: what is worth keeping. ``links``: for what is inside."""
+    parts: list[str] = []
+    _members(parts.append, value, tables(_row)[kind], _offers(links)[1], OUTSIDE)
+    return ",".join(parts)
 
 
-def _plain(model: Model, struct: Struct, value: Object) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for attribute in struct.attributes:
-        held = value.get(attribute.name)
-        if held is None:
-            continue
-        if attribute.many:
-            inner = [_plain_one(model, attribute, one) for one in held]
-            found[attribute.tag] = {attribute.many: inner} if inner else {}
-        else:
-            found[attribute.tag] = _plain_one(model, attribute, held)
-    links: tuple[Link, ...] = value.get("link", ())
-    if links:
-        found["link"] = [{"href": link.href, "rel": link.rel} for link in links]
-    return found
+def item(kind: str, href: str | None, identifier: str | None, inner: str, links: Links = NO_LINKS) -> str:
+    """An object around its :func:`core`."""
+    parts = [] if href is None else [f'"href":{quoted(href)}']
+    if identifier is not None:
+        parts.append(f'"id":{quoted(identifier)}')
+    if href is not None and (fragment := _offers(links)[0]):
+        parts.append(fragment.replace(PLACE, quoted(href)[1:-1]))
+    if inner:
+        parts.append(inner)
+    return f"{{{','.join(parts)}}}"
 
 
-def _plain_one(model: Model, attribute: Attribute, value: Any) -> Any:
-    struct = model.structs.get(attribute.kind)
-    if struct is not None:
-        return _plain(model, struct, value)
-    if isinstance(value, dt.datetime):
-        return round(value.timestamp() * 1000)
-    if attribute.kind == "decimal":
-        return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value)
+def bare(name: str, identifier: str, links: Links) -> str:
+    """An object that the model does not have."""
+    return f'{{"id":{quoted(identifier)},{_offers(links)[0]}}}'
 
 
-def decode(model: Model, kind: str, body: bytes) -> dict[str, Any]:
+def single(kind: str, text: str) -> bytes:
+    """The document of one object: without a root key."""
+    return text.encode("utf-8", "replace")
+
+
+def collection(kind: str, items: Iterable[str]) -> bytes:
+    """The document of a list: under the singular's name, an empty one ``{}``."""
+    text = ",".join(items)
+    return (f'{{"{model().struct(kind).singular}":[{text}]}}' if text else "{}").encode("utf-8", "replace")
+
+
+def fault(given: Fault) -> bytes:
+    """The document of a fault."""
+    return f'{{"detail":{quoted(given.detail)},"reason":{quoted(given.reason)}}}'.encode("utf-8", "replace")
+
+
+def decode(kind: str, body: bytes) -> dict[str, Any]:
     """The body of a request as an object of ``kind``. Raises ``Refused``."""
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise _refuse(f"it is not JSON ({error})") from error
-    return _read(model, model.struct(kind), value, model.struct(kind).singular, 1)
+    return read(kind, body, FORM)
 
 
-def _refuse(reason: str) -> Refused:
-    return Refused("api.json", subject="the JSON of the request", reason=reason, remedy="Correct the document.")
+def _row(attribute: Attribute, form: int, inner: Table | None) -> Row:
+    before = f'"{attribute.tag}":'
+    if attribute.many:
+        return form, f'{before}{{"{attribute.many}":[', "]}", attribute.many, f"{before}{{}}", inner
+    return form, before, "", "", "", inner
 
 
-def _read(model: Model, struct: Struct, value: Any, path: str, depth: int) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise bad_value(path, value, struct.singular)
-    if depth > DEPTH_LIMIT:
-        raise _refuse(f"it is nested more than {DEPTH_LIMIT} deep")
-    found: dict[str, Any] = {}
-    for tag, held in value.items():
-        if tag in ("link", "actions"):
+Offers = tuple[str, dict[str, Any]]
+"""Actions and links with :data:`PLACE` for the address, and the same for what is inside (by attribute)."""
+NOTHING: Offers = ("", {})
+OUTSIDE = ("href", "id")
+"""Written by :func:`item`, because they are not part of the core."""
+
+
+@lru_cache(1024)
+def _offers(links: Links) -> Offers:
+    def link(name: str) -> str:
+        return f'{{"href":"{PLACE}/{name}","rel":"{name}"}}'
+
+    actions = ",".join(map(link, links.actions))
+    inner = [*map(link, links.collections)]
+    inner += [f'{{"href":{quoted(href)},"rel":{quoted(rel)}}}' for rel, href in links.extra]
+    parts = [f'"actions":{{"link":[{actions}]}}'] if actions else []
+    parts += [f'"link":[{",".join(inner)}]'] if inner else []
+    parts += [f"{quoted(name)}:{quoted(value)}" for name, value in links.plain]
+    return ",".join(parts), {name: _offers(one) for name, one in links.inside}
+
+
+def _object(value: Object, table: Table, offers: Offers) -> str:
+    parts: list[str] = []
+    put = parts.append
+    address = value.get("href")
+    if address is None and table.place and (identifier := value.get("id")) is not None:
+        put(f'"href":{quoted(table.place + identifier)}')
+    fragment, inside = offers
+    if fragment and address is not None:
+        put(fragment.replace(PLACE, quoted(address)[1:-1]))
+    _members(put, value, table, inside, ())
+    return f"{{{','.join(parts)}}}"
+
+
+def _members(
+    put: Callable[[str], None], value: Object, table: Table, inside: Mapping[str, Offers], but: tuple[str, ...]
+) -> None:
+    get = table.rows.get
+    for name, held in value.items():
+        row = get(name)
+        if row is None or held is None or name in but:
             continue
-        attribute = struct.by_tag.get(tag)
-        where = f"{path}.{tag}"
-        if attribute is None:
-            raise unknown_name(where, struct)
-        if held is None:
-            continue
-        if attribute.many:
-            inner = held.get(attribute.many, []) if isinstance(held, dict) else held
-            if not isinstance(inner, list):
-                raise bad_value(where, inner, "list")
-            found[attribute.name] = [_read_one(model, attribute, one, where, depth) for one in inner]
+        form, before, after, item, empty, inner = row
+        if item:
+            offered = inside.get(name, NOTHING)
+            found = [_plain(one, form) if inner is None else _object(one, inner, offered) for one in held]
+            put(f"{before}{','.join(found)}{after}" if found else empty)
+        elif inner is not None:
+            put(before + _object(held, inner, inside.get(name, NOTHING) if inside else NOTHING))
+        elif form == TEXT and isinstance(held, str):
+            put(before + quoted(held))
         else:
-            found[attribute.name] = _read_one(model, attribute, held, where, depth)
-    return found
+            put(before + _plain(held, form))
 
 
-def _read_one(model: Model, attribute: Attribute, value: Any, path: str, depth: int) -> Any:
-    if attribute.kind in model.structs:
-        return _read(model, model.struct(attribute.kind), value, path, depth + 1)
-    if isinstance(value, dict | list):
-        raise bad_value(path, value, attribute.kind)
-    if attribute.kind in model.enums:
-        return parse_enum(model, attribute.kind, str(value))
-    assert attribute.kind in PRIMITIVES
-    if attribute.kind == "date" and isinstance(value, int | float) and not isinstance(value, bool):
-        try:
-            return dt.datetime.fromtimestamp(value / 1000, dt.UTC)
-        except (ValueError, OverflowError, OSError):
-            raise bad_value(path, value, "date") from None
-    text = str(value).lower() if isinstance(value, bool) else str(value)
-    return parse_text(attribute.kind, text, path)
+def _plain(value: Any, form: int) -> str:
+    if form == BOOLEAN and isinstance(value, bool):
+        return '"true"' if value else '"false"'
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if form in (DATE, DECIMAL):
+            return repr(value)
+        if form == WHOLE:
+            return f'"{value}"'
+    return quoted(as_text(value, form))
+
+
+FORM = JsonForm("the JSON of the request", lambda attribute: attribute.tag, wrapped=True)

@@ -41,11 +41,23 @@ class Struct:
 
 @dataclass(frozen=True)
 class Service:
-    """A service of the tree: its methods (list, get, add …), actions, and sub-services by path segment."""
+    """A service of the tree: its methods (list, get, add …), actions, and sub-services by path segment.
 
+    ``kind`` is the struct that it answers, empty for the few that answer none; ``parameters`` has, for each method and
+    action, name → primitive, enum or struct (``list`` for lists).
+    """
+
+    name: str
+    kind: str
     methods: tuple[str, ...]
     actions: tuple[str, ...]
     locators: Mapping[str, str]
+    parameters: Mapping[str, Mapping[str, str]]
+
+    @property
+    def item(self) -> str:
+        """The service of one object of this collection, or empty."""
+        return self.locators.get("{id}", "")
 
 
 @dataclass(frozen=True)
@@ -55,6 +67,8 @@ class Model:
     structs: Mapping[str, Struct]
     enums: Mapping[str, tuple[str, ...]]
     services: Mapping[str, Service]
+    roots: Mapping[str, str]
+    """Struct → path of the collection at the root that holds its objects: where references point."""
 
     def struct(self, name: str) -> Struct:
         return self.structs[name]
@@ -72,6 +86,11 @@ def model() -> Model:
         )
         structs[name] = Struct(name, row["singular"], row["plural"], attributes, {a.tag: a for a in attributes})
     services = {
-        name: Service(tuple(row["methods"]), tuple(row["actions"]), row["locators"]) for name, row in raw["services"].items()
+        name: Service(name, row["kind"], tuple(row["methods"]), tuple(row["actions"]), row["locators"], row["parameters"])
+        for name, row in raw["services"].items()
     }
-    return Model(structs, {name: tuple(values) for name, values in raw["enums"].items()}, services)
+    roots: dict[str, str] = {}
+    for path, name in services["System"].locators.items():
+        if services[name].item and services[services[name].item].kind not in roots:
+            roots[services[name].kind] = path
+    return Model(structs, {name: tuple(values) for name, values in raw["enums"].items()}, services, roots)

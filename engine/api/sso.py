@@ -65,6 +65,32 @@ def logout() -> Response:
     return reply(200, {})
 
 
+@blueprint.post("/ovirt-engine/sso/oauth/token-info")
+def token_info() -> Response:
+    """Whose a token is, and until when: for services that were handed one. It is asked for by who has it."""
+    given = request.form.get("token") or (request.authorization.token if request.authorization else None) or ""
+    account = engine().accounts.holder(given, "api") if given else None
+    if account is None:
+        return denied("invalid_grant", "The provided authorization grant is invalid or has expired.")
+    value = {
+        "active": True,
+        "token_type": "bearer",
+        "client_id": "trivet",
+        "user_id": account.principal,
+        "user_name": account.principal,
+        "user_profile": account.domain,
+        "scope": request.form.get("scope", SCOPE)[:200],
+        "ovirt": {"principal_id": account.id, "email": "", "group_ids": []},
+    }
+    return reply(200, value)
+
+
+@blueprint.route("/ovirt-engine/sso/oauth/token-http-auth", methods=["GET", "POST"])
+def token_http_auth() -> Response:
+    """Kerberos: this engine has none, and says so in the words of the protocol."""
+    return denied("unsupported_grant_type", "Kerberos is not configured on this engine; use grant_type=password.")
+
+
 @blueprint.get("/ovirt-engine/services/pki-resource")
 def pki_resource() -> Response:
     """The cluster's CA certificate, as clients fetch it to trust us."""

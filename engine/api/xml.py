@@ -1,83 +1,168 @@
-"""The XML codec, driven by the model. Reading is hardened: no DTD, no entities, no network, bounded depth."""
+"""The XML codec. Writing walks prepared tables (:mod:`engine.api.tables`); reading is hardened: no DTD, no entities, no
+network, bounded depth."""
 
 from __future__ import annotations
 
-import datetime as dt
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from lxml import etree
 
 from appliance.errors import Refused
-from engine.api.documents import Collection, Document, Fault, Link, Object
-from engine.api.model import PRIMITIVES, Attribute, Model, Struct
+from engine.api.documents import NO_LINKS, Fault, Links, Object
+from engine.api.model import PRIMITIVES, Attribute, Struct, model
+from engine.api.tables import BOOLEAN, DATE, TEXT, WHOLE, Row, Table, as_text, iso, tables
 from engine.api.values import bad_value, parse_enum, parse_text, unknown_name
 
 CONTENT_TYPE = "application/xml"
 DEPTH_LIMIT = 32
 """The deepest document a client sends has nine levels (a VM with initialization and NICs)."""
+HEAD = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
+PLACE = "\0"
+"""Stands for an object's address in a prepared fragment: XML cannot carry it otherwise."""
+
+Put = Callable[[str], None]
 
 
-def encode(model: Model, document: Document) -> bytes:
-    """The document as bytes."""
-    if isinstance(document, Fault):
-        root = etree.Element("fault")
-        etree.SubElement(root, "detail").text = clean(document.detail)
-        etree.SubElement(root, "reason").text = clean(document.reason)
-    elif isinstance(document, Collection):
-        struct = model.struct(document.kind)
-        root = etree.Element(struct.plural)
-        for value in document.values:
-            _write(model, etree.SubElement(root, struct.singular), struct, value)
-    else:
-        struct = model.struct(document.kind)
-        root = etree.Element(struct.singular)
-        _write(model, root, struct, document.value)
-    return bytes(etree.tostring(root, xml_declaration=True, encoding="UTF-8", standalone=True))
+def core(kind: str, value: Object, links: Links = NO_LINKS) -> str:
+    """What stands in an object's element except its links: what is worth keeping. ``links``: for what is inside."""
+    parts: list[str] = []
+    _members(parts.append, value, tables(_row)[kind], _offers(links).inside)
+    return "".join(parts)
 
 
-def clean(text: str) -> str:
-    """``text`` without the characters that XML 1.0 cannot carry."""
+def item(kind: str, href: str | None, identifier: str | None, inner: str, links: Links = NO_LINKS) -> str:
+    """An object's element around its :func:`core`."""
+    singular = model().struct(kind).singular
+    address = "" if href is None else f' href="{escape(href)}"'
+    offered = "" if href is None else _offers(links).fragment.replace(PLACE, escape(href))
+    own = "" if identifier is None else f' id="{quoted(identifier)}"'
+    return f"<{singular}{address}{own}>{offered}{inner}</{singular}>"
+
+
+def bare(name: str, identifier: str, links: Links) -> str:
+    """An object that the model does not have."""
+    return f'<{name} id="{quoted(identifier)}">{_offers(links).fragment}</{name}>'
+
+
+def single(kind: str, text: str) -> bytes:
+    """The document of one object."""
+    return f"{HEAD}{text}".encode()
+
+
+def collection(kind: str, items: Iterable[str]) -> bytes:
+    """The document of a list."""
+    plural = model().struct(kind).plural
+    return f"{HEAD}<{plural}>{''.join(items)}</{plural}>".encode()
+
+
+def fault(given: Fault) -> bytes:
+    """The document of a fault."""
+    return f"{HEAD}<fault><detail>{escape(given.detail)}</detail><reason>{escape(given.reason)}</reason></fault>".encode()
+
+
+def _row(attribute: Attribute, form: int, inner: Table | None) -> Row | None:
+    if attribute.in_tag:
+        return None
+    opening = "" if inner else ">"
+    if attribute.many:
+        item = attribute.many
+        return form, f"<{attribute.tag}>", f"</{attribute.tag}>", f"<{item}{opening}", f"</{item}>", inner
+    return form, f"<{attribute.tag}{opening}", f"</{attribute.tag}>", "", "", inner
+
+
+@dataclass(frozen=True)
+class Offers:
+    """Actions and links of an object with :data:`PLACE` where its address belongs, and the same for what is inside it."""
+
+    fragment: str
+    inside: Mapping[str, Offers]
+
+
+NOTHING = Offers("", {})
+
+
+@lru_cache(1024)
+def _offers(links: Links) -> Offers:
+    found = "".join(f'<link href="{PLACE}/{name}" rel="{name}"/>' for name in links.actions)
+    actions = f"<actions>{found}</actions>" if found else ""
+    inner = "".join(f'<link href="{PLACE}/{name}" rel="{name}"/>' for name in links.collections)
+    extra = "".join(f'<link href="{escape(href)}" rel="{escape(rel)}"/>' for rel, href in links.extra)
+    plain = "".join(f"<{name}>{escape(value)}</{name}>" for name, value in links.plain)
+    return Offers(actions + inner + extra + plain, {name: _offers(one) for name, one in links.inside})
+
+
+def escape(text: str) -> str:
+    """``text`` as XML carries it, without the characters that XML 1.0 cannot."""
+    if text.isprintable() and "&" not in text and "<" not in text and ">" not in text and '"' not in text:
+        return text
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;").replace("\r", "&#13;")
     return "".join(
-        c for c in text if c in "\t\n\r" or (c >= " " and not "\ud800" <= c <= "\udfff" and c not in "\ufffe\uffff")
+        c for c in text if (c >= " " and not "\ud800" <= c <= "\udfff" and c not in "\ufffe\uffff") or c in "\t\n"
     )
 
 
-def render(value: object) -> str:
-    """A plain value as v4 writes it."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, dt.datetime):
-        return value.isoformat(timespec="milliseconds")
-    return clean(str(value))
+def quoted(text: str) -> str:
+    """``text`` for an XML attribute, in which a reader makes spaces of line ends and tabs."""
+    found = escape(text)
+    return found if found.isprintable() else found.replace("\n", "&#10;").replace("\t", "&#9;")
 
 
-def _write(model: Model, element: Any, struct: Struct, value: Object) -> None:
-    for attribute in struct.attributes:
-        held = value.get(attribute.name)
-        if held is None:
+def _write(put: Put, value: Object, table: Table, offers: Offers) -> None:
+    """The rest of an element whose ``<tag`` has been written, up to its closing tag."""
+    address, identifier = value.get("href"), value.get("id")
+    if isinstance(identifier, int):  # a VLAN's
+        identifier = str(identifier)
+    if address is not None:
+        put(f' href="{escape(address)}"')
+    if identifier is not None:
+        if address is None and table.place:
+            put(f' href="{table.place}{escape(identifier)}"')
+        put(f' id="{quoted(identifier)}"')
+    put(">")
+    if offers.fragment and address is not None:
+        put(offers.fragment.replace(PLACE, escape(address)))
+    _members(put, value, table, offers.inside)
+
+
+def _members(put: Put, value: Object, table: Table, inside: Mapping[str, Offers]) -> None:
+    get = table.rows.get
+    for name, held in value.items():
+        row = get(name)
+        if row is None or held is None:
             continue
-        if attribute.in_tag:
-            element.set(attribute.tag, render(held))
-        elif attribute.many:
-            outer = etree.SubElement(element, attribute.tag)
+        form, before, after, item, end, inner = row
+        if item:
+            put(before)
+            offered = inside.get(name, NOTHING)
             for one in held:
-                _write_one(model, etree.SubElement(outer, attribute.many), attribute, one)
+                put(item)
+                put(_plain(one, form)) if inner is None else _write(put, one, inner, offered)
+                put(end)
+            put(after)
+        elif inner is not None:
+            put(before)
+            _write(put, held, inner, inside.get(name, NOTHING) if inside else NOTHING)
+            put(after)
+        elif form == TEXT and isinstance(held, str):
+            put(f"{before}{escape(held)}{after}")
         else:
-            _write_one(model, etree.SubElement(element, attribute.tag), attribute, held)
-    links: tuple[Link, ...] = value.get("link", ())
-    for link in links:
-        etree.SubElement(element, "link", href=link.href, rel=link.rel)
+            put(f"{before}{_plain(held, form)}{after}")
 
 
-def _write_one(model: Model, element: Any, attribute: Attribute, value: Any) -> None:
-    struct = model.structs.get(attribute.kind)
-    if struct is not None:
-        _write(model, element, struct, value)
-    else:
-        element.text = render(value)
+def _plain(value: Any, form: int) -> str:
+    if form == BOOLEAN and isinstance(value, bool):
+        return "true" if value else "false"
+    if form == WHOLE and isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if form == DATE and isinstance(value, int):
+        return iso(value)
+    return escape(as_text(value, form))
 
 
-def decode(model: Model, kind: str, body: bytes) -> dict[str, Any]:
+def decode(kind: str, body: bytes) -> dict[str, Any]:
     """The body of a request as an object of ``kind``. Raises ``Refused`` ``api.xml``."""
     if b"<!DOCTYPE" in body or b"<!ENTITY" in body or b"<!\x00D\x00" in body or b"\x00<\x00!\x00D" in body:
         raise _refuse("a DOCTYPE is not accepted", "Send the document without it.")
@@ -88,17 +173,17 @@ def decode(model: Model, kind: str, body: bytes) -> dict[str, Any]:
         raise _refuse(f"it is not well-formed ({error})", "Correct the document.") from error
     if root.getroottree().docinfo.doctype or root.getroottree().docinfo.internalDTD is not None:
         raise _refuse("a DOCTYPE is not accepted", "Send the document without it.")
-    struct = model.struct(kind)
+    struct = model().struct(kind)
     if root.tag != struct.singular:
         raise _refuse(f"its root is <{root.tag}>", f"Send a <{struct.singular}>.")
-    return _read(model, root, struct, struct.singular, 1)
+    return _read(root, struct, struct.singular, 1)
 
 
 def _refuse(reason: str, remedy: str) -> Refused:
     return Refused("api.xml", subject="the XML of the request", reason=reason, remedy=remedy)
 
 
-def _read(model: Model, element: Any, struct: Struct, path: str, depth: int) -> dict[str, Any]:
+def _read(element: Any, struct: Struct, path: str, depth: int) -> dict[str, Any]:
     if depth > DEPTH_LIMIT:
         raise _refuse(f"it is nested more than {DEPTH_LIMIT} deep", "Send what the model knows.")
     found: dict[str, Any] = {}
@@ -106,7 +191,7 @@ def _read(model: Model, element: Any, struct: Struct, path: str, depth: int) -> 
         attribute = struct.by_tag.get(tag)
         if attribute is None:
             raise unknown_name(f"{path}@{tag}", struct)
-        found[attribute.name] = _read_text(model, attribute, text, f"{path}@{tag}")
+        found[attribute.name] = _read_text(attribute, text, f"{path}@{tag}")
     for child in element:
         if not isinstance(child.tag, str) or child.tag in ("link", "actions"):
             continue  # comments, and what clients send back of what they got
@@ -115,25 +200,23 @@ def _read(model: Model, element: Any, struct: Struct, path: str, depth: int) -> 
             raise unknown_name(f"{path}.{child.tag}", struct)
         where = f"{path}.{child.tag}"
         if attribute.many:
-            found[attribute.name] = [
-                _read_one(model, one, attribute, where, depth) for one in child if one.tag == attribute.many
-            ]
+            found[attribute.name] = [_read_one(one, attribute, where, depth) for one in child if one.tag == attribute.many]
         else:
-            found[attribute.name] = _read_one(model, child, attribute, where, depth)
+            found[attribute.name] = _read_one(child, attribute, where, depth)
     return found
 
 
-def _read_one(model: Model, element: Any, attribute: Attribute, path: str, depth: int) -> Any:
+def _read_one(element: Any, attribute: Attribute, path: str, depth: int) -> Any:
     if attribute.kind in PRIMITIVES:
         if len(element):
             raise bad_value(path, "an element", attribute.kind)
-        return _read_text(model, attribute, element.text or "", path)
-    if attribute.kind in model.enums:
-        return _read_text(model, attribute, element.text or "", path)
-    return _read(model, element, model.struct(attribute.kind), path, depth + 1)
+        return _read_text(attribute, element.text or "", path)
+    if attribute.kind in model().enums:
+        return _read_text(attribute, element.text or "", path)
+    return _read(element, model().struct(attribute.kind), path, depth + 1)
 
 
-def _read_text(model: Model, attribute: Attribute, text: str, path: str) -> Any:
-    if attribute.kind in model.enums:
-        return parse_enum(model, attribute.kind, text)
+def _read_text(attribute: Attribute, text: str, path: str) -> Any:
+    if attribute.kind in model().enums:
+        return parse_enum(attribute.kind, text)
     return parse_text(attribute.kind, text, path)

@@ -19,6 +19,7 @@ from appliance.version import VERSION
 from engine.boot import data, disks, rehearsal, seed, standby, wake
 from engine.boot.files import read
 from engine.boot.first_start import STEPS, FirstStart
+from engine.builtin import settle
 from engine.decide.data_disk import READY_LABEL
 from engine.decide.epoch import judge
 from engine.layout import ACCOUNT, Guest, write_private
@@ -117,7 +118,7 @@ def first_start(guest: Guest, clock: Clock, log: Log) -> None:
     opened: list[Store] = []
 
     def store() -> Store:
-        opened.append(Store(guest.database))
+        opened.append(Store(guest.database_place))
         return opened[-1]
 
     runner: Runner[FirstStart] = Runner(journal, clock, lambda _progress: None, log)
@@ -132,11 +133,12 @@ def first_start(guest: Guest, clock: Clock, log: Log) -> None:
 
 def record(guest: Guest, start: EngineStart, clock: Clock, log: Log) -> None:
     """Migrate, judge the epoch and write it down. Raises ``Conflict`` ``engine.stale-epoch``."""
-    store = Store(guest.database)
+    store = Store(guest.database_place)
     try:
         applied = store.migrate()
         if applied:
             log(f"database: migrations {', '.join(map(str, applied))} applied")
+        settle(store, read(Cluster, guest.cluster, "cluster.invalid", seed.REMEDY))
         boot_id = guest.start_id.read_text().strip()
         known = store.starts()
         verdict = judge(start.epoch, boot_id, (known[0].epoch, known[0].boot_id) if known else None)

@@ -1,62 +1,41 @@
-"""The database on the data disk: SQLite in WAL mode with synchronous=FULL, so a commit is on all three bricks when
-it returns."""
+"""The durable database: on the data disk SQLite in WAL mode with synchronous=FULL, so a commit is on all three bricks when
+it returns; or PostgreSQL, by a URL."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from peewee import DatabaseError, IntegrityError, SqliteDatabase
-
-from appliance.errors import Conflict, Unavailable
+from appliance.effects.clock import SystemClock
+from appliance.errors import Unavailable
+from engine.store.audit import Audit
+from engine.store.database import Connection, explained
+from engine.store.entities import Entities
+from engine.store.history import History
 from engine.store.migrate import migrate
 from engine.store.records import AccountRecord, EventRecord, ItemKind, ItemRecord, StartRecord
-from engine.store.tables import TABLES, Account, Event, Item, Setting, Start, Token
-
-BUSY_TIMEOUT_MS = 15_000
-"""How long a writer waits for another: longer than the 5.6 s for which a lost brick stalls the volume, twice."""
-
-EVENTS_KEPT = 100_000
-"""Older events are dropped beyond this: about 30 MiB, months of a small cluster's history."""
+from engine.store.tables import TABLES, Account, Item, Setting, Start, Token
 
 PROBE = "health-probe"
-
-
-@contextmanager
-def explained() -> Iterator[None]:
-    """Database errors as ``Unavailable`` (``store.failed``): callers can name it, and nothing leaks peewee."""
-    try:
-        yield
-    except IntegrityError:
-        raise
-    except DatabaseError as error:
-        raise Unavailable(
-            "store.failed",
-            subject="the engine's database",
-            reason=f"it answered: {error}",
-            remedy="Look at the state of volume `engine` on a node: `trivet gluster status`.",
-        ) from error
 
 
 class Store:
     """The durable database. One per process; threads get their own connections."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._database: Any = SqliteDatabase(
-            str(path),
-            pragmas={"journal_mode": "wal", "synchronous": "full", "foreign_keys": 1, "busy_timeout": BUSY_TIMEOUT_MS},
-            autoconnect=True,
-        )
+    def __init__(self, place: Path | str) -> None:
+        """``place``: the path of an SQLite file, or the URL of a PostgreSQL database."""
+        self.connection = Connection(place)
+        self.entities = Entities(self.connection)
+        self.audit = Audit(self.connection, SystemClock())
+        self.history = History(self.connection)
+        self._database: Any = self.connection.peewee
         self._database.bind(TABLES)
 
     def migrate(self) -> tuple[int, ...]:
         """Run what migrations are missing; their numbers."""
         with explained():
-            return migrate(self._database)
+            return migrate(self.connection)
 
     def close(self) -> None:
         """Close this thread's connection."""
@@ -65,7 +44,7 @@ class Store:
     def probe(self, wall_ms: int) -> None:
         """Prove that the database takes a write and gives it back. Raises ``Unavailable``."""
         with explained():
-            Setting.insert(name=PROBE, value=str(wall_ms)).on_conflict_replace().execute()
+            self.put_setting(PROBE, str(wall_ms))
             if Setting.get_by_id(PROBE).value != str(wall_ms):
                 raise Unavailable(
                     "store.failed",
@@ -73,6 +52,12 @@ class Store:
                     reason="a value that was just written reads differently",
                     remedy="Restart the engine VM; if it stays, restore a backup.",
                 )
+
+    def put_setting(self, name: str, value: str) -> None:
+        """Keep a value of the engine's own."""
+        with explained():
+            row = Setting.insert(name=name, value=value)
+            row.on_conflict(conflict_target=[Setting.name], update={Setting.value: value}).execute()
 
     # starts
 
@@ -92,7 +77,20 @@ class Store:
     def put_account(self, account: AccountRecord) -> None:
         """Create or replace an account."""
         with explained():
-            Account.insert(**{**account.__dict__, "enabled": int(account.enabled)}).on_conflict_replace().execute()
+            row = {**account.__dict__, "enabled": int(account.enabled)}
+            changes = {getattr(Account, name): value for name, value in row.items() if name != "id"}
+            # Not a replacement: that would delete the row first, and its tokens with it.
+            Account.insert(**row).on_conflict(conflict_target=[Account.id], update=changes).execute()
+
+    def drop_account(self, account_id: str) -> None:
+        """Remove an account and its tokens."""
+        with explained():
+            Account.delete().where(Account.id == account_id).execute()
+
+    def drop_tokens(self, account_id: str) -> None:
+        """Whoever is logged in to an account is so no more."""
+        with explained():
+            Token.delete().where(Token.account_id == account_id).execute()
 
     def account(self, name: str, domain: str) -> AccountRecord | None:
         """The account ``name@domain``."""
@@ -131,37 +129,16 @@ class Store:
     # events
 
     def add_event(self, event: EventRecord) -> EventRecord:
-        """Store an event. The same origin and custom id twice: ``Conflict`` (``event.exists``)."""
-        values = {key: value for key, value in event.__dict__.items() if key != "id"}
-        values["extra"] = json.dumps(event.extra)
-        try:
-            with explained(), self._database.atomic():
-                number = int(Event.insert(**values).execute())
-                Event.delete().where(Event.id <= number - EVENTS_KEPT).execute()
-        except IntegrityError as error:
-            raise Conflict(
-                "event.exists",
-                subject=f"event {event.custom_id} of origin {event.origin}",
-                reason="it has been recorded before",
-                remedy="Give each event of one origin its own custom_id.",
-            ) from error
-        return EventRecord(**{**event.__dict__, "id": number})
+        """Store an event; :meth:`engine.store.audit.Audit.tell` words one of oVirt's."""
+        return self.audit.add(event)
 
     def events(self, *, after: int = 0, limit: int | None = None) -> tuple[EventRecord, ...]:
         """Events with an id greater than ``after``, the newest first."""
-        with explained():
-            query = Event.select().where(Event.id > after).order_by(Event.id.desc())
-            return tuple(self._event(row) for row in (query.limit(limit) if limit is not None else query))
+        return self.audit.list(after=after, limit=limit)
 
     def event(self, number: int) -> EventRecord | None:
-        with explained():
-            row = Event.get_or_none(Event.id == number)
-            return self._event(row) if row else None
-
-    @staticmethod
-    def _event(row: Any) -> EventRecord:
-        values = {name: getattr(row, name) for name in EventRecord.__dataclass_fields__}
-        return EventRecord(**{**values, "extra": json.loads(row.extra)})
+        """The event, or ``None``."""
+        return self.audit.get(number)
 
     # inventory
 
@@ -171,7 +148,9 @@ class Store:
             old = self.item(item.kind, item.id)
             if old is None or old.name != item.name or dict(old.body) != dict(item.body):
                 body = json.dumps(item.body)
-                Item.insert(kind=item.kind, id=item.id, name=item.name, body=body).on_conflict_replace().execute()
+                row = Item.insert(kind=item.kind, id=item.id, name=item.name, body=body)
+                change = {Item.name: item.name, Item.body: body}
+                row.on_conflict(conflict_target=[Item.kind, Item.id], update=change).execute()
 
     def item(self, kind: ItemKind, identifier: str) -> ItemRecord | None:
         with explained():

@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from appliance.errors import Refused
 from engine.store import migrations
+from engine.store.database import Connection
 
 LEDGER = "CREATE TABLE IF NOT EXISTS migration (number INTEGER PRIMARY KEY, name TEXT NOT NULL)"
 
@@ -22,12 +22,13 @@ def shipped() -> dict[int, tuple[str, Sequence[str]]]:
     return found
 
 
-def migrate(database: Any, known: Mapping[int, tuple[str, Sequence[str]]] | None = None) -> tuple[int, ...]:
-    """Bring ``database`` to this version; answers the numbers that were applied.
+def migrate(connection: Connection, known: Mapping[int, tuple[str, Sequence[str]]] | None = None) -> tuple[int, ...]:
+    """Bring the database to this version; answers the numbers that were applied.
 
     Raises ``Refused`` (``store.newer``) when a newer version has been here: going back would lose what it wrote.
     """
     steps = shipped() if known is None else known
+    database = connection.peewee
     database.execute_sql(LEDGER)
     have = {int(row[0]) for row in database.execute_sql("SELECT number FROM migration").fetchall()}
     beyond = sorted(have - set(steps))
@@ -44,7 +45,8 @@ def migrate(database: Any, known: Mapping[int, tuple[str, Sequence[str]]] | None
         name, statements = steps[number]
         with database.atomic():
             for statement in statements:
-                database.execute_sql(statement)
-            database.execute_sql("INSERT INTO migration (number, name) VALUES (?, ?)", (number, name))
+                database.execute_sql(connection.statement(statement))
+            values = f"{database.param}, {database.param}"
+            database.execute_sql(f"INSERT INTO migration (number, name) VALUES ({values})", (number, name))  # noqa: S608
         applied.append(number)
     return tuple(applied)

@@ -9,7 +9,7 @@ from typing import Any
 from peewee import SqliteDatabase
 
 from appliance.effects.clock import Clock
-from engine.store.durable import explained
+from engine.store.database import explained
 from engine.store.records import Heard
 from engine.store.tables import Observation
 

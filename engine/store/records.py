@@ -52,6 +52,8 @@ class EventRecord:
     account_id: str = ""
     host_id: str = ""
     vm_id: str = ""
+    refs: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Kind → id and name (as it was then) of what it is about."""
     extra: Mapping[str, object] = field(default_factory=dict)
 
 

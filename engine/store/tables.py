@@ -36,23 +36,6 @@ class Token(Model):
     expires_ms = BigIntegerField()
 
 
-class Event(Model):
-    """An event with oVirt's code and severity; ``custom_id`` only on those that outside tools posted; ``extra`` is JSON."""
-
-    id = IntegerField(primary_key=True)
-    wall_ms = BigIntegerField()
-    code = IntegerField()
-    severity = TextField()
-    origin = TextField()
-    description = TextField()
-    custom_id = IntegerField(null=True)
-    correlation_id = TextField()
-    account_id = TextField()
-    host_id = TextField()
-    vm_id = TextField()
-    extra = TextField()
-
-
 class Item(Model):
     """An inventory object. ``body`` is JSON; ``kind`` is host, cluster, data_center, storage_domain or vm."""
 
@@ -72,7 +55,7 @@ class Setting(Model):
     value = TextField()
 
 
-TABLES = (Start, Account, Token, Event, Item, Setting)
+TABLES = (Start, Account, Token, Item, Setting)
 
 
 class Observation(Model):

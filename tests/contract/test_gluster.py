@@ -51,8 +51,12 @@ class InLabNode:
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         ok: Sequence[int] = (0,),
+        cancelled: Callable[[], bool] | None = None,
     ) -> int:
-        return self._inner.stream([*self._before, *argv], timeout_s=timeout_s, line=line, env=env, cwd=cwd, ok=ok)
+        inner = self._inner
+        return inner.stream(
+            [*self._before, *argv], timeout_s=timeout_s, line=line, env=env, cwd=cwd, ok=ok, cancelled=cancelled
+        )
 
 
 def fake_pool() -> Pool:

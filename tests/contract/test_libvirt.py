@@ -59,6 +59,16 @@ def test_paused_then_resumed(libvirt: Hypervisor) -> None:
     assert vm is not None and vm.power == "running"
 
 
+def test_a_running_vm_is_paused_described_and_counted(libvirt: Hypervisor) -> None:
+    libvirt.start(small(), paused=False)
+    libvirt.pause(NAME)
+    vm = found(libvirt)
+    assert vm is not None and vm.power == "paused"
+    assert f"<name>{NAME}</name>" in libvirt.domain_xml(NAME)
+    libvirt.resume(NAME)
+    assert NAME in [one.name for one in libvirt.statistics()]
+
+
 def test_a_destroyed_vm_is_gone_for_good(libvirt: Hypervisor) -> None:
     libvirt.start(small(), paused=False)
     libvirt.destroy(NAME)
@@ -82,7 +92,7 @@ def test_starting_twice_is_a_conflict(libvirt: Hypervisor) -> None:
 
 
 def test_an_unknown_vm(libvirt: Hypervisor) -> None:
-    for act in (libvirt.resume, libvirt.shutdown, libvirt.destroy):
+    for act in (libvirt.resume, libvirt.shutdown, libvirt.destroy, libvirt.pause, libvirt.domain_xml):
         with pytest.raises(NotFound) as error:
             act("contract-nobody")
         assert code(error) == "vm.unknown"

@@ -10,6 +10,9 @@ from appliance.effects.clock import FakeClock, SystemClock
 from engine.app import create_app
 from engine.core import Engine
 from tests.engine import world
+from tests.engine.databases import any_store, place, postgresql
+
+__all__ = ["any_store", "place", "postgresql"]
 
 
 @pytest.fixture

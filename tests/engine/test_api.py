@@ -188,7 +188,9 @@ def test_search_max_and_paging(client: FlaskClient, token: str) -> None:
     assert names("search=NAME%3DNODE2&case_sensitive=false") == ["node2"]
     assert names("search=Hosts.name%3Dnode3") == ["node3"]
     assert names("search=name=nobody") == []
-    for bad in ("search=load>5", "search=name=a+or+name=b", "search=((", "max=many"):
+    assert names("search=name=node1+or+name=node3+sortby+name+desc") == ["node3", "node1"]
+    assert names("search=cluster=trivet+and+(name=node1+or+node2)") == ["node1", "node2"]
+    for bad in ("search=load>5", "search=name=a+or", "search=((", "max=many"):
         answer = client.get(f"{API}/hosts", query_string=bad, headers=bearer(token))
         assert answer.status_code == 400
         assert answer.get_json()["reason"] == "Operation Failed"
@@ -216,10 +218,15 @@ def test_unknown_things(client: FlaskClient, token: str) -> None:
 
 
 def test_wrong_methods(client: FlaskClient, token: str) -> None:
-    for path in ("hosts", f"hosts/{HOST}", "events/1", f"hosts/{HOST}/statistics"):
+    for path, allow in (
+        ("hosts", "GET, HEAD, OPTIONS"),
+        (f"hosts/{HOST}", "GET, HEAD, OPTIONS, PUT"),
+        ("events", "GET, HEAD, OPTIONS, POST"),
+        (f"hosts/{HOST}/statistics", "GET, HEAD, OPTIONS"),
+    ):
         answer = client.delete(f"{API}/{path}", headers=bearer(token))
         assert answer.status == "405 Method Not Allowed"
-        assert answer.headers["Allow"] == "GET, HEAD, OPTIONS"
+        assert answer.headers["Allow"] == allow
         assert "DELETE" in answer.get_json()["detail"]
     answer = client.delete("/health")
     assert answer.status_code == 405

@@ -63,7 +63,7 @@ def test_errors_are_its_own(connection: sdk.Connection) -> None:
     system = connection.system_service()
     with pytest.raises(sdk.NotFoundError):
         system.vms_service().vm_service("nobody").get()
-    with pytest.raises(sdk.Error, match="does not understand"):
+    with pytest.raises(sdk.Error, match="host has no such field"):
         system.hosts_service().list(search="load > 5")
 
 
@@ -72,6 +72,56 @@ def test_it_writes_an_event(connection: sdk.Connection) -> None:
     made = events.add(types.Event(origin="sdk", severity=types.LogSeverity.ALERT, description="ß < € & 𝄞", custom_id=77))
     assert events.event_service(made.id).get().description == "ß < € & 𝄞"
     assert events.list(max=1)[0].custom_id == 77
+
+
+def test_it_makes_changes_and_removes(connection: sdk.Connection) -> None:
+    tags = connection.system_service().tags_service()
+    made = tags.add(types.Tag(name="sdk", description="ß < €"))
+    assert tags.tag_service(made.id).update(types.Tag(comment="later")).comment == "later"
+    assert [one.description for one in tags.list() if one.id == made.id] == ["ß < €"]
+    vm = connection.system_service().vms_service().list(search="name=HostedEngine")[0]
+    assigned = connection.system_service().vms_service().vm_service(vm.id).tags_service()
+    assert assigned.add(types.Tag(name="sdk")).id == made.id
+    found = connection.system_service().vms_service().list(search="tag=sdk and status=up or name=nobody", max=5)
+    assert [one.name for one in found] in (["HostedEngine"], [])
+    assigned.tag_service(made.id).remove()
+    tags.tag_service(made.id).remove()
+    with pytest.raises(sdk.NotFoundError):
+        tags.tag_service(made.id).get()
+    with pytest.raises(sdk.Error, match=r"Tag \[name\] required for add"):
+        tags.add(types.Tag())
+
+
+def test_it_follows(connection: sdk.Connection) -> None:
+    vms = connection.system_service().vms_service()
+    vm = vms.list(search="name=HostedEngine", follow="cluster.data_center,nics")[0]
+    assert vm.cluster.data_center.name == "Default"
+    assert list(vm.nics) == []
+    host = connection.system_service().hosts_service().list(follow="statistics")[0]
+    assert {one.name for one in host.statistics} >= {"memory.used"}
+    assert connection.follow_link(vm.disk_attachments) == []
+    assert connection.follow_link(vm.cluster).name == "trivet"
+    group = connection.system_service().clusters_service().cluster_service(vm.cluster.id).affinity_groups_service()
+    made = group.add(
+        types.AffinityGroup(name="sdk", vms_rule=types.AffinityRule(enabled=True, positive=False, enforcing=True))
+    )
+    assert made.vms_rule.enforcing is True
+    group.group_service(made.id).remove()
+
+
+def test_jobs_and_correlation(connection: sdk.Connection) -> None:
+    jobs = connection.system_service().jobs_service()
+    made = jobs.add(types.Job(description="of the SDK"), query={"correlation_id": "sdk-1"})
+    assert [one.id for one in jobs.list(search="correlation_id=sdk-1")] == [made.id]
+    jobs.job_service(made.id).end(succeeded=True)
+    assert jobs.job_service(made.id).get().status == types.JobStatus.FINISHED
+    assert jobs.job_service(made.id).steps_service().list() == []
+
+
+def test_expectations_pass_the_server(connection: sdk.Connection) -> None:
+    tags = connection.system_service().tags_service()
+    for header in ({"Expect": "201-created"}, {"Expect": "202-accepted"}, {"X-Ovirt-Expect": "202-accepted"}):
+        tags.tag_service(tags.add(types.Tag(name="expected"), headers=header).id).remove(wait=True)
 
 
 def test_a_body_of_10_mib_is_answered_over_the_wire(running: world.Running) -> None:

@@ -11,10 +11,18 @@ from engine.store.migrate import migrate, shipped
 from engine.store.observed import Observations
 from engine.store.records import EventRecord, ItemRecord
 
+NEXT = len(shipped()) + 1
+
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    made = Store(tmp_path / "engine.sqlite")
+def store(any_store: Store) -> Store:
+    return any_store
+
+
+@pytest.fixture
+def sqlite(tmp_path: Path) -> Store:
+    """For what makes tables, and for what only SQLite has."""
+    made = Store(tmp_path / "own.sqlite")
     made.migrate()
     return made
 
@@ -28,24 +36,24 @@ def test_migrations_are_numbered_without_gaps_and_run_once(store: Store) -> None
     assert store.migrate() == ()
 
 
-def test_a_failed_migration_leaves_nothing_half_done(store: Store) -> None:
-    steps = {**shipped(), 2: ("bad", ("CREATE TABLE half (id INTEGER)", "CREATE NONSENSE"))}
+def test_a_failed_migration_leaves_nothing_half_done(sqlite: Store) -> None:
+    steps = {**shipped(), NEXT: ("bad", ("CREATE TABLE half (id INTEGER)", "CREATE NONSENSE"))}
     with pytest.raises(Exception, match="syntax"):
-        migrate(store._database, steps)
-    assert "half" not in store._database.get_tables()
-    good = {**shipped(), 2: ("good", ("CREATE TABLE half (id INTEGER)",))}
-    assert migrate(store._database, good) == (2,)
+        migrate(sqlite.connection, steps)
+    assert "half" not in sqlite._database.get_tables()
+    good = {**shipped(), NEXT: ("good", ("CREATE TABLE half (id INTEGER)",))}
+    assert migrate(sqlite.connection, good) == (NEXT,)
 
 
-def test_a_database_of_a_newer_version_is_refused(store: Store) -> None:
-    migrate(store._database, {**shipped(), 99: ("later", ("CREATE TABLE later (id INTEGER)",))})
+def test_a_database_of_a_newer_version_is_refused(sqlite: Store) -> None:
+    migrate(sqlite.connection, {**shipped(), 99: ("later", ("CREATE TABLE later (id INTEGER)",))})
     with pytest.raises(Refused) as error:
-        store.migrate()
+        sqlite.migrate()
     assert error.value.code == "store.newer"
 
 
-def test_commits_are_durable(store: Store) -> None:
-    read = store._database.execute_sql
+def test_commits_are_durable(sqlite: Store) -> None:
+    read = sqlite._database.execute_sql
     assert read("PRAGMA journal_mode").fetchone()[0] == "wal"
     assert read("PRAGMA synchronous").fetchone()[0] == 2
 
@@ -56,11 +64,10 @@ def test_events_grow_and_custom_ids_are_unique_per_origin(store: Store) -> None:
     with pytest.raises(Conflict) as error:
         store.add_event(event(1))
     assert error.value.code == "event.exists"
-    store.add_event(event())
-    store.add_event(event())
+    third, fourth = store.add_event(event()), store.add_event(event())
     assert len(store.events()) == 4
-    assert [one.id for one in store.events(after=first.id, limit=2)] == [4, 3]
-    assert store.event(99) is None
+    assert [one.id for one in store.events(after=first.id, limit=2)] == [fourth.id, third.id]
+    assert store.event(fourth.id + 1) is None
 
 
 def test_a_broken_database_is_unavailable(tmp_path: Path) -> None:

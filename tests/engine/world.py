@@ -110,7 +110,7 @@ def identity() -> EngineIdentity:
 def ready_guest(root: Path, clock: Clock, start: EngineStart = START) -> Guest:
     """A guest whose data disk is initialised (its mount point is a plain folder here)."""
     guest = Guest(root)
-    guest.state.mkdir(parents=True)
+    guest.state.mkdir(parents=True, exist_ok=True)
     write_private(guest.start_id, "boot-1\n")
     write_private(guest.start_file, json.dumps(encode(start)))
     write_private(guest.identity_file, json.dumps(encode(identity())))

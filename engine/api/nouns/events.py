@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from appliance.errors import NotFound, Refused
-from engine.api.documents import BASE
-from engine.api.nouns import ref, when
+from appliance.errors import Refused
+from engine.api.documents import Object
+from engine.api.noun import Call, Made
+from engine.api.nouns import ref
+from engine.api.observed import Rows
+from engine.api.parameters import Listing
 from engine.core import Engine
 from engine.store.records import AccountRecord, EventRecord
 
@@ -15,42 +19,63 @@ EXTERNAL_CODES = {"normal": 9801, "warning": 9802, "error": 9803, "alert": 9804}
 """oVirt's AuditLogType EXTERNAL_EVENT_* by severity."""
 TEXT_LIMIT = 4000
 """Characters of a description: what oVirt's column held."""
+ID = re.compile("[0-9]{1,18}")
 CUSTOM_ID_MAX = 2**31 - 1
 """v4 says integer; oVirt's is a Java int."""
+
+
+class Events(Rows):
+    """Events, the newest first; ``from`` (exclusive, as v4 says) and ``max`` cut before anything is read."""
+
+    services, kind = ("Events",), "Event"
+    extra_fields = ("message", "event_host", "event_vm", "usrname", "type")
+
+    def list(self, call: Call, listing: Listing) -> Sequence[Object]:
+        if not call.rights.is_administrator:
+            return []
+        after = call.parameters.number("from") or 0
+        query = listing.query
+        if query.where is None and not query.sort and query.page is None:
+            return [event_object(one) for one in call.engine.store.events(after=after, limit=listing.limit)]
+        return super().list(call, listing)
+
+    def rows(self, call: Call) -> Sequence[Object]:
+        after = call.parameters.number("from") or 0
+        return [event_object(event) for event in call.engine.store.events(after=after)]
+
+    def searched(self, call: Call, row: Object) -> Mapping[str, Any]:
+        return {**row, "type": row["code"], "message": row["description"], "name": row["description"]}
+
+    def get(self, call: Call, identifier: str) -> Object | None:
+        found = call.engine.store.event(int(identifier)) if ID.fullmatch(identifier) else None
+        return event_object(found) if found and call.rights.is_administrator else None
+
+    def add(self, call: Call, given: dict[str, Any]) -> Made:
+        return Made(store(call.engine, given, call.account, call.correlation_id))
 
 
 def event_object(event: EventRecord) -> dict[str, Any]:
     """An event as v4 shows it."""
     return {
-        "href": f"{BASE}/events/{event.id}",
         "id": str(event.id),
         "index": event.id,
         "code": event.code,
         "severity": event.severity,
-        "time": when(event.wall_ms),
+        "time": event.wall_ms,
         "description": event.description,
         "origin": event.origin,
         "custom_id": event.custom_id if event.custom_id is not None else -1,
         "flood_rate": int(str(event.extra.get("flood_rate", 30))),
         "correlation_id": event.correlation_id or None,
         "custom_data": str(event.extra.get("custom_data", "")),
-        "host": ref("hosts", event.host_id) if event.host_id else None,
-        "vm": ref("vms", event.vm_id) if event.vm_id else None,
-        "user": ref("users", event.account_id) if event.account_id else None,
+        "host": ref(event.host_id) if event.host_id else None,
+        "vm": ref(event.vm_id) if event.vm_id else None,
+        "user": ref(event.account_id) if event.account_id else None,
     }
 
 
-def add(engine: Engine, given: Mapping[str, Any], account: AccountRecord, correlation_id: str) -> dict[str, Any]:
-    """Store an external event. Mandatory, as in v4: origin, severity, custom_id, description."""
-    missing = [name for name in ("origin", "severity", "custom_id", "description") if given.get(name) in (None, "")]
-    if missing:
-        raise Refused(
-            "api.incomplete",
-            subject="Event",
-            reason=f"Event [{', '.join(missing)}] required for add",
-            remedy="Add what is missing.",
-            facts={"missing": missing},
-        )
+def store(engine: Engine, given: Mapping[str, Any], account: AccountRecord, correlation_id: str) -> dict[str, Any]:
+    """Store an external event."""
     if given["origin"].casefold() in ("ovirt", "trivet"):
         raise Refused(
             "event.origin", subject="origin", reason=f"'{given['origin']}' is reserved", remedy="Name your own system."
@@ -74,25 +99,9 @@ def add(engine: Engine, given: Mapping[str, Any], account: AccountRecord, correl
             custom_id=given["custom_id"],
             correlation_id=correlation_id,
             account_id=account.id,
-            host_id=_known(engine, given, "host"),
-            vm_id=_known(engine, given, "vm"),
+            host_id=str((given.get("host") or {}).get("id", "")),
+            vm_id=str((given.get("vm") or {}).get("id", "")),
             extra={key: given[key] for key in ("custom_data", "flood_rate") if given.get(key) is not None},
         )
     )
     return event_object(stored)
-
-
-def _known(engine: Engine, given: Mapping[str, Any], kind: str) -> str:
-    """The id of a referenced host or VM (by id or name), empty for none. Unknown: 404 with a Fault."""
-    wanted = given.get(kind)
-    if not wanted:
-        return ""
-    for item in engine.store.items("host" if kind == "host" else "vm"):
-        if item.id == wanted.get("id") or (wanted.get("id") is None and item.name == wanted.get("name")):
-            return item.id
-    raise NotFound(
-        "api.reference",
-        subject=f"{kind} {wanted.get('id') or wanted.get('name')}",
-        reason="there is none",
-        remedy=f"GET {BASE}/{kind}s lists them.",
-    )

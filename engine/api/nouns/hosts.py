@@ -3,43 +3,82 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from appliance import layout
 from appliance.model.ha import HostHa
 from appliance.model.node import NodeFacts
-from engine.api.documents import BASE, Link
+from engine.api.documents import Object
+from engine.api.noun import Call, Noun
 from engine.api.nouns import ref
+from engine.api.nouns.vms import statistics as vm_statistics
+from engine.api.observed import Rows
+from engine.api.parameters import Listing
+from engine.api.stored import Stored
 from engine.core import Engine
 from engine.decide.view import HostView, View
 from engine.inventory import derived_id
+from engine.store.entity import Entity
 
 HOST_PACKAGES_VERSION = 4, 5
 """The compatibility level that clients reckon with."""
 
 
-def rows(engine: Engine) -> list[dict[str, Any]]:
-    """All hosts, by name."""
-    view = engine.view()
-    return sorted((host_object(engine, view, host) for host in view.hosts), key=lambda row: str(row["name"]))
+class Hosts(Stored):
+    """All hosts: what the cluster file and administrators say of them, with what they said last."""
+
+    services: ClassVar[tuple[str, ...]] = ("Hosts",)
+    kind, entity, remembered = "Host", "host", False
+    refs = {"cluster": "cluster"}
+    add = Noun.add
+    remove = Noun.remove
+
+    def list(self, call: Call, listing: Listing) -> Sequence[Object]:
+        if call.parents:
+            return super().list(call, listing)
+        view = call.engine.view()
+        return [self.seen(call, one, view) for one in self._select(call, listing)]
+
+    def show(self, call: Call, entity: Entity) -> Object:
+        return self.seen(call, entity, call.engine.view())
+
+    def seen(self, call: Call, entity: Entity, view: View) -> Object:
+        """A host in the light of one picture of the cluster."""
+        host = view.host(entity.id)
+        stored = super().show(call, entity)
+        if host is None:
+            return {"status": "unassigned", **stored}
+        return {**host_object(call.engine, view, host), **stored, "status": entity.locked_as or host.status}
+
+
+class Statistics(Rows):
+    """Statistics of hosts and VMs; those of NICs, disks and steps are empty."""
+
+    services, kind = ("Statistics",), "Statistic"
+
+    def rows(self, call: Call) -> Sequence[Object]:
+        of = {"Host": statistics, "Vm": vm_statistics}.get(call.parent_kind)
+        return of(call.engine, call.parent_id) if of else []
+
+
+class HostNics(Rows):
+    """A host's network interfaces."""
+
+    services, kind = ("HostNics",), "HostNic"
+
+    def rows(self, call: Call) -> Sequence[Object]:
+        return nics(call.engine, call.parent_id)
 
 
 def host_object(engine: Engine, view: View, host: HostView) -> dict[str, Any]:
     """One host with every attribute that clients find always present."""
     member, facts, statistics = host.member, host.facts, host.statistics
     cpu = facts.cpu if facts else None
-    place = f"{BASE}/hosts/{member.id}"
     active = sum(vm.power not in ("off", "crashed") for vm in host.vms)
     return {
-        "href": place,
-        "id": member.id,
-        "name": member.name,
-        "address": member.address,
-        "comment": "",
-        "description": "",
         "auto_numa_status": "unknown",
         "certificate": {"organization": engine.cluster.id, "subject": f"O={engine.cluster.id},CN={member.name}"},
-        "cluster": ref("clusters", engine.cluster.id),
         "cpu": {
             "name": cpu.model if cpu else None,
             "type": layout.GUEST_CPU_MODEL,
@@ -86,7 +125,6 @@ def host_object(engine: Engine, view: View, host: HostView) -> dict[str, Any]:
         "update_available": False,
         "version": version_of(facts.version) if facts else {"full_version": ""},
         "vgpu_placement": "consolidated",
-        "link": (Link("nics", f"{place}/nics"), Link("statistics", f"{place}/statistics")),
     }
 
 
@@ -130,12 +168,10 @@ def version_of(text: str) -> dict[str, Any]:
     return {"full_version": text, **dict(zip(names, [*numbers, 0, 0, 0, 0][:4], strict=True))}
 
 
-def statistics(engine: Engine, identifier: str) -> list[dict[str, Any]] | None:
-    """A host's statistics under oVirt's names; ``None``: no such host. Empty while it has said nothing."""
+def statistics(engine: Engine, identifier: str) -> list[dict[str, Any]]:
+    """A host's statistics under oVirt's names. Empty while it has said nothing."""
     host = engine.view().host(identifier)
-    if host is None:
-        return None
-    found = host.statistics
+    found = host.statistics if host else None
     if found is None:
         return []
     used = found.memory_total_bytes - found.memory_available_bytes
@@ -152,10 +188,8 @@ def statistics(engine: Engine, identifier: str) -> list[dict[str, Any]] | None:
         ("cpu.load.avg.5m", "CPU 5 minute load average", found.load_5, "percent", "decimal"),
         ("boot.time", "Boot time of the machine", engine.clock.wall_s() - found.uptime_s, "none", "integer"),
     ]
-    place = f"{BASE}/hosts/{identifier}"
     return [
         {
-            "href": f"{place}/statistics/{derived_id(identifier, name)}",
             "id": derived_id(identifier, name),
             "name": name,
             "description": text,
@@ -163,24 +197,23 @@ def statistics(engine: Engine, identifier: str) -> list[dict[str, Any]] | None:
             "type": kind,
             "unit": unit,
             "values": [{"datum": round(value, 2) if kind == "decimal" else int(value)}],
-            "host": ref("hosts", identifier),
+            "host": ref(identifier),
         }
         for name, text, value, unit, kind in values
     ]
 
 
-def nics(engine: Engine, identifier: str) -> list[dict[str, Any]] | None:
-    """A host's network interfaces; ``None``: no such host."""
+def nics(engine: Engine, identifier: str) -> list[dict[str, Any]]:
+    """A host's network interfaces."""
     host = engine.view().host(identifier)
     if host is None:
-        return None
+        return []
     rows: list[dict[str, Any]] = []
     for nic in host.facts.nics if host.facts else ():
         own = derived_id(identifier, f"nic:{nic.name}")
         address = next((text for text in nic.addresses if ":" not in text), "")
         rows.append(
             {
-                "href": f"{BASE}/hosts/{identifier}/nics/{own}",
                 "id": own,
                 "name": nic.name,
                 "comment": "",
@@ -191,7 +224,7 @@ def nics(engine: Engine, identifier: str) -> list[dict[str, Any]] | None:
                 "mac": {"address": nic.mac},
                 "mtu": nic.mtu,
                 "status": "up" if nic.up else "down",
-                "host": ref("hosts", identifier),
+                "host": ref(identifier),
             }
         )
     return rows

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from appliance import layout
-from engine.api.documents import BASE, Link
-from engine.api.nouns import ref
-from engine.core import Engine
-from engine.store.records import ItemRecord
+from engine.api.documents import Object
+from engine.api.noun import Call, Noun
+from engine.api.stored import Referring, Stored
+from engine.store.entity import Entity
 from gluster.model import STARTED, Volume
 
 LEVEL = {"major": 4, "minor": 7}
@@ -18,48 +16,34 @@ CRITICAL_SPACE_GIB = 5
 """Both oVirt's defaults."""
 
 
-def data_centers(engine: Engine) -> list[dict[str, Any]]:
+class DataCenters(Stored):
     """The data centers; up while a host is."""
-    up = any(host.status == "up" for host in engine.view().hosts)
-    rows = []
-    for item in engine.store.items("data_center"):
-        place = f"{BASE}/datacenters/{item.id}"
-        rows.append(
-            {
-                "href": place,
-                "id": item.id,
-                "name": item.name,
-                "comment": "",
-                "description": "",
-                "local": False,
-                "quota_mode": "disabled",
-                "status": "up" if up else "not_operational",
-                "storage_format": "v5",
-                "supported_versions": [LEVEL],
-                "version": LEVEL,
-                "link": (Link("clusters", f"{place}/clusters"), Link("storagedomains", f"{place}/storagedomains")),
-            }
-        )
-    return rows
+
+    services, kind, entity, remembered = ("DataCenters",), "DataCenter", "data_center", False
+    refs = {"mac_pool": "mac_pool"}
+    defaults = {
+        "local": False,
+        "quota_mode": "disabled",
+        "storage_format": "v5",
+        "supported_versions": [LEVEL],
+        "version": LEVEL,
+    }
+
+    def show(self, call: Call, entity: Entity) -> Object:
+        is_up = any(host.status == "up" for host in call.engine.view().hosts)
+        return {**super().show(call, entity), "status": "up" if is_up else "not_operational"}
 
 
-def clusters(engine: Engine) -> list[dict[str, Any]]:
-    """The clusters."""
-    return [_cluster(item) for item in engine.store.items("cluster")]
+class Clusters(Stored):
+    """The clusters: of the whole system or of a data center."""
 
-
-def _cluster(item: ItemRecord) -> dict[str, Any]:
-    inherit = "inherit"
-    return {
-        "href": f"{BASE}/clusters/{item.id}",
-        "id": item.id,
-        "name": item.name,
-        "comment": "",
-        "description": "",
+    services, kind, entity = ("Clusters",), "Cluster", "cluster"
+    refs = {"data_center": "data_center", "mac_pool": "mac_pool", "scheduling_policy": "scheduling_policy"}
+    scopes = {"DataCenter": Referring("data_center")}
+    defaults = {
         "ballooning_enabled": False,
         "bios_type": "q35_sea_bios",
         "cpu": {"architecture": "x86_64", "type": f"Intel {layout.GUEST_CPU_MODEL} Family"},
-        "data_center": ref("datacenters", str(item.body["data_center"])),
         "error_handling": {"on_error": "migrate"},
         "fencing_policy": {
             "enabled": True,
@@ -77,10 +61,10 @@ def _cluster(item: ItemRecord) -> dict[str, Any]:
         "log_max_memory_used_threshold_type": "percentage",
         "memory_policy": {"over_commit": {"percent": 100}, "transparent_huge_pages": {"enabled": True}},
         "migration": {
-            "auto_converge": inherit,
+            "auto_converge": "inherit",
             "bandwidth": {"assignment_method": "auto"},
-            "compressed": inherit,
-            "encrypted": "true",
+            "compressed": "inherit",
+            "encrypted": "inherit",
         },
         "required_rng_sources": ["urandom"],
         "switch_type": "legacy",
@@ -95,46 +79,40 @@ def _cluster(item: ItemRecord) -> dict[str, Any]:
     }
 
 
-def storage_domains(engine: Engine) -> list[dict[str, Any]]:
-    """The storage domains: the pool's volumes, with what the pool said last."""
-    view = engine.view()
-    rows = []
-    for item in engine.store.items("storage_domain"):
-        volume = view.volume(str(item.body["volume"]))
-        data_center = ref("datacenters", str(item.body["data_center"]))
-        rows.append(
-            {
-                "href": f"{BASE}/storagedomains/{item.id}",
-                "id": item.id,
-                "name": item.name,
-                "comment": "",
-                "description": "",
-                "available": volume.available_bytes if volume else None,
-                "used": volume.used_bytes if volume else None,
-                "committed": 0,
-                "backup": False,
-                "block_size": 512,
-                "critical_space_action_blocker": CRITICAL_SPACE_GIB,
-                "warning_low_space_indicator": WARNING_LOW_SPACE_PERCENT,
-                "discard_after_delete": False,
-                "external_status": "ok",
-                "master": bool(item.body["master"]),
-                "status": status(volume),
-                "storage": {
-                    "type": "glusterfs",
-                    "vfs_type": "glusterfs",
-                    "address": item.body["address"],
-                    "path": f"/{item.body['volume']}",
-                },
-                "storage_format": "v5",
-                "supports_discard": False,
-                "supports_discard_zeroes_data": False,
-                "type": "data",
-                "wipe_after_delete": False,
-                "data_centers": [data_center],
-            }
-        )
-    return rows
+class StorageDomains(Stored):
+    """The storage domains, with what the pool said last."""
+
+    services, kind, entity, remembered = (
+        ("StorageDomains", "AttachedStorageDomains"),
+        "StorageDomain",
+        "storage_domain",
+        False,
+    )
+    scopes = {"DataCenter": Referring("data_center")}
+    defaults = {
+        "committed": 0,
+        "backup": False,
+        "block_size": 512,
+        "critical_space_action_blocker": CRITICAL_SPACE_GIB,
+        "warning_low_space_indicator": WARNING_LOW_SPACE_PERCENT,
+        "discard_after_delete": False,
+        "external_status": "ok",
+        "master": False,
+        "storage_format": "v5",
+        "supports_discard": False,
+        "supports_discard_zeroes_data": False,
+        "type": "data",
+        "wipe_after_delete": False,
+    }
+    add = Noun.add
+    remove = Noun.remove
+
+    def show(self, call: Call, entity: Entity) -> Object:
+        path = str(entity.body.get("storage", {}).get("path", "")).lstrip("/")
+        volume = call.engine.view().volume(path)
+        told = {"available": volume.available_bytes, "used": volume.used_bytes} if volume else {}
+        centers = [{"id": one} for one in entity.refs.get("data_center", ())]
+        return {**super().show(call, entity), **told, "status": entity.locked_as or status(volume), "data_centers": centers}
 
 
 def status(volume: Volume | None) -> str:

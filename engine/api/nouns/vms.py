@@ -1,21 +1,25 @@
-"""VMs: for now the engine's own, whose state the nodes tell."""
+"""VMs. What they are is in the store; the engine's own VM is seen through what the nodes tell of it."""
 
 from __future__ import annotations
 
-from typing import Any
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 from appliance import layout
 from appliance.codec import decode
 from appliance.model.cluster import EngineVm
-from engine.api.documents import BASE, Link
-from engine.api.nouns import ref, when
+from engine.api.documents import Object
+from engine.api.noun import Call, Noun
+from engine.api.nouns import ref
+from engine.api.nouns.built_in import LARGE_ICON, SMALL_ICON
+from engine.api.parameters import Listing
+from engine.api.stored import GENERATED, Stored
+from engine.builtin import BLANK_TEMPLATE
 from engine.core import Engine
-from engine.decide.view import View
 from engine.inventory import derived_id
-from engine.store.records import ItemRecord
+from engine.store.entity import Entity
 
-BLANK_TEMPLATE = "00000000-0000-0000-0000-000000000000"
-"""oVirt's id of the template Blank: part of the API."""
 POWER = {
     "running": "up",
     "paused": "paused",
@@ -27,85 +31,126 @@ POWER = {
 }
 
 
-def rows(engine: Engine) -> list[dict[str, Any]]:
-    """All VMs, by name."""
-    view = engine.view()
-    return [_vm(engine, view, item) for item in engine.store.items("vm")]
+DEFAULTS: Mapping[str, Any] = {
+    "bios": {"boot_menu": {"enabled": False}, "type": "q35_sea_bios"},
+    "cpu": {"architecture": "x86_64", "topology": {"cores": 1, "sockets": 1, "threads": 1}},
+    "cpu_shares": 0,
+    "delete_protected": False,
+    "display": {
+        "allow_override": False,
+        "copy_paste_enabled": True,
+        "disconnect_action": "LOCK_SCREEN",
+        "file_transfer_enabled": True,
+        "monitors": 1,
+        "smartcard_enabled": False,
+        "type": "vnc",
+    },
+    "has_illegal_images": False,
+    "high_availability": {"enabled": False, "priority": 0},
+    "io": {"threads": 0},
+    "large_icon": {"id": LARGE_ICON},
+    "small_icon": {"id": SMALL_ICON},
+    "memory": 1024**3,
+    "memory_policy": {"ballooning": True, "guaranteed": 1024**3, "max": 4 * 1024**3},
+    "migration": {"auto_converge": "inherit", "compressed": "inherit", "encrypted": "inherit"},
+    "migration_downtime": -1,
+    "multi_queues_enabled": True,
+    "next_run_configuration_exists": False,
+    "origin": "ovirt",
+    "os": {"boot": {"devices": ["hd"]}, "type": "other"},
+    "placement_policy": {"affinity": "migratable"},
+    "run_once": False,
+    "sso": {"methods": []},
+    "start_paused": False,
+    "stateless": False,
+    "storage_error_resume_behaviour": "auto_resume",
+    "time_zone": {"name": "Etc/GMT"},
+    "type": "server",
+    "usb": {"enabled": False},
+    "virtio_scsi": {"enabled": True},
+}
+"""What v4 always sends of a VM that says nothing else."""
 
 
-def _vm(engine: Engine, view: View, item: ItemRecord) -> dict[str, Any]:
-    shape = decode(EngineVm, item.body["engine"], subject=f"VM {item.name}", ignore_unknown=True)
-    found = view.vm(item.name)
-    place = f"{BASE}/vms/{item.id}"
+class Vms(Stored):
+    """All VMs. What depends on more than the entity (the engine's own) is part of what :meth:`stamps` counts as a change."""
+
+    services: ClassVar[tuple[str, ...]] = ("Vms",)
+    kind, entity = "Vm", "vm"
+    refs = {
+        "cluster": "cluster",
+        "template": "template",
+        "host": "host",
+        "cpu_profile": "cpu_profile",
+        "quota": "quota",
+        "vm_pool": "vm_pool",
+    }
+    defaults = DEFAULTS
+    add = Noun.add
+    remove = Noun.remove
+
+    def show(self, call: Call, entity: Entity) -> Object:
+        value: dict[str, Any] = {
+            "creation_time": entity.created_ms,
+            "original_template": ref(BLANK_TEMPLATE),
+            "stop_time": entity.created_ms,
+            "quota": ref(derived_id(call.engine.cluster.id, "quota")),
+            "cpu_profile": ref(derived_id(call.engine.cluster.id, "cpu-profile")),
+            "status": "down",
+            **super().show(call, entity),
+        }
+        if entity.id != call.engine.cluster.engine.id:
+            return value
+        return {**value, **engine_vm(call.engine, entity), GENERATED: _seen(call.engine, entity.generation)}
+
+    def stamps(self, call: Call, listing: Listing) -> Sequence[tuple[str, int]] | None:
+        found = super().stamps(call, listing)
+        own = call.engine.cluster.engine.id
+        return found and [(one, _seen(call.engine, count) if one == own else count) for one, count in found]
+
+
+def _seen(engine: Engine, generation: int) -> int:
+    """A number for the engine VM that changes with what is shown of it."""
+    found = engine.view().vm(layout.ENGINE_VM_NAME)
+    told = f"{generation} {found[1].power if found else ''} {found[0].member.id if found else ''} {engine.start.epoch}"
+    return zlib.crc32(told.encode()) + 2**32
+
+
+def engine_vm(engine: Engine, entity: Entity) -> dict[str, Any]:
+    """What is special about the VM that we run in."""
+    shape = decode(EngineVm, entity.body["trivet_engine"], subject=f"VM {entity.name}", ignore_unknown=True)
+    found = engine.view().vm(entity.name)
     memory = shape.memory_mib * 1024 * 1024
     host = found[0].member if found else engine.cluster.member(engine.start.host)
     starts = engine.store.starts()
     began = starts[0].wall_ms if starts else engine.now_ms()
     return {
-        "href": place,
-        "id": item.id,
-        "name": item.name,
-        "comment": "",
         "description": "The engine itself",
-        "bios": {"boot_menu": {"enabled": False}, "type": "q35_sea_bios"},
-        "cluster": ref("clusters", str(item.body["cluster"])),
         "cpu": {"architecture": "x86_64", "topology": {"cores": 1, "sockets": shape.cpus, "threads": 1}},
-        "cpu_profile": {"id": derived_id(engine.cluster.id, "cpu-profile")},
         "cpu_shares": 1024,
-        "creation_time": when(starts[-1].wall_ms if starts else began),
+        "creation_time": starts[-1].wall_ms if starts else began,
         "custom_cpu_model": layout.GUEST_CPU_MODEL,
         "delete_protected": True,
-        "display": {
-            "allow_override": False,
-            "copy_paste_enabled": False,
-            "disconnect_action": "LOCK_SCREEN",
-            "file_transfer_enabled": False,
-            "monitors": 1,
-            "smartcard_enabled": False,
-            "type": "vnc",
-        },
         "fqdn": shape.fqdn,
-        "has_illegal_images": False,
         "high_availability": {"enabled": True, "priority": 100},
-        "host": ref("hosts", host.id) if host else None,
-        "io": {"threads": 0},
-        "large_icon": {"id": derived_id(engine.cluster.id, "large-icon")},
-        "small_icon": {"id": derived_id(engine.cluster.id, "small-icon")},
+        "host": ref(host.id) if host else None,
         "memory": memory,
         "memory_policy": {"ballooning": False, "guaranteed": memory, "max": memory},
         "migration": {"auto_converge": "inherit", "compressed": "inherit", "encrypted": "true"},
-        "migration_downtime": -1,
-        "multi_queues_enabled": True,
-        "next_run_configuration_exists": False,
         "origin": "managed_hosted_engine",
-        "original_template": ref("templates", BLANK_TEMPLATE),
         "os": {"boot": {"devices": ["hd"]}, "type": "other_linux"},
-        "placement_policy": {"affinity": "migratable"},
-        "quota": {"id": derived_id(engine.cluster.id, "quota")},
-        "run_once": False,
-        "sso": {"methods": []},
-        "start_paused": False,
-        "start_time": when(began),
-        "stateless": False,
+        "start_time": began,
         # We answer, so the VM runs, even before a node has said so.
         "status": POWER[found[1].power] if found else "up",
-        "stop_time": when(began),
+        "stop_time": began,
         "storage_error_resume_behaviour": "kill",
-        "template": ref("templates", BLANK_TEMPLATE),
-        "time_zone": {"name": "Etc/GMT"},
-        "type": "server",
-        "usb": {"enabled": False},
-        "virtio_scsi": {"enabled": True},
-        "link": (Link("statistics", f"{place}/statistics"),),
     }
 
 
-def statistics(engine: Engine, identifier: str) -> list[dict[str, Any]] | None:
-    """A VM's statistics; ``None``: no such VM."""
-    item = engine.store.item("vm", identifier)
-    if item is None:
-        return None
-    found = engine.view().vm(item.name)
+def statistics(engine: Engine, identifier: str) -> list[dict[str, Any]]:
+    """A VM's statistics. Empty while it does not run."""
+    entity = engine.store.entities.get("vm", identifier)
+    found = engine.view().vm(entity.name) if entity else None
     if found is None:
         return []
     vm = found[1]
@@ -113,10 +158,8 @@ def statistics(engine: Engine, identifier: str) -> list[dict[str, Any]] | None:
         ("memory.installed", "Total memory configured", "gauge", "bytes", "integer", float(vm.memory_mib * 1024 * 1024)),
         ("cpu.usage.time", "CPU time used since the start", "counter", "seconds", "decimal", vm.cpu_time_s),
     )
-    place = f"{BASE}/vms/{identifier}/statistics"
     return [
         {
-            "href": f"{place}/{derived_id(identifier, name)}",
             "id": derived_id(identifier, name),
             "name": name,
             "description": text,
@@ -124,7 +167,7 @@ def statistics(engine: Engine, identifier: str) -> list[dict[str, Any]] | None:
             "unit": unit,
             "type": shape,
             "values": [{"datum": value if shape == "decimal" else int(value)}],
-            "vm": ref("vms", identifier),
+            "vm": ref(identifier),
         }
         for name, text, kind, unit, shape, value in values
     ]

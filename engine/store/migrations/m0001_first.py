@@ -10,7 +10,7 @@ STATEMENTS: tuple[str, ...] = (
     "CREATE TABLE token (digest TEXT PRIMARY KEY, account_id TEXT NOT NULL REFERENCES account (id) ON DELETE CASCADE,"
     " kind TEXT NOT NULL, scope TEXT NOT NULL, issued_ms BIGINT NOT NULL, expires_ms BIGINT NOT NULL)",
     "CREATE INDEX token_expires ON token (expires_ms)",
-    "CREATE TABLE event (id INTEGER PRIMARY KEY, wall_ms BIGINT NOT NULL, code INTEGER NOT NULL, severity TEXT NOT NULL,"
+    "CREATE TABLE event (id {serial}, wall_ms BIGINT NOT NULL, code INTEGER NOT NULL, severity TEXT NOT NULL,"
     " origin TEXT NOT NULL, description TEXT NOT NULL, custom_id INTEGER, correlation_id TEXT NOT NULL,"
     " account_id TEXT NOT NULL, host_id TEXT NOT NULL, vm_id TEXT NOT NULL, extra TEXT NOT NULL)",
     "CREATE UNIQUE INDEX event_custom ON event (origin, custom_id) WHERE custom_id IS NOT NULL",

@@ -1,0 +1,86 @@
+"""All bytes of a disk's file: overwritten with zeros, or summed up. Slow by nature, so both tell how far they are."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from appliance.effects.files import sync_folder
+
+PIECE_BYTES = 4 * 1024 * 1024
+"""Large enough that a call costs nothing beside its work, small enough that a cancelled one ends within a second."""
+OWNER_ATTRIBUTE = "user.trivet.task"
+"""Extended attribute of a disk's file: the id of the task that made it, so that the same task asked again knows its work."""
+
+Watch = Callable[[float], None]
+"""Called with the percent after each piece; raises to stop."""
+
+
+def zero(path: Path, watch: Watch) -> None:
+    """Overwrite with zeros what holds data; holes stay holes. Synced. Raises ``OSError``."""
+    descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+    try:
+        size = os.fstat(descriptor).st_size
+        zeros = bytes(PIECE_BYTES)
+        for start, end in _extents(descriptor, size):
+            for at in range(start, end, PIECE_BYTES):
+                os.pwrite(descriptor, zeros[: min(PIECE_BYTES, end - at)], at)
+                watch(100 * at / size)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sha256(path: Path, watch: Watch) -> str:
+    """SHA-256 of the file, holes as zeros. Raises ``OSError``."""
+    total, summed = path.stat().st_size, hashlib.sha256()
+    with path.open("rb") as stream:
+        while piece := stream.read(PIECE_BYTES):
+            summed.update(piece)
+            watch(100 * stream.tell() / max(1, total))
+    return summed.hexdigest()
+
+
+def _extents(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
+    at = 0
+    while at < size:
+        try:
+            start = os.lseek(descriptor, at, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # nothing but a hole follows
+                return
+            raise
+        at = os.lseek(descriptor, start, os.SEEK_HOLE)
+        yield start, at
+
+
+def seal(beside: Path, place: Path, owner: int, mode: int, task: str) -> None:
+    """Give a finished file its owner, its maker's mark and, last of all, its name; a power cut leaves all or nothing of it.
+    Raises ``OSError``."""
+    descriptor = os.open(beside, os.O_RDWR | os.O_NOFOLLOW)
+    try:
+        os.fchown(descriptor, owner, owner)
+        os.fchmod(descriptor, mode)
+        try:
+            os.setxattr(descriptor, OWNER_ATTRIBUTE, task.encode())
+        except OSError as error:
+            if error.errno not in (errno.ENOTSUP, errno.EPERM):  # without marks, asking again is a conflict
+                raise
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    beside.rename(place)
+    sync_folder(place.parent)
+
+
+def made_by(place: Path) -> str:
+    """The task that made it, or empty: unknown. Raises ``OSError``."""
+    try:
+        return os.getxattr(place, OWNER_ATTRIBUTE).decode(errors="replace")
+    except OSError as error:
+        if error.errno in (errno.ENODATA, errno.ENOTSUP, errno.EPERM):
+            return ""
+        raise

@@ -1,0 +1,116 @@
+"""The connection to libvirt of this node: a deadline for every call, and its words as coded errors."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import libvirt
+
+from appliance.effects.bounded import Bounded
+from appliance.errors import Conflict, Failed, NotFound, TrivetError, Unavailable
+
+T = TypeVar("T")
+
+QUERY_TIMEOUT_S = 4.0
+"""Listing domains takes milliseconds; libvirtd that hangs for 4 s is what the broker has to hear of."""
+CHANGE_TIMEOUT_S = 25.0
+"""Starting took 0.3 s on a healthy volume; a cut of one brick stalls it for 6 s, and the domain lock for as long again."""
+_LOCKED = ('Failed to get "write" lock', 'Failed to get shared "write" lock', "Failed to lock byte")
+
+NO_AGENT = (libvirt.VIR_ERR_AGENT_UNRESPONSIVE, libvirt.VIR_ERR_AGENT_UNSYNCED)
+"""Error numbers of libvirt that say: no guest agent answers."""
+libvirt.registerErrorHandler(lambda _context, _error: None, None)  # errors are raised; the binding also prints them
+
+
+class LibvirtLink:
+    """One connection, opened when first needed and again after libvirtd restarted."""
+
+    def __init__(self, uri: str = "qemu:///system") -> None:
+        self._uri = uri
+        self._bounded = Bounded("libvirt", "libvirt")
+        self._bounded_long = Bounded("libvirt", "libvirt")
+        """Of its own: eight migrations at once must not make every short question wait."""
+        self._lock = threading.Lock()
+        self._held: Any = None
+
+    def _ask(
+        self, call: Callable[[Any], T], timeout_s: float, code: str = "libvirt.failed", name: str = "", *, long: bool = False
+    ) -> T:
+        def run() -> T:
+            try:
+                return call(self._connection())
+            except libvirt.libvirtError as error:
+                raise self._coded(error, code, name) from error
+
+        try:
+            return (self._bounded_long if long else self._bounded)(run, timeout_s)
+        except Unavailable:
+            self._forget()
+            raise
+
+    def _connection(self) -> Any:
+        with self._lock:
+            if self._held is None or not _answers(self._held):
+                self._held = None
+                self._held = libvirt.open(self._uri)
+            return self._held
+
+    def _forget(self) -> None:
+        """The next call opens a new connection. Without the lock: its holder may be the one that hangs."""
+        self._held = None
+
+    def _coded(self, error: libvirt.libvirtError, code: str, name: str) -> TrivetError:
+        said = error.get_error_message() or str(error)
+        number = error.get_error_code()
+        subject = f"VM {name}" if name else "libvirt"
+        if any(words in said for words in _LOCKED):
+            return Conflict(
+                "vm.disk-locked",
+                subject=subject,
+                reason=f"another QEMU holds the lock of its disk: {said[-400:]}",
+                remedy="It runs elsewhere, or its lock is not free yet. Ask the other nodes for their VMs.",
+            )
+        if number in NO_AGENT:
+            return Conflict(
+                "vm.no-agent", subject=subject, reason=said, remedy="Install qemu-guest-agent in the guest, and start it."
+            )
+        if number == libvirt.VIR_ERR_NO_DOMAIN:
+            return unknown_vm(name)
+        if "already exists" in said or "already active" in said or "already defined" in said:
+            return Conflict("vm.exists", subject=subject, reason=said, remedy="Destroy the old one first.")
+        if number in (libvirt.VIR_ERR_NO_CONNECT, libvirt.VIR_ERR_SYSTEM_ERROR) and self._held is None:
+            return Unavailable(
+                "libvirt.unreachable", subject="libvirt", reason=said, remedy="`systemctl status libvirtd` says why."
+            )
+        if not self._alive():
+            return Unavailable(
+                "libvirt.unreachable",
+                subject="libvirt",
+                reason=f"it went away: {said}",
+                remedy="It is unknown whether it acted. systemd restarts libvirtd; look at the VM's state then.",
+            )
+        return Failed(code, subject=subject, reason=said, remedy="Look into /var/log/libvirt/qemu and libvirtd's journal.")
+
+    def _alive(self) -> bool:
+        held = self._held
+        return held is not None and bool(held.isAlive())
+
+
+def _answers(wire: Any) -> bool:
+    """Ask it something small. ``isAlive()`` alone still says yes after libvirtd was restarted, until something is sent."""
+    try:
+        return bool(wire.isAlive()) and wire.getLibVersion() > 0
+    except libvirt.libvirtError:
+        return False
+
+
+def unknown_vm(name: str) -> NotFound:
+    """The error for a name that no domain has."""
+    return NotFound(
+        "vm.unknown",
+        subject=f"VM {name}",
+        reason="libvirt of this node knows no such VM",
+        remedy="Ask the other nodes, or start it.",
+    )

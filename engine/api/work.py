@@ -1,0 +1,36 @@
+"""From a request to a job: the one way in which nouns change something real. How to add an action: engine/DESIGN.md."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.api.noun import Call, Done
+from engine.jobs.desk import error_of
+from engine.jobs.job import JobType
+from engine.store.jobs import JobRecord
+
+
+def order(call: Call, kind: type[JobType[Any]], given: Any) -> JobRecord:
+    """Order the job for the caller. Who said that they wait (``201-created``, ``async=false``) get it when it has ended.
+
+    Raises what the job's check refuses, and, for who waits, why it failed.
+    """
+    desk = call.engine.desk
+    job = desk.order(kind, given, owner_id=call.account.id, correlation_id=call.correlation_id)
+    if call.parameters.is_asynchronous is False:
+        job = desk.wait(job.id)
+        error = error_of(job)
+        if error is not None:
+            raise error
+    return job
+
+
+def unfinished(job: JobRecord) -> str:
+    """The job's id while it is not done: for :class:`engine.api.noun.Made`."""
+    return "" if job.state == "ended" else job.id
+
+
+def done(call: Call, kind: type[JobType[Any]], given: Any) -> Done:
+    """An action or a removal that is one job."""
+    job = order(call, kind, given)
+    return Done(job.id, pending=job.state != "ended")

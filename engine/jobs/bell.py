@@ -1,0 +1,53 @@
+"""A bell between web and jobs: an order is taken up at once, and nobody looks at the queue all the time."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+ONE = b"\x01"
+DRAIN_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class Bell:
+    """The way to ring: a datagram to a socket in /run. If nobody listens, the order waits for the next look."""
+
+    path: Path
+
+    def ring(self) -> None:
+        """Say that there is something to do."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as out:
+            out.setblocking(False)
+            # Not there yet, or rung often enough already: the queue is looked at every second anyway.
+            with contextlib.suppress(OSError):
+                out.sendto(ONE, str(self.path))
+
+
+class Ear:
+    """The other end. Belongs to the one jobs process."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+        self._socket.bind(str(path))
+
+    def wait(self, timeout_s: float) -> bool:
+        """Until somebody rings, at most ``timeout_s``; whether somebody did. Many rings are one."""
+        self._socket.settimeout(timeout_s)
+        try:
+            self._socket.recv(DRAIN_BYTES)
+        except TimeoutError:
+            return False
+        self._socket.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self._socket.recv(DRAIN_BYTES)
+        return True
+
+    def close(self) -> None:
+        """Listen no more."""
+        self._socket.close()

@@ -1,0 +1,95 @@
+"""Where jobs are ordered, watched, waited for and cancelled: the API's side."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from appliance.codec import encode
+from appliance.effects.clock import Clock
+from appliance.errors import Conflict, TrivetError, from_json
+from engine.decide.moves import StepView, can_return
+from engine.jobs import tell
+from engine.jobs.job import JobType
+from engine.store.entities import Entities
+from engine.store.jobs import JobRecord, Jobs, StepRecord
+
+WAIT_LIMIT_S = 50.0
+"""The longest that a caller is kept: below the minute after which proxies and HTTP clients give up."""
+FIRST_LOOK_S, LONGEST_LOOK_S = 0.02, 0.25
+"""How often a waiting caller's job is looked at: soon for the quick ones, seldom for those that take minutes."""
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Orders for the jobs process. ``ring`` tells it that there is something to do."""
+
+    entities: Entities
+    jobs: Jobs
+    types: Mapping[str, JobType[Any]]
+    clock: Clock
+    ring: Callable[[], None] = lambda: None
+
+    def order(self, kind: type[JobType[Any]], given: Any, *, owner_id: str, correlation_id: str) -> JobRecord:
+        """Order a job. Raises what its check refuses, ``Conflict`` ``entity.locked``, ``Unavailable`` ``jobs.full``; then
+        nothing was changed."""
+        job_type = self.types[kind.name]
+        job_type.check(self.entities, given)
+        planned = job_type.plan(self.entities, given)
+        steps = [StepRecord(number, one.step, one.title, arguments=one.arguments) for number, one in enumerate(planned)]
+        job = JobRecord(
+            str(uuid.uuid4()),
+            job_type.name,
+            job_type.describe(self.entities, given),
+            owner_id,
+            correlation_id,
+            parameters=encode(given),
+        )
+
+        def prepare() -> JobRecord:
+            job_type.check(self.entities, given)  # again, now that nobody else can change it
+            job_type.prepare(self.entities, given)
+            about = tell.named(self.entities, job_type, given)
+            tell.started(self.entities, self.clock, job_type, job, about)
+            return replace(job, parameters={**job.parameters, tell.ABOUT: about})
+
+        stored = self.jobs.submit(steps, job_type.locks(self.entities, given), prepare)
+        self.ring()
+        return stored
+
+    def wait(self, job_id: str, timeout_s: float = WAIT_LIMIT_S) -> JobRecord:
+        """The job when it has ended, or as it is after ``timeout_s`` (at most :data:`WAIT_LIMIT_S`)."""
+        until_s = self.clock.monotonic_s() + min(timeout_s, WAIT_LIMIT_S)
+        pause_s = FIRST_LOOK_S
+        while True:
+            job = self.jobs.need(job_id)
+            left_s = until_s - self.clock.monotonic_s()
+            if job.state == "ended" or left_s <= 0:
+                return job
+            self.clock.sleep(min(pause_s, left_s))
+            pause_s = min(LONGEST_LOOK_S, pause_s * 1.5)
+
+    def cancel(self, job_id: str) -> JobRecord:
+        """Ask it to stop; it is undone. Raises ``Conflict`` ``job.past-return`` when it can only go on."""
+        job = self.jobs.need(job_id)
+        if job.state != "ended" and not job.is_external:
+            kind = self.types[job.type]
+            steps = self.jobs.steps(job_id)
+            views = [StepView(one.state, is_final=kind.step(one.name).is_final) for one in steps]
+            if not can_return(views):
+                raise Conflict(
+                    "job.past-return",
+                    subject=f"job '{job.description}'",
+                    reason="it has begun what cannot be taken back",
+                    remedy="Let it end.",
+                )
+        return self.jobs.cancel(job_id)
+
+
+def error_of(job: JobRecord) -> TrivetError | None:
+    """Why a job did not finish, as an error that a waiting caller gets; ``None``: it finished, or is not done yet."""
+    if job.state != "ended" or job.status == "finished" or not job.error:
+        return None
+    return from_json(int(job.error.get("status", 500)), job.error)

@@ -1,0 +1,115 @@
+"""Create a disk on a storage domain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from appliance.errors import Conflict, Refused
+from appliance.model.disk import NewDisk
+from engine.jobs.job import JobType, Planned, Step, Told, Work
+from engine.jobs.places import choose_host, disk_file, host_for_cleaning, need_active_domain
+from engine.jobs.task import await_task, task_id
+from engine.store.entities import Entities, Entity
+from engine.store.jobs import Lock
+
+SMALLEST_BYTES = 1024**2
+"""A disk below a MiB is a mistake of units (somebody wrote GiB)."""
+LARGEST_BYTES = 8 * 1024**4
+"""oVirt's MaxDiskSize for file domains."""
+
+
+@dataclass(frozen=True)
+class CreateDisk:
+    """The disk to be made. The caller draws the ids. ``attributes`` are those of the v4 disk that are only kept."""
+
+    disk_id: str
+    image_id: str
+    name: str
+    domain_id: str
+    size_bytes: int
+    format: Literal["raw", "cow"] = "raw"
+    is_sparse: bool = True
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _make(work: Work) -> Mapping[str, Any]:
+    given = work.parameters(CreateDisk)
+    host = str(work.found("choose-host")["host"])
+    domain = work.entities.need("storage_domain", given.domain_id)
+    file = disk_file(domain, given.disk_id, given.image_id, given.format)
+    new = NewDisk(file, given.size_bytes, "off" if given.is_sparse else "falloc")
+    with work.on(host) as node:
+        await_task(work, node, task_id(work, "create"), lambda task: node.disk_create(task, new))
+        return {"actual_bytes": node.disk_chain(file)[0].actual_bytes}
+
+
+def _unmake(work: Work) -> None:
+    given = work.parameters(CreateDisk)
+    domain = work.entities.need("storage_domain", given.domain_id)
+    file = disk_file(domain, given.disk_id, given.image_id, given.format)
+    with work.on(host_for_cleaning(work, str(work.found("choose-host")["host"]))) as node:
+        await_task(work, node, task_id(work, "undo"), lambda task: node.disk_remove(task, file, False))
+
+
+class DiskCreate(JobType[CreateDisk]):
+    """The disk is listed, ``locked``, from the order on; it is ``ok`` at the end, or gone."""
+
+    name = "disk.create"
+    parameters = CreateDisk
+    steps = (Step("choose-host", choose_host, weight=0.1), Step("make-image", _make, _unmake))
+
+    told = Told("USER_ADD_DISK", "USER_ADD_DISK_FINISHED_SUCCESS", "USER_ADD_DISK_FINISHED_FAILURE")
+
+    def about(self, entities: Entities, given: CreateDisk) -> Mapping[str, str]:
+        return {"disk": given.disk_id, "storage_domain": given.domain_id}
+
+    def describe(self, entities: Entities, given: CreateDisk) -> str:
+        domain = entities.get("storage_domain", given.domain_id)
+        return f"Creating Virtual Disk {given.name} on Storage Domain {domain.name if domain else given.domain_id}"
+
+    def check(self, entities: Entities, given: CreateDisk) -> None:
+        need_active_domain(entities, given.domain_id, "add Virtual Disk")
+        if not SMALLEST_BYTES <= given.size_bytes <= LARGEST_BYTES:
+            raise Refused(
+                "disk.size",
+                subject=f"disk {given.name}",
+                reason=f"Cannot add Virtual Disk. Its size of {given.size_bytes} bytes is not between 1 MiB and 8 TiB",
+                remedy="provisioned_size is in bytes.",
+            )
+        if given.format == "raw" and given.attributes.get("backup") == "incremental":
+            raise Conflict(
+                "disk.backup-format",
+                subject=f"disk {given.name}",
+                reason="Cannot add Virtual Disk. Incremental backup needs the format cow",
+                remedy="Ask for format cow, or for no incremental backup.",
+            )
+
+    def locks(self, entities: Entities, given: CreateDisk) -> Sequence[Lock]:
+        return Lock("disk", given.disk_id), Lock("storage_domain", given.domain_id, "", is_shared=True)
+
+    def prepare(self, entities: Entities, given: CreateDisk) -> None:
+        body = {
+            **given.attributes,
+            "image_id": given.image_id,
+            "provisioned_size": given.size_bytes,
+            "format": given.format,
+            "sparse": given.is_sparse,
+            "actual_size": 0,
+        }
+        # Its own status is seen only if the job is given up.
+        refs = {"storage_domains": (given.domain_id,)}
+        entities.add(Entity("disk", given.disk_id, given.name, body, refs, status="illegal"))
+
+    def plan(self, entities: Entities, given: CreateDisk) -> Sequence[Planned]:
+        return Planned("choose-host", "Choosing a host"), Planned("make-image", f"Creating the image of {given.name}")
+
+    def finish(self, work: Work) -> Mapping[str, Any]:
+        given = work.parameters(CreateDisk)
+        size = int(work.found("make-image")["actual_bytes"])
+        work.entities.change("disk", given.disk_id, lambda disk: replace(disk.with_body(actual_size=size), status="ok"))
+        return {"disk": given.disk_id}
+
+    def undone(self, work: Work) -> None:
+        work.entities.remove("disk", work.parameters(CreateDisk).disk_id)

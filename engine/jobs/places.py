@@ -1,0 +1,54 @@
+"""Where a job acts: which host does it, and where a disk's file is. Shared by the job types."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from appliance.errors import Conflict, Unavailable
+from appliance.model.disk import DiskFile, DiskFormat
+from engine.jobs.job import Work
+from engine.store.entities import Entities, Entity
+
+FORMATS: Mapping[str, DiskFormat] = {"cow": "qcow2", "raw": "raw"}
+"""v4's words for a disk's format, and QEMU's."""
+
+
+def choose_host(work: Work) -> dict[str, Any]:
+    """A step's ``do``: pick the host that does the job, and write it down, so that a crash changes nothing about it."""
+    hosts = work.nodes.up()
+    if not hosts:
+        raise Unavailable(
+            "job.no-host", subject="the job", reason="no host is up", remedy="Activate a host, or wait until one answers."
+        )
+    work.log(f"host {hosts[0]} does it")
+    return {"host": hosts[0]}
+
+
+def host_for_cleaning(work: Work, chosen: str) -> str:
+    """The host that undoes or repeats a step on shared storage: the one that began, else any other that is up."""
+    hosts = work.nodes.up()
+    return chosen if chosen in hosts or not hosts else hosts[0]
+
+
+def mount_of(domain: Entity) -> str:
+    """The name under which the hosts have mounted a storage domain."""
+    return str(domain.body.get("mount") or domain.name)
+
+
+def disk_file(domain: Entity, disk_id: str, image_id: str, disk_format: str) -> DiskFile:
+    """Where a disk's image is on a domain: ``images/<disk>/<image>``, as oVirt lays it out."""
+    return DiskFile(mount_of(domain), f"images/{disk_id}/{image_id}", FORMATS[disk_format])
+
+
+def need_active_domain(entities: Entities, domain_id: str, action: str) -> Entity:
+    """The storage domain, if it is active. Raises ``NotFound`` ``entity.unknown``, ``Conflict`` ``domain.not-active``."""
+    domain = entities.need("storage_domain", domain_id)
+    if domain.status not in ("", "active"):
+        raise Conflict(
+            "domain.not-active",
+            subject=f"storage domain {domain.name}",
+            reason=f"Cannot {action}. The relevant Storage Domain is not active ({domain.status})",
+            remedy="Activate it first.",
+        )
+    return domain

@@ -1,0 +1,88 @@
+"""``trivet engine jobs``: follow the nodes and run the jobs, in one process that systemd watches."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from appliance.effects.clock import SystemClock
+from appliance.effects.notify import tell_systemd
+from appliance.errors import Conflict
+from appliance.model.cluster import Cluster
+from appliance.model.engine_start import EngineStart
+from engine.boot.files import read
+from engine.boot.seed import REMEDY
+from engine.boot.standby import wait_until_active, wait_until_serving
+from engine.jobs.bell import Ear
+from engine.jobs.follow import Following
+from engine.jobs.process import JobsProcess
+from engine.jobs.reach import WireNodes
+from engine.jobs.run import World
+from engine.jobs.types import BY_NAME
+from engine.layout import Guest
+from engine.nodes import wire_disks, wire_nodes
+from engine.store.durable import Store
+from engine.store.jobs import Jobs
+from engine.store.observed import Observations
+
+Log = Callable[[str], None]
+
+
+def only_one(path: Path) -> int:
+    """Hold the lock of the jobs process while it lives. Raises ``Conflict`` ``jobs.second``: two would both adopt."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise Conflict(
+            "jobs.second",
+            subject="trivet engine jobs",
+            reason="another one is running",
+            remedy="Stop that one: `systemctl restart trivet-engine-jobs`.",
+        ) from error
+    return descriptor
+
+
+def main(guest: Guest, agent_port: int, log: Log) -> None:
+    """Wait until the engine is active, then work until a signal ends it."""
+    clock = SystemClock()
+    wait_until_active(guest, clock)
+    wait_until_serving(guest, clock)
+    held = only_one(guest.jobs_lock)
+    cluster = read(Cluster, guest.cluster, "cluster.invalid", REMEDY)
+    start = read(EngineStart, guest.start_file, "seed.invalid", REMEDY)
+    store, observations = Store(guest.database_place), Observations(guest.observed, clock)
+    nodes = wire_nodes(guest, cluster, start.epoch, agent_port)
+    following = Following(cluster, start.epoch, nodes, store, observations, clock, log)
+    disks = wire_disks(guest, cluster, start.epoch, agent_port)
+    jobs = Jobs(store.entities, clock)
+    world = World(store.entities, jobs, WireNodes(cluster, observations, disks), clock, BY_NAME, log)
+    ear = Ear(guest.jobs_bell)
+    process = JobsProcess(world, ear.wait)
+    worker = threading.Thread(target=process.serve, name="jobs")
+
+    def stop(_number: int, _frame: object) -> None:
+        following.stopped.set()
+        world.stopping.set()
+
+    def alive() -> None:
+        if following.superseded:
+            world.stopping.set()  # a newer engine has the journal, too
+        if worker.is_alive() or world.stopping.is_set():
+            tell_systemd("WATCHDOG=1")
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    worker.start()
+    tell_systemd("READY=1")
+    following.run(alive)
+    world.stopping.set()
+    worker.join()
+    ear.close()
+    os.close(held)

@@ -1,0 +1,249 @@
+"""Events: written with names as they are now, searched in SQL, kept by number and age."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from peewee import IntegrityError, Table, fn
+
+from appliance.effects.clock import Clock
+from appliance.errors import Conflict, NotFound
+from engine.decide.audit import TYPES
+from engine.decide.search import EVERYTHING, And, Compare, Expression, FreeText, Or, Query
+from engine.store.database import Connection
+from engine.store.entity import ENTITY, Key
+from engine.store.fields import Field, at
+from engine.store.permissions import Permits
+from engine.store.records import AccountRecord, EventRecord
+from engine.store.search import Comparison, all_of, any_of, unknown_field
+
+KEPT = 100_000
+"""Older events are dropped beyond this: about 30 MiB, months of a small cluster's history."""
+KEPT_MS = 90 * 24 * 3600 * 1000
+"""…and those older than a quarter: oVirt keeps a month, after which last quarter's questions have no answer."""
+PRUNE_EVERY = 500
+"""Events between two looks at the number: so an event costs no deletion."""
+
+COLUMNS = (
+    "id", "wall_ms", "code", "severity", "origin", "description", "custom_id", "correlation_id", "account_id", "host_id",
+    "vm_id", "extra", "refs",
+)  # fmt: skip
+EVENT: Any = Table("event", COLUMNS)
+REF: Any = Table("event_ref", ("kind", "entity_id", "event_id"))
+NAMES = (
+    "vm",
+    "host",
+    "template",
+    "user",
+    "cluster",
+    "data_center",
+    "storage_domain",
+    "disk",
+    "network",
+    "snapshot",
+    "vm_pool",
+)
+FIELDS: Mapping[str, Field] = {
+    "id": Field("id", shape="number"),
+    "index": Field("id", shape="number"),
+    "type": Field("code", shape="number"),
+    "code": Field("code", shape="number"),
+    "severity": Field("severity", shape="word"),
+    "message": Field("description"),
+    "description": Field("description"),
+    "time": Field("wall_ms", shape="date"),
+    "correlation_id": Field("correlation_id"),
+    "origin": Field("origin", shape="word"),
+    "custom_event_id": Field("custom_id", shape="number"),
+    "usrname": at("user.name"),
+    **{f"event_{name.replace('_', '')}": at(f"{name}.name") for name in NAMES},
+    "event_storage": at("storage_domain.name"),
+    "event_pool": at("vm_pool.name"),
+    **{name.replace("_", ""): at(f"{name}.name") for name in NAMES},
+    "storage": at("storage_domain.name"),
+    "pool": at("vm_pool.name"),
+}
+"""oVirt's fields of an event; names are those that the objects had when it happened."""
+BACK = ("name",)
+"""What may stand behind a noun: ``Vms.name``."""
+OWN_KINDS = ("vm", "template", "disk", "vm_pool")
+"""Whose events plain users see: those of objects they see; not those of hosts and clusters these are on."""
+
+
+class Audit:
+    """The events of one database."""
+
+    def __init__(self, connection: Connection, clock: Clock) -> None:
+        self.connection = connection
+        self._clock = clock
+        self._since_pruned = 0
+
+    def tell(
+        self,
+        name: str,
+        about: Mapping[str, str] | None = None,
+        values: Mapping[str, object] | None = None,
+        *,
+        account: AccountRecord | str = "",
+        correlation_id: str = "",
+    ) -> EventRecord:
+        """Record that ``name`` (of :data:`engine.decide.audit.TYPES`) happened.
+
+        ``about``: kind → id of the objects; their names now are found, or taken from ``values`` where they are gone.
+        ``values`` fill the rest of the text.
+        """
+        kind = TYPES[name]
+        account_id = account if isinstance(account, str) else account.id
+        refs = self._named({**(about or {}), **({"user": account_id} if account_id else {})}, values or {})
+        known = {one: ref["name"] for one, ref in refs.items()}
+        return self.add(
+            EventRecord(
+                kind.severity,
+                "Trivet",
+                kind.message({**known, **(values or {})}),
+                kind.code,
+                int(self._clock.wall_s() * 1000),
+                correlation_id=correlation_id,
+                account_id=account_id,
+                host_id=refs.get("host", {}).get("id", ""),
+                vm_id=refs.get("vm", {}).get("id", ""),
+                refs=refs,
+            )
+        )
+
+    def _named(self, about: Mapping[str, str], values: Mapping[str, object]) -> dict[str, dict[str, str]]:
+        found = {}
+        for kind, identifier in about.items():
+            mine = (ENTITY.kind == kind) & (ENTITY.id == identifier)
+            rows = self.connection.rows(ENTITY.select(ENTITY.name).where(mine))
+            found[kind] = {"id": identifier, "name": str(rows[0][0] if rows else values.get(kind, ""))}
+        return found
+
+    def add(self, event: EventRecord) -> EventRecord:
+        """Store an event. The same origin and custom id twice: ``Conflict`` (``event.exists``)."""
+        row = {name: getattr(event, name) for name in COLUMNS if name not in ("id", "extra", "refs")}
+        row |= {"extra": json.dumps(dict(event.extra)), "refs": self.connection.packed(event.refs)}
+        insert = EVENT.insert({getattr(EVENT, name): value for name, value in row.items()}).returning(EVENT.id)
+        try:
+            with self.connection.transaction():
+                number = int(self.connection.rows(insert)[0][0])
+                refs = {(kind, ref["id"]) for kind, ref in event.refs.items()}
+                refs |= {(kind, one) for kind, one in (("host", event.host_id), ("vm", event.vm_id)) if one}
+                for kind, identifier in sorted(refs):
+                    self.connection.run(REF.insert({"kind": kind, "entity_id": identifier, "event_id": number}))
+        except IntegrityError as error:
+            raise Conflict(
+                "event.exists",
+                subject=f"event {event.custom_id} of origin {event.origin}",
+                reason="it has been recorded before",
+                remedy="Give each event of one origin its own custom_id.",
+            ) from error
+        self._since_pruned += 1
+        if self._since_pruned >= PRUNE_EVERY:
+            self.prune()
+        return replace(event, id=number)
+
+    def list(
+        self,
+        query: Query = EVERYTHING,
+        *,
+        after: int = 0,
+        limit: int | None = None,
+        case_sensitive: bool = True,
+        only: Any = None,
+        about: Key | None = None,
+    ) -> tuple[EventRecord, ...]:
+        """Events with an id greater than ``after`` that ``query`` finds, the newest first unless it says otherwise.
+
+        ``about``: those of one object. ``only``: a further condition (:meth:`visible`). Raises ``Refused`` ``api.search``.
+        """
+        compare = Comparison(self.connection, case_sensitive)
+        parts = [EVENT.id > after]
+        parts += [_where(compare, query.where)] if query.where is not None else []
+        parts += [EVENT.id.in_(_of([about]))] if about else []
+        parts += [only] if only is not None else []
+        order = [
+            value.desc() if key.descending else value.asc()
+            for key in query.sort
+            for value in (compare.sort_value(EVENT, EVENT.refs, _field(key.path)),)
+        ]
+        ascends = bool(query.sort) and not query.sort[-1].descending  # many have the same time
+        last = EVENT.id.asc() if ascends else EVENT.id.desc()
+        select = EVENT.select().where(all_of(parts)).order_by(*order, last)
+        if query.page is not None:
+            size = limit or 100
+            select = select.limit(size).offset((query.page - 1) * size)
+        elif limit is not None:
+            select = select.limit(limit)
+        return tuple(self._record(row) for row in self.connection.rows(select))
+
+    def get(self, number: int) -> EventRecord | None:
+        """The event, or ``None``."""
+        return next((self._record(row) for row in self.connection.rows(EVENT.select().where(EVENT.id == number))), None)
+
+    def remove(self, number: int) -> None:
+        """Dismiss one. Raises ``NotFound`` ``event.unknown``."""
+        if not self.connection.run(EVENT.delete().where(EVENT.id == number)):
+            raise NotFound("event.unknown", subject=f"event {number}", reason="there is none", remedy="List the events.")
+
+    def visible(self, permits: Permits, account: AccountRecord | str, asking: Any = "all") -> Any:
+        """The condition for :meth:`list`'s ``only``.
+
+        An administrator of the system sees all, others what concerns the objects that they see, and what they did.
+        """
+        grants = permits.grants(account)
+        if permits.condition(grants, "host", asking) is None:
+            return None
+        parts = [EVENT.account_id == (account if isinstance(account, str) else account.id)]
+        for kind in OWN_KINDS:
+            only = permits.condition(grants, kind, asking)
+            where = ENTITY.kind == kind
+            seen = ENTITY.select(ENTITY.id).where(where if only is None else where & only)
+            parts.append(EVENT.id.in_(REF.select(REF.event_id).where((REF.kind == kind) & REF.entity_id.in_(seen))))
+        return any_of(parts)
+
+    def prune(self) -> int:
+        """Drop what is beyond number and age; how many that were."""
+        self._since_pruned = 0
+        newest = self.connection.rows(EVENT.select(fn.MAX(EVENT.id)))[0][0] or 0
+        oldest_ms = int(self._clock.wall_s() * 1000) - KEPT_MS
+        return self.connection.run(EVENT.delete().where((EVENT.id <= newest - KEPT) | (EVENT.wall_ms < oldest_ms)))
+
+    def _record(self, row: Sequence[Any]) -> EventRecord:
+        values = dict(zip(COLUMNS, row, strict=True))
+        values["extra"] = json.loads(values["extra"])
+        values["refs"] = self.connection.unpacked(values["refs"])
+        return EventRecord(**values)
+
+
+def _of(keys: Iterable[Key]) -> Any:
+    wanted = [(REF.kind == kind) & (REF.entity_id == identifier) for kind, identifier in keys]
+    return REF.select(REF.event_id).where(any_of(wanted))
+
+
+def _field(path: tuple[str, ...]) -> Field:
+    words = [word.lower() for word in path]
+    if len(words) == 2 and words[0] in ("event", "events"):
+        words = words[1:]
+    if len(words) == 2 and words[1] in BACK:
+        words = [words[0].removesuffix("s")]
+    found = FIELDS.get(words[0]) if len(words) == 1 else None
+    if found is None:
+        raise unknown_field("event", path, sorted(FIELDS))
+    return found
+
+
+def _where(compare: Comparison, expression: Expression) -> Any:
+    match expression:
+        case And(parts):
+            return all_of([_where(compare, part) for part in parts])
+        case Or(parts):
+            return any_of([_where(compare, part) for part in parts])
+        case FreeText(value):
+            return compare.condition(EVENT, EVENT.refs, FIELDS["message"], "=", value if "*" in value else f"*{value}*")
+        case Compare(path, op, value):
+            return compare.condition(EVENT, EVENT.refs, _field(path), op, value)
+    raise TypeError(f"{expression!r} is no search expression")

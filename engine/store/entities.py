@@ -1,0 +1,340 @@
+"""Everything that the API's model knows, in one shape: typed columns for what is searched or joined, the rest as JSON.
+
+    entity    kind, id, name, status, locked_as, parent, generation …        refs {"cluster": [id]}   body {attributes}
+    relation  (source, name, target): the index of ``refs``
+
+One list is one query, however many rows: references are read with the row, relations only serve to search and to protect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from peewee import IntegrityError, Tuple, fn
+
+from appliance.effects.clock import Clock, SystemClock
+from appliance.errors import Conflict, NotFound, TrivetError
+from engine.decide.search import EVERYTHING, Query
+from engine.store.database import Connection, chunks
+from engine.store.entity import ENTITY, RELATION, Entity, Key, changed, exists, unknown
+from engine.store.kinds import REFERENCES
+from engine.store.search import compiled
+
+__all__ = ["ENTITY", "RELATION", "Entities", "Entity", "Key"]
+
+PAGE_ROWS = 100
+"""Rows of a page when the caller names no maximum: oVirt's SearchResultsLimit."""
+
+Many = list[Entity]
+"""Also because ``list`` is a method here."""
+KEPT = 8_000
+"""Entities that a process remembers as it read them (never believed without asking for their generation): 1,000 VMs with
+their disks and NICs; some 5 KiB each."""
+
+
+class Entities:
+    """The entities of one database. Thread-safe as the database is."""
+
+    def __init__(self, connection: Connection, clock: Clock | None = None) -> None:
+        self.connection = connection
+        self._clock = clock or SystemClock()
+        self._read: dict[Key, Entity] = {}
+
+    # reading
+
+    def get(self, kind: str, identifier: str) -> Entity | None:
+        """The entity, or ``None``."""
+        found = self._select((ENTITY.kind == kind) & (ENTITY.id == identifier))
+        return found[0] if found else None
+
+    def need(self, kind: str, identifier: str) -> Entity:
+        """The entity. Raises ``NotFound`` ``entity.unknown``."""
+        found = self.get(kind, identifier)
+        if found is None:
+            raise unknown(kind, identifier)
+        return found
+
+    def many(self, kind: str, identifiers: Iterable[str]) -> dict[str, Entity]:
+        """Those of a kind that there are, by id."""
+        wanted = list(dict.fromkeys(identifiers))
+        return {
+            one.id: one
+            for piece in chunks(wanted)
+            for one in self._select((ENTITY.kind == kind) & ENTITY.id.in_(list(piece)), sort=False)
+        }
+
+    def list(
+        self,
+        kind: str,
+        query: Query = EVERYTHING,
+        *,
+        limit: int | None = None,
+        case_sensitive: bool = True,
+        only: Any = None,
+    ) -> Many:
+        """Those of a kind that ``query`` finds, sorted as it says, else by name.
+
+        ``limit``: at most so many rows; with a page in the query it is the size of a page. ``only``: a further condition
+        (what somebody may see: engine/store/permissions.py).
+
+        Raises ``Refused`` ``api.search`` when a field is unknown.
+        """
+        columns = [ENTITY.id, ENTITY.generation, ENTITY.changed_ms]
+        rows = self.connection.rows(self._found(kind, query, limit, case_sensitive, only, columns))
+        found = {row[0]: one for row in rows if (one := self._kept(kind, *row))}
+        found |= self.many(kind, [row[0] for row in rows if row[0] not in found])
+        return [found[row[0]] for row in rows if row[0] in found]  # one that was removed meanwhile is not there
+
+    def stamps(
+        self,
+        kind: str,
+        query: Query = EVERYTHING,
+        *,
+        limit: int | None = None,
+        case_sensitive: bool = True,
+        only: Any = None,
+    ) -> tuple[tuple[str, int], ...]:
+        """(id, generation) of what :meth:`list` would give, without reading bodies: for who keeps rendered fragments."""
+        columns = [ENTITY.id, ENTITY.generation]
+        rows = self.connection.rows(self._found(kind, query, limit, case_sensitive, only, columns))
+        return tuple((str(identifier), int(generation)) for identifier, generation in rows)
+
+    def count(self, kind: str, only: Any = None) -> int:
+        """How many of a kind there are."""
+        where = ENTITY.kind == kind
+        select = ENTITY.select(fn.COUNT(ENTITY.id)).where(where if only is None else where & only)
+        return int(self.connection.rows(select)[0][0])
+
+    def children(self, parent: Key, kind: str) -> Many:
+        """Those of ``kind`` that ``parent`` owns, by name, then by age."""
+        where = (ENTITY.parent_kind == parent[0]) & (ENTITY.parent_id == parent[1]) & (ENTITY.kind == kind)
+        return self._select(where)
+
+    def children_of(self, parents: Iterable[Key], kind: str) -> dict[str, Many]:
+        """The children of many parents (of one kind) with one query a few hundred parents: parent id → children."""
+        found: dict[str, Many] = {}
+        wanted = list(parents)
+        for piece in chunks([identifier for _kind, identifier in wanted]):
+            where = (ENTITY.parent_kind == wanted[0][0]) & ENTITY.parent_id.in_(list(piece)) & (ENTITY.kind == kind)
+            for one in self._select(where):
+                found.setdefault(one.parent[1] if one.parent else "", []).append(one)
+        return found
+
+    def referring(self, target: Key, kind: str, name: str) -> Many:
+        """Those of ``kind`` whose reference ``name`` is ``target``: the disks of a storage domain, the VMs of a cluster."""
+        sources = RELATION.select(RELATION.source_id).where(
+            (RELATION.target_kind == target[0])
+            & (RELATION.target_id == target[1])
+            & (RELATION.source_kind == kind)
+            & (RELATION.name == name)
+        )
+        return self._select((ENTITY.kind == kind) & ENTITY.id.in_(sources))
+
+    def _found(
+        self,
+        kind: str,
+        query: Query,
+        limit: int | None,
+        case_sensitive: bool,
+        only: Any,
+        columns: Sequence[Any],
+    ) -> Any:
+        where, order = compiled(self.connection, kind, query, case_sensitive=case_sensitive)
+        select = ENTITY.select(*columns).where(where if only is None else where & only).order_by(*order)
+        if query.page is not None:
+            size = limit or PAGE_ROWS
+            return select.limit(size).offset((query.page - 1) * size)
+        return select if limit is None else select.limit(limit)
+
+    def _kept(self, kind: str, identifier: str, generation: int, changed_ms: int) -> Entity | None:
+        """What was read before, if it is still the same. The time tells apart one that was removed and made anew."""
+        one = self._read.get((kind, identifier))
+        return one if one is not None and (one.generation, one.changed_ms) == (generation, changed_ms) else None
+
+    def _select(self, where: Any, *, sort: bool = True) -> Many:
+        select = ENTITY.select().where(where)
+        if sort:
+            select = select.order_by(ENTITY.name, ENTITY.created_ms, ENTITY.id)
+        found = [self._entity(row) for row in self.connection.rows(select)]
+        if len(self._read) + len(found) > KEPT:
+            self._read.clear()
+        if len(found) <= KEPT and not self.connection.peewee.in_transaction():  # what is not committed is nobody else's
+            self._read.update((one.key, one) for one in found)
+        return found
+
+    def _entity(self, row: tuple[Any, ...]) -> Entity:
+        kind, identifier, name, status, locked_as, parent_kind, parent_id, unique, generation, created_ms, changed_ms = row[
+            :11
+        ]
+        unpacked = self.connection.unpacked
+        return Entity(
+            kind,
+            identifier,
+            name,
+            unpacked(row[12]),
+            {one: tuple(targets) for one, targets in unpacked(row[11]).items()},
+            (parent_kind, parent_id) if parent_kind else None,
+            status,
+            unique,
+            locked_as,
+            generation,
+            created_ms,
+            changed_ms,
+        )
+
+    # writing
+
+    def add(self, entity: Entity) -> Entity:
+        """Store a new one. Raises ``Conflict`` ``entity.exists`` (id or unique key taken), ``NotFound`` ``entity.reference``
+        (parent or a reference is not there)."""
+        now_ms = int(self._clock.wall_s() * 1000)
+        stored = replace(entity, generation=1, created_ms=entity.created_ms or now_ms, changed_ms=now_ms)
+        try:
+            with self.connection.transaction():
+                self.connection.run(ENTITY.insert(self._row(stored)))
+                self._relate(stored)
+        except IntegrityError as error:
+            raise self._because(stored, error, is_new=True) from error
+        return stored
+
+    def update(self, entity: Entity) -> Entity:
+        """Replace name, status, body, refs, unique key of an existing one. ``generation`` must be the one that was read.
+
+        Raises ``Conflict`` ``entity.changed`` when somebody else changed it since, ``NotFound`` ``entity.unknown``, and what
+        :meth:`add` raises. The lock's word is never changed here.
+        """
+        stored = replace(entity, generation=entity.generation + 1, changed_ms=int(self._clock.wall_s() * 1000))
+        kept = ("kind", "id", "locked_as", "created_ms")
+        row = {getattr(ENTITY, name): value for name, value in self._row(stored).items() if name not in kept}
+        mine = (ENTITY.kind == entity.kind) & (ENTITY.id == entity.id) & (ENTITY.generation == entity.generation)
+        try:
+            with self.connection.transaction():
+                if self.connection.run(ENTITY.update(row).where(mine)) == 0:
+                    self.need(entity.kind, entity.id)
+                    raise changed(entity)
+                self._relate(stored)
+        except IntegrityError as error:
+            raise self._because(stored, error, is_new=False) from error
+        return stored
+
+    def change(self, kind: str, identifier: str, how: Callable[[Entity], Entity]) -> Entity:
+        """Read, apply ``how``, store, all in one transaction: for changes that hold whatever others did."""
+        with self.connection.transaction():
+            where = (ENTITY.kind == kind) & (ENTITY.id == identifier)
+            rows = self.connection.rows(self.connection.locked(ENTITY.select().where(where)))
+            if not rows:
+                raise unknown(kind, identifier)
+            before = self._entity(rows[0])
+            after = how(before)
+            return before if after == before else self.update(after)
+
+    def set_status(self, kind: str, statuses: Mapping[str, str]) -> int:
+        """Set the own status of many (id → status), in one commit; only real changes count as one. The number of changes."""
+        now_ms = int(self._clock.wall_s() * 1000)
+        count = 0
+        with self.connection.transaction():
+            for identifier, status in statuses.items():
+                where = (ENTITY.kind == kind) & (ENTITY.id == identifier) & (ENTITY.status != status)
+                count += self.connection.run(
+                    ENTITY.update(
+                        {ENTITY.status: status, ENTITY.generation: ENTITY.generation + 1, ENTITY.changed_ms: now_ms}
+                    ).where(where)
+                )
+        return count
+
+    def remove(self, kind: str, identifier: str) -> None:
+        """Remove it and what it owns. Raises ``NotFound``; ``Conflict`` ``entity.in-use`` names who still refers to it."""
+        where = (ENTITY.kind == kind) & (ENTITY.id == identifier)
+        try:
+            with self.connection.transaction():
+                if self.connection.run(ENTITY.delete().where(where)) == 0:
+                    raise unknown(kind, identifier)
+        except IntegrityError as error:
+            raise self._in_use(kind, identifier) from error
+
+    def _relate(self, entity: Entity) -> None:
+        """Make the relations be what ``refs`` says."""
+        mine = (RELATION.source_kind == entity.kind) & (RELATION.source_id == entity.id)
+        has = {(name, target) for name, target in self.connection.rows(
+            RELATION.select(RELATION.name, RELATION.target_id).where(mine)
+        )}  # fmt: skip
+        wants = {(name, target) for name, targets in entity.refs.items() for target in targets}
+        for name, target in has - wants:
+            self.connection.run(RELATION.delete().where(mine & (RELATION.name == name) & (RELATION.target_id == target)))
+        rows = [
+            (entity.kind, entity.id, name, REFERENCES[name], target) for name, target in sorted(wants - has)
+        ]  # an unknown name is a defect of the caller: KeyError
+        if rows:
+            self.connection.run(RELATION.insert(rows, columns=[getattr(RELATION, name) for name in RELATION._columns]))
+
+    def _row(self, entity: Entity) -> dict[str, Any]:
+        parent_kind, parent_id = entity.parent or (None, None)
+        return {
+            "kind": entity.kind,
+            "id": entity.id,
+            "name": entity.name,
+            "status": entity.status,
+            "locked_as": entity.locked_as,
+            "parent_kind": parent_kind,
+            "parent_id": parent_id,
+            "unique_key": entity.unique_key,
+            "generation": entity.generation,
+            "created_ms": entity.created_ms,
+            "changed_ms": entity.changed_ms,
+            "refs": self.connection.packed({name: list(targets) for name, targets in entity.refs.items()}),
+            "body": self.connection.packed(dict(entity.body)),
+        }
+
+    def _because(self, entity: Entity, error: IntegrityError, *, is_new: bool) -> TrivetError:
+        """Which rule was broken: databases name it differently, so we look."""
+        if is_new and self.get(entity.kind, entity.id) is not None:
+            return exists(entity, "an object with this id is there already")
+        if entity.unique_key is not None:
+            where = (ENTITY.kind == entity.kind) & (ENTITY.unique_key == entity.unique_key) & (ENTITY.id != entity.id)
+            if self._select(where):
+                return exists(entity, "the name is in use")
+        targets = [(REFERENCES[name], one) for name, found in entity.refs.items() for one in found]
+        for kind, identifier in [*targets, *([entity.parent] if entity.parent else [])]:
+            if self.get(kind, identifier) is None:
+                return NotFound(
+                    "entity.reference",
+                    subject=f"{kind} {identifier}",
+                    reason=f"there is none, and {entity.kind} {entity.name} refers to it",
+                    remedy="Name one that exists.",
+                    facts={"kind": kind, "id": identifier},
+                )
+        return exists(entity, str(error))
+
+    def _in_use(self, kind: str, identifier: str) -> TrivetError:
+        doomed = self._owned((kind, identifier))
+        pairs = Tuple(RELATION.target_kind, RELATION.target_id)
+        rows = [
+            row
+            for piece in chunks(doomed)
+            for row in self.connection.rows(
+                RELATION.select(RELATION.source_kind, RELATION.source_id).where(pairs.in_([Tuple(*key) for key in piece]))
+            )
+        ]
+        users = [self.get(*key) for key in rows if key not in doomed][:10]
+        names = [f"{one.kind} {one.name or one.id}" for one in users if one]
+        return Conflict(
+            "entity.in-use",
+            subject=f"{kind} {identifier}",
+            reason=f"it is in use by {', '.join(names) or 'another object'}",
+            remedy="Remove those first, or let them use another.",
+            facts={"users": [list(one.key) for one in users if one]},
+        )
+
+    def _owned(self, key: Key) -> Sequence[Key]:
+        """``key`` and all that it owns."""
+        found, next_level = [key], [key]
+        while next_level:
+            below: list[Key] = []
+            for parent_kind, parent_id in next_level:
+                where = (ENTITY.parent_kind == parent_kind) & (ENTITY.parent_id == parent_id)
+                below += [tuple(row) for row in self.connection.rows(ENTITY.select(ENTITY.kind, ENTITY.id).where(where))]
+            found += below
+            next_level = below
+        return found

@@ -1,0 +1,314 @@
+"""Jobs in the database: orders, journal, log, locks. Every method is one transaction; what it wrote survives ``kill -9``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from peewee import Table, fn
+
+from appliance.effects.clock import Clock
+from appliance.errors import Conflict, NotFound, Unavailable
+from engine.store.entities import Entities
+from engine.store.entity import ENTITY, Key
+from engine.store.job_records import JobRecord, JobStatus, Lock, StepRecord, locked
+
+__all__ = ["JobRecord", "JobStatus", "Jobs", "Lock", "StepRecord"]
+
+QUEUE_LIMIT = 1_000
+"""Jobs that wait: a caller who sends more is out of control, and each has rows and locks."""
+LOG_LIMIT_LINES = 1_000
+"""Lines kept of one job: a retry that logs each second would fill the disk."""
+ENDED_KEPT = 5_000
+"""Ended jobs beyond this number go, the oldest first…"""
+ENDED_KEPT_MS = 30 * 24 * 3600 * 1000
+"""…and those older than this: a month, in which every question about one is asked."""
+
+JOB_COLUMNS = (
+    "id", "type", "description", "state", "status", "owner_id", "correlation_id", "created_ms", "started_ms", "ended_ms",
+    "changed_ms", "percent", "cancel", "runner", "is_external", "auto_cleared", "parameters", "result", "error",
+)  # fmt: skip
+STEP_COLUMNS = (
+    "job_id", "number", "name", "title", "state", "host", "begun_ms", "ended_ms", "percent", "arguments", "data", "error",
+)  # fmt: skip
+JOB: Any = Table("job", JOB_COLUMNS)
+STEP: Any = Table("job_step", STEP_COLUMNS)
+LOG: Any = Table("job_log", ("id", "job_id", "wall_ms", "text"))
+LOCK: Any = Table("entity_lock", ("kind", "id", "job_id", "shared", "shown"))
+
+
+Chooser = Callable[[Sequence[JobRecord], Sequence[str]], Iterable[str]]
+
+
+class Jobs:
+    """The jobs of one database."""
+
+    def __init__(self, entities: Entities, clock: Clock) -> None:
+        self.entities = entities
+        self.connection = entities.connection
+        self._clock = clock
+
+    def _now_ms(self) -> int:
+        return int(self._clock.wall_s() * 1000)
+
+    # ordering
+
+    def submit(self, steps: Sequence[StepRecord], locks: Sequence[Lock], prepare: Callable[[], JobRecord]) -> JobRecord:
+        """Take the locks, do what ``prepare`` does (a last check; rows that are to be seen at once), write the job that it
+        answers, and the journal: all in one transaction.
+
+        Raises ``Conflict`` ``entity.locked``, ``Unavailable`` ``jobs.full``, and what ``prepare`` raises.
+        """
+        now_ms = self._now_ms()
+        with self.connection.transaction():
+            waiting = self.connection.rows(JOB.select(fn.COUNT(JOB.id)).where(JOB.state == "queued"))[0][0]
+            if waiting >= QUEUE_LIMIT:
+                raise Unavailable(
+                    "jobs.full",
+                    subject="the queue of jobs",
+                    reason=f"{waiting} are waiting already",
+                    remedy="Wait until some are done.",
+                )
+            self._refuse_locked(locks)
+            job = prepare()
+            self.connection.run(JOB.insert(self._job_row(job, created_ms=now_ms, changed_ms=now_ms)))
+            for step in steps:
+                self.connection.run(STEP.insert(self._step_row(job.id, step)))
+            for lock in locks:
+                row = {
+                    "kind": lock.kind,
+                    "id": lock.id,
+                    "job_id": job.id,
+                    "shared": int(lock.is_shared),
+                    "shown": lock.shown,
+                }
+                self.connection.run(LOCK.insert(row))
+                self._show(lock, lock.shown)
+        return self.need(job.id)
+
+    def _refuse_locked(self, locks: Sequence[Lock]) -> None:
+        for kind, identifier, shared in sorted((lock.kind, lock.id, lock.is_shared) for lock in locks):
+            mine = (ENTITY.kind == kind) & (ENTITY.id == identifier)
+            self.connection.rows(self.connection.locked(ENTITY.select(ENTITY.id).where(mine)))
+            held = (LOCK.kind == kind) & (LOCK.id == identifier)
+            rows = self.connection.rows(
+                LOCK.select(JOB.description, JOB.id).join(JOB, on=(JOB.id == LOCK.job_id)).where(
+                    held & (LOCK.shared == 0) if shared else held
+                )
+            )  # fmt: skip
+            if rows:
+                raise locked((kind, identifier), rows[0][0], rows[0][1])
+
+    def _show(self, lock: Lock, word: str) -> None:
+        if lock.shown:
+            change = {
+                ENTITY.locked_as: word,
+                ENTITY.generation: ENTITY.generation + 1,
+                ENTITY.changed_ms: self._now_ms(),
+            }
+            self.connection.run(ENTITY.update(change).where((ENTITY.kind == lock.kind) & (ENTITY.id == lock.id)))
+
+    def holder(self, key: Key) -> str:
+        """The job that holds an entity for itself, empty: none."""
+        held = (LOCK.kind == key[0]) & (LOCK.id == key[1]) & (LOCK.shared == 0)
+        rows = self.connection.rows(LOCK.select(LOCK.job_id).where(held))
+        return str(rows[0][0]) if rows else ""
+
+    def cancel(self, job_id: str) -> JobRecord:
+        """Ask it to stop. It is looked at between steps, and by long steps. Raises ``Conflict`` ``job.ended``."""
+        asked = self.connection.run(JOB.update({JOB.cancel: 1}).where((JOB.id == job_id) & (JOB.state != "ended")))
+        job = self.need(job_id)
+        if not asked:
+            raise Conflict(
+                "job.ended", subject=f"job '{job.description}'", reason="it has ended", remedy="There is nothing to stop."
+            )
+        return job
+
+    # running
+
+    def take(self, runner: str, choose: Chooser) -> tuple[JobRecord, ...]:
+        """Make the jobs that ``choose(waiting, owners of running)`` names ``runner``'s."""
+        with self.connection.transaction():
+            busy = self._jobs(JOB.state.in_(["running", "undoing"]))
+            waiting = self._jobs(JOB.state == "queued")
+            wanted = list(choose(waiting, [job.owner_id for job in busy])) if waiting else []
+            if wanted:
+                now_ms = self._now_ms()
+                change = {JOB.state: "running", JOB.runner: runner, JOB.started_ms: now_ms, JOB.changed_ms: now_ms}
+                self.connection.run(JOB.update(change).where(JOB.id.in_(wanted)))
+        return tuple(self.need(identifier) for identifier in wanted)
+
+    def adopt(self, runner: str) -> tuple[JobRecord, ...]:
+        """Make all jobs that somebody else was running ``runner``'s: that process, or that engine, is dead."""
+        left = JOB.state.in_(["running", "undoing"]) & (JOB.runner != runner)
+        with self.connection.transaction():
+            found = self._jobs(left)
+            self.connection.run(JOB.update({JOB.runner: runner}).where(left))
+        return tuple(found)
+
+    def of(self, runner: str) -> tuple[JobRecord, ...]:
+        """The jobs that ``runner`` has and that have not ended."""
+        return tuple(self._jobs(JOB.state.in_(["running", "undoing"]) & (JOB.runner == runner)))
+
+    def begin(self, job_id: str, number: int) -> None:
+        """Journal: the step acts from now on."""
+        self._step(job_id, number, {STEP.state: "begun", STEP.begun_ms: self._now_ms(), STEP.ended_ms: None})
+
+    def done(self, job_id: str, number: int, data: Mapping[str, Any], percent: int) -> None:
+        """Journal: the step has acted. ``percent`` of the whole job."""
+        packed = self.connection.packed(dict(data))
+        with self.connection.transaction():
+            self._step(
+                job_id, number, {STEP.state: "done", STEP.ended_ms: self._now_ms(), STEP.percent: 100, STEP.data: packed}
+            )
+            self._job(job_id, {JOB.percent: percent})
+
+    def failed(self, job_id: str, number: int, error: Mapping[str, Any]) -> None:
+        """Journal: the step could not do it; it may have done a part."""
+        packed = self.connection.packed(dict(error))
+        self._step(job_id, number, {STEP.state: "failed", STEP.ended_ms: self._now_ms(), STEP.error: packed})
+
+    def undone(self, job_id: str, number: int) -> None:
+        """Journal: nothing of the step is left."""
+        self._step(job_id, number, {STEP.state: "undone", STEP.ended_ms: self._now_ms()})
+
+    def turn(self, job_id: str, error: Mapping[str, Any]) -> None:
+        """Journal: from here on it is undone, because of ``error``."""
+        self._job(job_id, {JOB.state: "undoing", JOB.error: self.connection.packed(dict(error))})
+
+    def end(
+        self, job_id: str, status: JobStatus, changes: Callable[[], Mapping[str, Any]], error: Mapping[str, Any]
+    ) -> None:
+        """The job's last changes to entities, the release of its locks and its end: one transaction. ``changes`` answers the
+        job's result."""
+        now_ms = self._now_ms()
+        with self.connection.transaction():
+            result = changes()
+            for lock in self._locks(job_id):
+                self._show(lock, "")
+            self.connection.run(LOCK.delete().where(LOCK.job_id == job_id))
+            change = {
+                JOB.state: "ended",
+                JOB.status: status,
+                JOB.ended_ms: now_ms,
+                JOB.result: self.connection.packed(dict(result)),
+            }
+            if status == "finished":
+                change[JOB.percent] = 100
+            if error:
+                change[JOB.error] = self.connection.packed(dict(error))
+            self._job(job_id, change)
+
+    def progress(self, job_id: str, number: int, percent: int, job_percent: int, host: str) -> None:
+        """Live numbers of a running step. ``host`` empty: not changed."""
+        change = {STEP.percent: percent} | ({STEP.host: host} if host else {})
+        with self.connection.transaction():
+            self._step(job_id, number, change)
+            self._job(job_id, {JOB.percent: job_percent})
+
+    def log(self, job_id: str, text: str) -> None:
+        """A line of the live log."""
+        with self.connection.transaction():
+            count = self.connection.rows(LOG.select(fn.COUNT(LOG.id)).where(LOG.job_id == job_id))[0][0]
+            if count < LOG_LIMIT_LINES:
+                self.connection.run(LOG.insert({LOG.job_id: job_id, LOG.wall_ms: self._now_ms(), LOG.text: text}))
+
+    def _step(self, job_id: str, number: int, change: Mapping[Any, Any]) -> None:
+        self.connection.run(STEP.update(change).where((STEP.job_id == job_id) & (STEP.number == number)))
+
+    def _job(self, job_id: str, change: dict[Any, Any]) -> None:
+        self.connection.run(JOB.update({**change, JOB.changed_ms: self._now_ms()}).where(JOB.id == job_id))
+
+    # reading
+
+    def get(self, job_id: str) -> JobRecord | None:
+        """The job, or ``None``."""
+        return next(iter(self._jobs(JOB.id == job_id)), None)
+
+    def need(self, job_id: str) -> JobRecord:
+        """The job. Raises ``NotFound`` ``job.unknown``."""
+        found = self.get(job_id)
+        if found is None:
+            raise NotFound("job.unknown", subject=f"job {job_id}", reason="there is none", remedy="List the jobs.")
+        return found
+
+    def list(self, *, correlation_id: str | None = None, limit: int | None = None) -> tuple[JobRecord, ...]:
+        """Jobs, the newest first."""
+        where = JOB.id.is_null(False) if correlation_id is None else JOB.correlation_id == correlation_id
+        return tuple(self._jobs(where, JOB.created_ms.desc(), limit))
+
+    def steps(self, job_id: str) -> tuple[StepRecord, ...]:
+        """The journal of a job."""
+        rows = self.connection.rows(STEP.select().where(STEP.job_id == job_id).order_by(STEP.number))
+        return tuple(self._step_record(dict(zip(STEP_COLUMNS[1:], row[1:], strict=True))) for row in rows)
+
+    def _step_record(self, row: dict[str, Any]) -> StepRecord:
+        for name in ("arguments", "data", "error"):
+            row[name] = self.connection.unpacked(row[name])
+        return StepRecord(**row)
+
+    def log_lines(self, job_id: str, after: int = 0) -> tuple[tuple[int, int, str], ...]:
+        """(number, wall ms, text) of the log, from behind ``after``."""
+        where = (LOG.job_id == job_id) & (LOG.id > after)
+        return tuple(self.connection.rows(LOG.select(LOG.id, LOG.wall_ms, LOG.text).where(where).order_by(LOG.id)))
+
+    def _locks(self, job_id: str) -> tuple[Lock, ...]:
+        rows = self.connection.rows(LOCK.select(LOCK.kind, LOCK.id, LOCK.shown, LOCK.shared).where(LOCK.job_id == job_id))
+        return tuple(Lock(kind, identifier, shown, bool(shared)) for kind, identifier, shown, shared in rows)
+
+    def _jobs(self, where: Any, order: Any = None, limit: int | None = None) -> Any:
+        select = JOB.select().where(where).order_by(JOB.created_ms if order is None else order, JOB.id)
+        rows = self.connection.rows(select if limit is None else select.limit(limit))
+        return [self._record(dict(zip(JOB_COLUMNS, row, strict=True))) for row in rows]
+
+    def _record(self, row: dict[str, Any]) -> JobRecord:
+        row["is_cancelled"] = bool(row.pop("cancel"))
+        for name in ("is_external", "auto_cleared"):
+            row[name] = bool(row[name])
+        for name in ("parameters", "result", "error"):
+            row[name] = self.connection.unpacked(row[name])
+        return JobRecord(**row)
+
+    def _job_row(self, job: JobRecord, **changes: Any) -> dict[Any, Any]:
+        row = {**job.__dict__, **changes}
+        row["cancel"] = int(row.pop("is_cancelled"))
+        for name in ("is_external", "auto_cleared"):
+            row[name] = int(row[name])
+        for name in ("parameters", "result", "error"):
+            row[name] = self.connection.packed(dict(row[name]))
+        return {getattr(JOB, name): value for name, value in row.items()}
+
+    def _step_row(self, job_id: str, step: StepRecord) -> dict[Any, Any]:
+        row = {**step.__dict__, "job_id": job_id}
+        for name in ("arguments", "data", "error"):
+            row[name] = self.connection.packed(dict(row[name]))
+        return {getattr(STEP, name): value for name, value in row.items()}
+
+    # jobs of others (v4 lets clients add and end them), and keeping
+
+    def put_external(self, job: JobRecord) -> JobRecord:
+        """A job that somebody else does and tells us of: shown, never run here."""
+        now_ms = self._now_ms()
+        row = self._job_row(job, state="ended", status="started", is_external=True, created_ms=now_ms, changed_ms=now_ms)
+        self.connection.run(JOB.insert({**row, JOB.started_ms: now_ms}))
+        return self.need(job.id)
+
+    def end_external(self, job_id: str, status: JobStatus) -> JobRecord:
+        """It has ended. Raises ``Conflict`` ``job.not-external``."""
+        job = self.need(job_id)
+        if not job.is_external:
+            raise Conflict(
+                "job.not-external",
+                subject=f"job '{job.description}'",
+                reason="the engine runs it itself",
+                remedy="Cancel what it does instead.",
+            )
+        self._job(job_id, {JOB.status: status, JOB.ended_ms: self._now_ms()})
+        return self.need(job_id)
+
+    def prune(self) -> int:
+        """Drop ended jobs beyond what is kept; their number."""
+        old = (JOB.state == "ended") & (JOB.ended_ms <= self._now_ms() - ENDED_KEPT_MS)
+        newest = JOB.select(JOB.id).where(JOB.ended_ms.is_null(False)).order_by(JOB.ended_ms.desc()).limit(ENDED_KEPT)
+        beyond = (JOB.state == "ended") & JOB.ended_ms.is_null(False) & JOB.id.not_in(newest)
+        return self.connection.run(JOB.delete().where(old | beyond))

@@ -1,0 +1,197 @@
+"""Every route as a plain user and as another tenant: nothing is seen and nothing is changed that is not theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from engine.accounts import hash_password
+from engine.api import rights
+from engine.api.model import model
+from engine.api.registry import nouns
+from engine.api.routes import Route, routes
+from engine.builtin import BLANK_TEMPLATE, named
+from engine.core import Engine
+from engine.decide.roles import PERMITS, SUPER_USER, USER_VM_MANAGER
+from engine.store.permissions import Permits, user_entity
+from engine.store.records import AccountRecord
+from tests.engine import world
+
+API = "/ovirt-engine/api"
+HASH = hash_password("a long enough one")
+OPEN = {
+    "operatingsystems", "clusterlevels", "networkfilters", "icons", "domains", "tags", "instancetypes", "schedulingpolicies",
+    "templates", "users", "vnicprofiles", "roles", "networks",
+}  # fmt: skip
+"""What a user without any role may read: the data of oVirt, themselves, and what everybody was given."""
+As = Callable[..., Any]
+
+
+@pytest.fixture
+def tenants(engine: Engine) -> Iterator[dict[str, str]]:
+    """Two users, each the owner of a VM: VM → owner."""
+    for name in ("ann", "ben"):
+        engine.store.put_account(AccountRecord(f"user-{name}", name, "internal", HASH, True))
+        engine.store.entities.add(user_entity(f"user-{name}", name, "internal"))
+        engine.store.entities.add(
+            named("vm", f"vm-{name}", f"{name}s", {}, cluster=world.CLUSTER.id, template=BLANK_TEMPLATE)
+        )
+        Permits(engine.store.entities).give(USER_VM_MANAGER, ("user", f"user-{name}"), ("vm", f"vm-{name}"))
+    yield {"vm-ann": "ann", "vm-ben": "ben"}
+
+
+@pytest.fixture
+def ann(client: FlaskClient, tenants: dict[str, str]) -> As:
+    form = {"grant_type": "password", "scope": "ovirt-app-api", "username": "ann@internal", "password": "a long enough one"}
+    token = client.post("/ovirt-engine/sso/oauth/token", data=form).get_json()["access_token"]
+
+    def asked(method: str, path: str, body: Any = None, **headers: str) -> Any:
+        sent = {"Authorization": f"Bearer {token}", "Accept": "application/json", **headers}
+        answer = client.open(f"{API}/{path}", method=method, json=body, headers=sent)
+        assert answer.status_code < 500, answer.text
+        return answer
+
+    return asked
+
+
+def test_a_tenant_sees_what_is_theirs(ann: As) -> None:
+    for headers in ({}, {"Filter": "true"}):
+        assert [one["id"] for one in ann("GET", "vms", **headers).get_json()["vm"]] == ["vm-ann"]
+    assert ann("GET", "vms?search=name%3Dbens").get_json() == {}
+    assert ann("GET", "vms/vm-ann").status_code == 200
+    for path in (
+        "vms/vm-ben",
+        "vms/vm-ben/nics",
+        "vms/vm-ben/tags",
+        "vms/vm-ben?follow=nics",
+        f"hosts/{world.MEMBERS[0].id}",
+    ):
+        assert ann("GET", path).status_code == 404, path
+    assert [one["name"] for one in ann("GET", "users").get_json()["user"]] == ["ann"]
+    assert ann("GET", "").get_json()["summary"]["vms"]["total"] == "1"
+
+
+def test_a_tenant_changes_what_is_theirs(ann: As, engine: Engine) -> None:
+    assert ann("PUT", "vms/vm-ann", {"comment": "mine"}).status_code == 200
+    assert ann("PUT", "vms/vm-ben", {"comment": "mine"}).status_code == 404
+    assert engine.store.entities.need("vm", "vm-ben").body == {}
+    refused = ann("PUT", f"clusters/{world.CLUSTER.id}", {"comment": "mine"})
+    assert (refused.status_code, refused.headers["Trivet-Error"]) in ((403, "permit.missing"), (404, "api.unknown-id"))
+
+
+def test_a_reference_does_not_tell_what_is_not_seen(ann: As) -> None:
+    answer = ann("POST", "affinitylabels", {"name": "x", "vms": [{"name": "bens"}]})
+    assert answer.status_code == 404
+    assert answer.get_json()["detail"] == ann(
+        "POST", "affinitylabels", {"name": "x", "vms": [{"name": "nobodys"}]}
+    ).get_json()["detail"].replace("nobodys", "bens")
+
+
+ROUTES = list(routes(nouns()))
+
+
+def real(route: Route) -> str:
+    """The route with ids of real objects, none of them ann's."""
+    ids = {
+        "vm": "vm-ben",
+        "host": world.MEMBERS[0].id,
+        "cluster": world.CLUSTER.id,
+        "template": BLANK_TEMPLATE,
+        "tag": BLANK_TEMPLATE,
+        "network": "00000000-0000-0000-0000-000000000009",
+        "user": "00000000-0000-4000-8000-000000000001",
+    }
+    parts = route.path.removeprefix(f"{API}/").split("/")
+    return "/".join(ids.get(part[1:-1], BLANK_TEMPLATE) if part.startswith("{") else part for part in parts)
+
+
+def test_every_change_is_refused_to_who_has_no_role_for_it(ann: As, engine: Engine) -> None:
+    before = {
+        kind: engine.store.entities.stamps(kind) for kind in ("vm", "host", "cluster", "tag", "network", "template", "user")
+    }
+    bodies = {kind: {"name": "x"} for kind in model().structs}
+    for route in ROUTES:
+        if route.method == "get":
+            continue
+        body = {} if route.is_action else bodies[route.kind]
+        answer = ann(route.method.upper(), real(route), body if route.method != "delete" else None)
+        assert answer.status_code in (400, 403, 404), (route, answer.status, answer.text)
+    assert before == {kind: engine.store.entities.stamps(kind) for kind in before}
+
+
+def test_no_list_shows_what_is_not_theirs(ann: As) -> None:
+    for route in ROUTES:
+        if route.word != "list" or route.parent:
+            continue
+        path = route.path.rsplit("/", 1)[-1]
+        rows = [row for found in ann("GET", path).get_json().values() for row in found]
+        assert (
+            path in OPEN or not rows or {row["id"] for row in rows} <= {"vm-ann"} or path in ("clusters", "datacenters")
+        ), path
+
+
+def test_the_tables_of_rights_mean_something() -> None:
+    wanted = {
+        *(permit for row in rights.CHANGES.values() for permit in row),
+        *rights.ASSIGNMENTS.values(),
+        *rights.ACTIONS.values(),
+    }
+    assert wanted | {rights.ANYTHING} <= set(PERMITS)
+    assert set(rights.CHANGES) <= set(model().structs)
+    assert set(rights.ASSIGNMENTS) <= set(model().services)
+    for kind, action in rights.ACTIONS:
+        assert any(action in one.actions for one in model().services.values() if one.kind == kind), (kind, action)
+
+
+def test_who_is_made_an_administrator_is_one_at_once(ann: As, engine: Engine) -> None:
+    assert ann("POST", "tags", {"name": "x"}).status_code == 403
+    Permits(engine.store.entities).give(SUPER_USER, ("user", "user-ann"), None)
+    assert ann("POST", "tags", {"name": "x"}).status_code == 201
+
+
+def test_rights_are_given_and_taken_through_the_api(
+    ann: As, client: FlaskClient, token: str, tenants: dict[str, str], engine: Engine
+) -> None:
+    def admin(method: str, path: str, body: Any = None) -> Any:
+        headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+        return client.open(f"{API}/{path}", method=method, json=body, headers=headers)
+
+    body = {"role": {"name": "UserVmManager"}, "user": {"id": "user-ann"}}
+    made = admin("POST", "vms/vm-ben/permissions", body)
+    assert made.status_code == 201, made.text
+    given = made.get_json()
+    assert (given["vm"]["id"], given["user"]["id"], given["role"]["id"]) == ("vm-ben", "user-ann", USER_VM_MANAGER)
+    assert admin("POST", "vms/vm-ben/permissions", body).status_code == 409
+    assert {one["id"] for one in ann("GET", "vms").get_json()["vm"]} == {"vm-ann", "vm-ben"}
+    assert given["id"] in {one["id"] for one in admin("GET", "users/user-ann/permissions").get_json()["permission"]}
+    assert given["id"] in {one["id"] for one in ann("GET", "vms/vm-ben/permissions").get_json()["permission"]}
+    assert admin("GET", f"vms/vm-ann/permissions/{given['id']}").status_code == 404
+    assert admin("DELETE", f"vms/vm-ben/permissions/{given['id']}").status_code == 200
+    assert [one["id"] for one in ann("GET", "vms").get_json()["vm"]] == ["vm-ann"]
+    whole = admin("POST", "permissions", {"role": {"name": "SuperUser"}, "user": {"user_name": "ann@internal-authz"}})
+    assert whole.status_code == 201
+    assert ann("POST", "tags", {"name": "x"}).status_code == 201
+    last = admin("DELETE", "permissions/58ca605c-010d-0307-0224-0000000001a9")
+    assert (last.status_code, last.headers["Trivet-Error"]) == (409, "permission.last-admin")
+
+
+def test_roles_are_made_of_permits(client: FlaskClient, token: str) -> None:
+    def admin(method: str, path: str, body: Any = None) -> Any:
+        headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+        return client.open(f"{API}/{path}", method=method, json=body, headers=headers)
+
+    role = {"name": "Starter", "administrative": False, "permits": {"permit": [{"name": "login"}, {"id": "22"}]}}
+    made = admin("POST", "roles", role).get_json()
+    assert [one["name"] for one in made["permits"]["permit"]] == ["login", "run_vm"]
+    place = f"roles/{made['id']}/permits"
+    assert admin("POST", place, {"name": "stop_vm"}).status_code == 201
+    assert admin("DELETE", f"{place}/22").status_code == 200
+    assert [one["name"] for one in admin("GET", place).get_json()["permit"]] == ["login", "stop_vm"]
+    assert admin("POST", place, {"name": "fly"}).status_code == 404
+    built_in = admin("POST", f"roles/{SUPER_USER}/permits", {"name": "login"})
+    assert (built_in.status_code, built_in.headers["Trivet-Error"]) == (409, "api.built-in")
+    assert admin("PUT", f"roles/{SUPER_USER}", {"comment": "x"}).status_code == 409
+    assert len(admin("GET", "clusterlevels/4.7").get_json()["permits"]["permit"]) == len(PERMITS)
