@@ -151,7 +151,7 @@ class Broker:
         self._mover.settle(seen)
         if self._button is not None and seen.vm.power != "unknown" and seen.vm.pid != self._button[0]:
             self._button = None
-        if seen.notes.attempts:
+        if "unhealthy" in [attempt.outcome for attempt in seen.notes.attempts]:
             elsewhere = any(p.claims and p.slot is not None and p.slot.engine_up for p in seen.peers)
             if seen.engine_up or elsewhere:
                 self._memory.healthy()
@@ -240,8 +240,8 @@ class Broker:
     # --- telling
 
     def _publish(self, decision: Decision, seen: Observation) -> None:
-        working = self._progress is not None and not self._progress.cancelled
         if decision.action != "destroy":
+            working = self._progress is not None and not self._progress.cancelled
             self._said = engine_seen(seen.vm, working, self._said, bool(self._mover.sending_to))
         slot = self._slot(decision, seen)
         if self._observer.own_slot_read:

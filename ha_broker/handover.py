@@ -78,7 +78,9 @@ class Mover:
     @property
     def sending_to(self) -> str:
         """The host that the engine VM is going, or has just gone to."""
-        return self._progress.order.target if self._progress is not None else self.handing_to
+        if self._progress is not None:
+            return self._progress.order.target
+        return self._handing[0] if self._handing is not None else ""
 
     def work(self) -> Work | None:
         """The migration under way."""

@@ -49,8 +49,7 @@ class Memory:
 
     def healthy(self) -> None:
         """An engine answers, here or elsewhere: those that did not are history, and count no longer than any other."""
-        if any(attempt.outcome == "unhealthy" for attempt in self.notes.attempts):
-            self.change(attempts=tuple(map(_failed, self.notes.attempts)))
+        self.change(attempts=tuple(map(_failed, self.notes.attempts)))
 
     def adopt(self, seen: Observation, now: Callable[[], str]) -> bool:
         """Take a running engine VM for ours that this broker did not start: it arrived by migration, or the notes were

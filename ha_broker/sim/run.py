@@ -204,10 +204,10 @@ class Run:
         world = self.world
         core = [world.hosts[name] for name in self.plan.core]
         holders = [host for host in core if host.qemu is not None]
-        if len(holders) != 1 or holders[0].qemu is None:
+        qemu = holders[0].qemu if len(holders) == 1 else None
+        if qemu is None or qemu.power == "shutting-down":  # its button was pressed before it answered: it is on its way out
             return False
-        epoch = holders[0].qemu.epoch
-        return guest.answers(holders[0].qemu, world.now_s) and all(host.epoch == epoch for host in core)
+        return guest.answers(qemu, world.now_s) and all(host.epoch == qemu.epoch for host in core)
 
 
 def run_seed(seed: int, options: WorldOptions | None = None) -> Outcome:
