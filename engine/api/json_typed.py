@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from functools import cache
 from json.encoder import encode_basestring as quoted
 from typing import Any
 
@@ -16,7 +17,7 @@ from engine.api import json_v4
 from engine.api.documents import NO_LINKS, Fault, Links, Object
 from engine.api.json_read import JsonForm, read
 from engine.api.json_v4 import OUTSIDE
-from engine.api.model import Attribute
+from engine.api.model import Attribute, model
 from engine.api.tables import BOOLEAN, DATE, DECIMAL, TEXT, WHOLE, Row, Table, as_text, iso, tables
 
 CONTENT_TYPE = "application/vnd.trivet+json"
@@ -31,8 +32,15 @@ def core(kind: str, value: Object, links: Links = NO_LINKS) -> str:
 
 
 def item(kind: str, href: str | None, identifier: str | None, inner: str, links: Links = NO_LINKS) -> str:
-    """An object around its :func:`core`."""
+    """An object around its :func:`core`. The id of a VLAN is a number, all others are texts."""
+    if identifier is not None and _has_number(kind):
+        return json_v4.item(kind, href, None, f'"id":{identifier}{"," if inner else ""}{inner}')
     return json_v4.item(kind, href, identifier, inner)
+
+
+@cache
+def _has_number(kind: str) -> bool:
+    return any(one.name == "id" and one.kind == "integer" for one in model().struct(kind).attributes)
 
 
 def bare(name: str, identifier: str, links: Links) -> str:
