@@ -59,6 +59,12 @@ class Store:
             row = Setting.insert(name=name, value=value)
             row.on_conflict(conflict_target=[Setting.name], update={Setting.value: value}).execute()
 
+    def setting(self, name: str) -> str:
+        """What :meth:`put_setting` kept; empty: nothing."""
+        with explained():
+            row = Setting.get_or_none(Setting.name == name)
+            return str(row.value) if row else ""
+
     # starts
 
     def starts(self) -> tuple[StartRecord, ...]:

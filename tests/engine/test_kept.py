@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 
@@ -11,7 +12,17 @@ from flask.testing import FlaskClient
 from engine.api.codecs import CODECS, JSON_V4, Codec, encode
 from engine.api.documents import Item
 from engine.api.model import Attribute, model
-from engine.builtin import BLANK_TEMPLATE, ROOT_TAG, data_center_id, entities_of, named, settle
+from engine.builtin import (
+    BLANK_TEMPLATE,
+    BUILTIN_SET,
+    INSTANCE_TYPES,
+    ROOT_TAG,
+    SETTLED,
+    data_center_id,
+    entities_of,
+    named,
+    settle,
+)
 from engine.core import Engine
 from engine.inventory import derived_id
 from tests.engine import world
@@ -199,8 +210,25 @@ def test_oVirts_own_data(client: FlaskClient, token: str) -> None:
         assert icon["media_type"] == "image/png"
 
 
-def test_what_is_built_in_is_stored_once(engine: Engine) -> None:
+BUILT_IN = (1, "7d8ce490bc03c144")
+"""The number of the built-in set, and the checksum of what is in it."""
+
+
+def test_a_changed_built_in_set_has_a_new_number(engine: Engine) -> None:
+    roles = sorted(json.dumps(dict(one.body), sort_keys=True) for one in engine.store.entities.list("role"))
+    whole = "".join([*roles, *(repr((one.key, sorted(one.body.items()))) for one in entities_of(world.CLUSTER))])
+    found = hashlib.sha256(whole.encode()).hexdigest()[:16]
+    assert (BUILTIN_SET, found) == BUILT_IN, "raise BUILTIN_SET in engine/builtin.py"
+
+
+def test_what_is_built_in_is_stored_once_and_again_where_it_is_missing(engine: Engine) -> None:
     assert settle(engine.store, world.CLUSTER) == 0
+    engine.store.put_setting(SETTLED, "of an older engine")
+    assert settle(engine.store, world.CLUSTER) == 0, "all of it was there"
+    engine.store.entities.remove("instance_type", INSTANCE_TYPES[0][0])
+    assert settle(engine.store, world.CLUSTER) == 0, "this set was stored already"
+    engine.store.put_setting(SETTLED, "of an older engine")
+    assert settle(engine.store, world.CLUSTER) == 1
     assert len({one.key for one in entities_of(world.CLUSTER)}) == len(list(entities_of(world.CLUSTER)))
 
 
