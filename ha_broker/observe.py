@@ -53,6 +53,7 @@ class Observer:
         """Own reads and writes of the board whose end was not seen yet."""
         self._tracks = {name: board.Track(now_s) for name in self._keys}
         self._io = board.Io(now_s, now_s)
+        self._turn_s = now_s
         self._vm = LocalVm("unknown", error="it was not asked yet")
         self._vm_seen_s = now_s
         self._pool = PoolReadings(ports)
@@ -204,7 +205,9 @@ class Observer:
             ended.append(_ended(True, result))
             if result.error is None:
                 self.written = self._writing
-        oldest_s = max([pending_s(key) or 0.0 for key in self._under_way]) if self._under_way else None
+        # A turn that comes late is a stall of one's own: this host stood still, and others perhaps because of that.
+        late_s, self._turn_s = now_s - self._turn_s - limits.TURN_S, now_s
+        oldest_s = max([late_s, *[pending_s(key) or 0.0 for key in self._under_way]])
         if len(ended) > 1:
             ended.sort(key=_END)
         self._io = board.account(self._io, tuple(ended), oldest_s, now_s)

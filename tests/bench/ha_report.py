@@ -126,7 +126,7 @@ def simulated(simulation: Any) -> str:
     lines = ["| | |", "|---|---|"]
     for name, value in simulation.items():
         if isinstance(value, dict):
-            shown = ", ".join(f"{key}: {one}" for key, one in value.items())
+            shown = ", ".join(f"{key}: {one}" for key, one in value.items()) or "none"
         elif isinstance(value, list):
             shown = ", ".join(map(str, value)) or "none"
         else:

@@ -310,3 +310,21 @@ def test_a_replayed_slot_is_no_sign_of_life() -> None:
     assert board.from_bytes("node1", old).engine == "running"
     findings = [event.sentence for event in world.hosts["node2"].events if event.kind == "finding"]
     assert any("board.replayed" in sentence for sentence in findings)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_host_that_stood_still_between_looking_and_deciding_calls_nobody_silent(frozen: bool) -> None:
+    """What it read before is no silence of the others: it looks again first."""
+    world = World()
+    world.run(100.0)
+    standby = world.hosts["node3"]
+    assert standby.process is not None
+    began_s = standby.process.began_s
+    while standby.process.began_s == began_s:
+        world.run(0.001)
+    (world.freeze if frozen else lambda name: world.brokers.stop(world.hosts[name]))("node3")
+    world.run(9.0)
+    (world.thaw if frozen else lambda name: world.brokers.go_on(world.hosts[name]))("node3")
+    world.run(5.0)
+    assert world.begun(100.0) == []
+    assert "ha.host-silent" not in {event.code for at_s, event in standby.told_at if at_s >= 100.0}
