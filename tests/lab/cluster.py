@@ -25,6 +25,7 @@ POLL_S = 0.2
 VIRSH_LIST = "virsh -c qemu:///system list --name"
 APP = "/usr/lib/trivet/app"
 COMMAND_TIMEOUT_S = 120.0
+SSH_ATTEMPTS = 60
 BLOCK_BYTES = 4096
 """What the tests of the fence write and read at a time: the smallest that a direct read of any disk allows."""
 
@@ -69,6 +70,15 @@ def key_of(name: str) -> Path:
         key.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "lab", "-f", str(key)], check=True)
     return key
+
+
+def ssh_into_engine(name: str, address: str) -> list[str]:
+    """The command that runs another one in the engine VM of lab ``name``. Right after a start it is tried each second: an
+    engine that answers starts its ssh afterwards, which takes an emulated CPU some time."""
+    options = ("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR", "ConnectTimeout=30")
+    words = [word for one in (*options, f"ConnectionAttempts={SSH_ATTEMPTS}") for word in ("-o", one)]
+    space = ["ip", "netns", "exec", model.switch_namespace(name)]
+    return [*space, "ssh", *words, "-i", str(key_of(name)), f"root@{address}"]
 
 
 class Cluster:

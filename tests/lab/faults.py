@@ -24,7 +24,7 @@ from appliance.effects.clock import SystemClock
 from appliance.effects.process import SystemProcesses
 from image.lab import disturb, model, observe
 from image.lab.operations import Lab
-from tests.lab.cluster import Cluster, key_of, wait
+from tests.lab.cluster import Cluster, ssh_into_engine, wait
 from tests.lab.good_state import good_state
 
 Outcome = Literal["nothing", "in place", "elsewhere", "anywhere", "moved or restarted", "held", "at most one"]
@@ -109,13 +109,8 @@ class Scene:
 
     def guest(self, script: str, mark: str = "go") -> None:
         """Run ``script`` in the engine VM; the fault happens when it prints ``mark``. Does not wait for its end."""
-        address = model.engine_address(self.lab.wanted().index)
-        options = ("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "ConnectTimeout=30", "LogLevel=ERROR")
-        ssh = ["ssh", *(word for one in options for word in ("-o", one)), "-i", str(key_of(self.cluster.name))]
-        switch = model.switch_namespace(self.cluster.name)
-        with subprocess.Popen(
-            ["ip", "netns", "exec", switch, *ssh, f"root@{address}", script], stdout=subprocess.PIPE, text=True
-        ) as running:
+        ssh = ssh_into_engine(self.cluster.name, model.engine_address(self.lab.wanted().index))
+        with subprocess.Popen([*ssh, script], stdout=subprocess.PIPE, text=True) as running:
             assert running.stdout is not None
             said = running.stdout.readline().strip()
             self.now()
