@@ -135,6 +135,9 @@ def take_over(experiment: Experiment) -> list[int]:
     wait("the lock of the vanished holder is free", LOCK_FREE_S, lambda: experiment.start(new) or None)
     print(f"lock free {time.monotonic() - cut_s:.1f} s after the cut")
     for offset_mib in OFFSETS_MIB:
+        experiment.write(old, STALE, offset_mib)  # as any guest would go on; without a majority of bricks it cannot succeed
+        assert experiment.read(offset_mib) != STALE, "who is cut off must not be able to write"
+    for offset_mib in OFFSETS_MIB:
         experiment.write(new, NEW, offset_mib)
         assert experiment.read(offset_mib) == NEW, "the new holder must be able to write"
     cluster.link(old, "heal")

@@ -45,10 +45,11 @@ RANDOM_AT = 11
 
 STOP_QEMU = """
 import os, pathlib, signal, time
+here = {entry.name for entry in pathlib.Path("/proc").iterdir()}
 end = time.monotonic() + 60
 while time.monotonic() < end:
     for entry in pathlib.Path("/proc").iterdir():
-        if not entry.name.isdigit():
+        if not entry.name.isdigit() or entry.name in here:
             continue
         try:
             said = (entry / "cmdline").read_bytes()
@@ -235,7 +236,7 @@ def _hang(cluster: Cluster, node: str) -> None:
     [
         pytest.param(_damage, "its checksum is", id="damaged"),
         pytest.param(_other_cpu, "the saved memory is for CPU model Haswell", id="another CPU model"),
-        pytest.param(_hang, "its wake failed", id="a restore that hangs"),
+        pytest.param(_hang, "its wake failed", id="a restore that hangs", marks=pytest.mark.open),
     ],
 )
 def test_what_cannot_be_woken_boots_cold(cluster: Cluster, spoil: Callable[[Cluster, str], None], why: str) -> None:
