@@ -163,6 +163,9 @@ def test_without_strict_locks_the_damage_shows(experiment: Experiment) -> None:
     assert BELOW_MIB in take_over(experiment), "the old holder's write must go through: else this test cannot fail"
 
 
+# Open: with strict locks on a QEMU was refused beyond the first shard, too, seven times, while the plain file handle of
+# tests/contract/test_volume_model.py writes there. Why they differ is not known.
+@pytest.mark.open
 @pytest.mark.parametrize("experiment", [{"features.shard": "on"}], indirect=True, ids=["sharding on"])
 def test_with_sharding_the_damage_shows_beyond_the_first_shard(experiment: Experiment) -> None:
     written = take_over(experiment)
