@@ -26,6 +26,10 @@ VIRSH_LIST = "virsh -c qemu:///system list --name"
 APP = "/usr/lib/trivet/app"
 COMMAND_TIMEOUT_S = 120.0
 SSH_ATTEMPTS = 60
+API_TIMEOUT_S = 60.0
+"""An emulated engine pauses for 10 to 18 s when a lost node boots beside it."""
+NEWEST_EVENTS = 100
+"""More than come between a row's writing and the question for it; each one costs an emulated CPU."""
 BLOCK_BYTES = 4096
 """What the tests of the fence write and read at a time: the smallest that a direct read of any disk allows."""
 
@@ -214,7 +218,7 @@ class Cluster:
             data=body.encode() if body else None,
             headers={"Authorization": f"Basic {token}", "Accept": "application/xml", "Content-Type": "application/xml"},
         )
-        with urllib.request.urlopen(request, timeout=20, context=self.tls) as answer:
+        with urllib.request.urlopen(request, timeout=API_TIMEOUT_S, context=self.tls) as answer:
             return str(answer.read().decode())
 
     def token(self) -> str:
@@ -252,4 +256,4 @@ class Cluster:
         )
 
     def has_row(self, text: str) -> bool:
-        return text in self.call("GET", "/ovirt-engine/api/events?max=500")
+        return text in self.call("GET", f"/ovirt-engine/api/events?max={NEWEST_EVENTS}")
