@@ -22,6 +22,7 @@ from engine.jobs.follow import Following
 from engine.jobs.process import JobsProcess
 from engine.jobs.reach import WireNodes
 from engine.jobs.run import World
+from engine.jobs.sampling import Sampler
 from engine.jobs.types import BY_NAME
 from engine.layout import Guest
 from engine.nodes import wire_disks, wire_nodes
@@ -66,6 +67,8 @@ def main(guest: Guest, agent_port: int, log: Log) -> None:
     ear = Ear(guest.jobs_bell)
     process = JobsProcess(world, ear.wait)
     worker = threading.Thread(target=process.serve, name="jobs")
+    sampler = Sampler(cluster, store, observations, clock, log)
+    keeper = threading.Thread(target=sampler.run, args=(world.stopping,), name="history")
 
     def stop(_number: int, _frame: object) -> None:
         following.stopped.set()
@@ -80,9 +83,11 @@ def main(guest: Guest, agent_port: int, log: Log) -> None:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     worker.start()
+    keeper.start()
     tell_systemd("READY=1")
     following.run(alive)
     world.stopping.set()
     worker.join()
+    keeper.join()
     ear.close()
     os.close(held)

@@ -104,6 +104,12 @@ class Connection:
         with explained():
             return list(query.tuples().execute(self.peewee))
 
+    def first(self, text: str, values: tuple[Any, ...]) -> Any:
+        """The first row of a statement written by hand; its ``{}`` become the places of ``values``. ``None``: no row."""
+        statement = text.format(*[self.peewee.param] * len(values))
+        with explained():
+            return self.peewee.execute_sql(statement, values).fetchone()
+
     def run(self, query: Any) -> int:
         """Insert, update or delete; for the last two the number of rows."""
         with explained():

@@ -27,6 +27,8 @@ __all__ = ["ENTITY", "RELATION", "Entities", "Entity", "Key"]
 PAGE_ROWS = 100
 """Rows of a page when the caller names no maximum: oVirt's SearchResultsLimit."""
 
+STAMPS = [ENTITY.kind, ENTITY.id, ENTITY.generation, ENTITY.changed_ms]
+STAMP = "SELECT generation, changed_ms FROM entity WHERE kind = {} AND id = {}"
 Many = list[Entity]
 """Also because ``list`` is a method here."""
 KEPT = 8_000
@@ -46,7 +48,11 @@ class Entities:
 
     def get(self, kind: str, identifier: str) -> Entity | None:
         """The entity, or ``None``."""
-        found = self._select((ENTITY.kind == kind) & (ENTITY.id == identifier))
+        stamp = self.connection.first(STAMP, (kind, identifier))  # by hand: building this query costs more than asking it
+        if stamp is None:
+            return None
+        kept = self._kept(kind, identifier, *stamp)
+        found = [kept] if kept else self._read_now((ENTITY.kind == kind) & (ENTITY.id == identifier))
         return found[0] if found else None
 
     def need(self, kind: str, identifier: str) -> Entity:
@@ -81,11 +87,7 @@ class Entities:
 
         Raises ``Refused`` ``api.search`` when a field is unknown.
         """
-        columns = [ENTITY.id, ENTITY.generation, ENTITY.changed_ms]
-        rows = self.connection.rows(self._found(kind, query, limit, case_sensitive, only, columns))
-        found = {row[0]: one for row in rows if (one := self._kept(kind, *row))}
-        found |= self.many(kind, [row[0] for row in rows if row[0] not in found])
-        return [found[row[0]] for row in rows if row[0] in found]  # one that was removed meanwhile is not there
+        return self._filled(self.connection.rows(self._found(kind, query, limit, case_sensitive, only, STAMPS)))
 
     def stamps(
         self,
@@ -154,10 +156,25 @@ class Entities:
         return one if one is not None and (one.generation, one.changed_ms) == (generation, changed_ms) else None
 
     def _select(self, where: Any, *, sort: bool = True) -> Many:
-        select = ENTITY.select().where(where)
+        select = ENTITY.select(*STAMPS).where(where)
         if sort:
             select = select.order_by(ENTITY.name, ENTITY.created_ms, ENTITY.id)
-        found = [self._entity(row) for row in self.connection.rows(select)]
+        return self._filled(self.connection.rows(select))
+
+    def _filled(self, stamps: Sequence[Any]) -> Many:
+        """The entities of ``stamps`` in their order; only those are read that were not read before, or have changed."""
+        found = {(row[0], row[1]): one for row in stamps if (one := self._kept(*row))}
+        missing: dict[str, list[str]] = {}
+        for kind, identifier, _generation, _changed_ms in stamps:
+            if (kind, identifier) not in found:
+                missing.setdefault(kind, []).append(identifier)
+        for kind, identifiers in missing.items():
+            for piece in chunks(identifiers):
+                found |= {one.key: one for one in self._read_now((ENTITY.kind == kind) & ENTITY.id.in_(list(piece)))}
+        return [found[row[0], row[1]] for row in stamps if (row[0], row[1]) in found]  # removed meanwhile: not there
+
+    def _read_now(self, where: Any) -> Many:
+        found = [self._entity(row) for row in self.connection.rows(ENTITY.select().where(where))]
         if len(self._read) + len(found) > KEPT:
             self._read.clear()
         if len(found) <= KEPT and not self.connection.peewee.in_transaction():  # what is not committed is nobody else's
@@ -194,7 +211,7 @@ class Entities:
         try:
             with self.connection.transaction():
                 self.connection.run(ENTITY.insert(self._row(stored)))
-                self._relate(stored)
+                self._relate(stored, is_new=True)
         except IntegrityError as error:
             raise self._because(stored, error, is_new=True) from error
         return stored
@@ -254,12 +271,11 @@ class Entities:
         except IntegrityError as error:
             raise self._in_use(kind, identifier) from error
 
-    def _relate(self, entity: Entity) -> None:
+    def _relate(self, entity: Entity, *, is_new: bool = False) -> None:
         """Make the relations be what ``refs`` says."""
         mine = (RELATION.source_kind == entity.kind) & (RELATION.source_id == entity.id)
-        has = {(name, target) for name, target in self.connection.rows(
-            RELATION.select(RELATION.name, RELATION.target_id).where(mine)
-        )}  # fmt: skip
+        had = [] if is_new else self.connection.rows(RELATION.select(RELATION.name, RELATION.target_id).where(mine))
+        has = {(name, target) for name, target in had}
         wants = {(name, target) for name, targets in entity.refs.items() for target in targets}
         for name, target in has - wants:
             self.connection.run(RELATION.delete().where(mine & (RELATION.name == name) & (RELATION.target_id == target)))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +31,17 @@ class Server:
 
     def url(self, database: str) -> str:
         return f"postgresql://{USER}@/{database}?host={self.folder}"
+
+    def await_answer(self, process: subprocess.Popen[bytes]) -> None:
+        """Until it takes connections."""
+        for _ in range(600):
+            try:
+                psycopg.connect(self.url("postgres")).close()
+                return
+            except psycopg.OperationalError:
+                assert process.poll() is None, (self.folder / "log").read_text()
+                time.sleep(0.05)
+        raise AssertionError((self.folder / "log").read_text())
 
     def empty(self) -> str:
         """The URL of a database in which nothing has been stored."""
@@ -66,14 +79,21 @@ def server() -> Iterator[Server]:
 
     try:
         run(str(bin_folder / "initdb"), "-D", str(data), "-U", USER, "-A", "trust", "-E", "UTF8", "--no-sync")
-        # The server's own durability is not what we test, so it need not sync.
-        options = f"-k {folder} -c listen_addresses='' -c fsync=off -c max_connections=40 -c shared_buffers=32MB"
-        run(str(bin_folder / "pg_ctl"), "-D", str(data), "-w", "-l", str(folder / "log"), "-o", options, "start")
+        # The server's own durability is not what we test, so it need not sync. It dies with us, however we die.
+        options = ("listen_addresses=", "fsync=off", "max_connections=40", "shared_buffers=32MB")
+        words = [str(bin_folder / "postgres"), "-D", str(data), "-k", str(folder), *(f"-c{option}" for option in options)]
+        who = ["--reuid", USER, "--regid", USER, "--clear-groups"] if as_user else []
+        with (folder / "log").open("wb") as log:
+            process = subprocess.Popen(
+                ["setpriv", *who, "--pdeathsig", "QUIT", *words], cwd=folder, env=environment, stdout=log, stderr=log
+            )
         try:
             made = Server(folder)
+            made.await_answer(process)
             run(str(bin_folder / "createdb"), "-h", str(folder), "-U", USER, "trivet")
             yield made
         finally:
-            run(str(bin_folder / "pg_ctl"), "-D", str(data), "-w", "-m", "immediate", "stop")
+            process.send_signal(signal.SIGQUIT)
+            process.wait(30)
     finally:
         shutil.rmtree(folder)

@@ -10,13 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from appliance.codec import encode
 from appliance.effects.clock import FakeClock, SystemClock
 from appliance.errors import Conflict, Refused, TrivetError, Unavailable
+from appliance.model.vm import VmState
 from engine.inventory import derived_id
 from engine.jobs.bell import Bell, Ear
 from engine.jobs.disk_create import CreateDisk, DiskCreate
 from engine.jobs.program import main, only_one
 from engine.jobs.reach import WireNodes
+from engine.jobs.sampling import Sampler
 from engine.layout import write_private
 from engine.server import build_engine
 from engine.store import database
@@ -116,3 +119,28 @@ def test_a_missing_driver_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         Connection("postgresql:///trivet")
     assert error.value.code == "store.driver"
     assert isinstance(error.value, TrivetError)
+
+
+def test_what_nodes_say_becomes_history(tmp_path: Path) -> None:
+    clock = FakeClock()
+    guest = world.ready_guest(tmp_path / "guest", clock)
+    engine = world.engine_of(guest, clock)
+    said: list[str] = []
+    sampler = Sampler(world.CLUSTER, engine.store, engine.observations, clock, said.append)
+    vm = world.CLUSTER.engine.id
+    for used_s in (10.0, 40.0):
+        world.observe(engine.observations, silent=("node3",))
+        state = VmState(vm, "HostedEngine", "running", 1024, 2, used_s, 4242)
+        engine.observations.put("node2", "vms", [encode(state)])
+        sampler.turn()
+        clock.sleep(60)
+    (average,) = engine.store.history.of("vm", vm)
+    assert average.numbers == {"memory_bytes": 1024**3, "cpu_percent": 50.0}
+    assert average.amount == 2
+    (host,) = engine.store.history.of("host", world.MEMBERS[0].id)
+    assert host.numbers["cpu_user_percent"] == world.statistics().cpu_user_percent
+    assert engine.store.history.of("host", world.MEMBERS[2].id) == ()
+    sampler.turn()
+    assert engine.store.history.of("vm", vm)[0].amount == 2, "what is a minute old says nothing of now"
+    assert said == []
+    engine.close()
