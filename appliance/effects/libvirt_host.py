@@ -90,8 +90,12 @@ class LibvirtHost(LibvirtDevices, LibvirtGuests, LibvirtBlocks, LibvirtMoves):
 
     def restrain(self, name: str) -> None:
         """By niceness, which always works, and by libvirt's limits where the host has the cgroups for them."""
-        for thread in Path(f"/proc/{_pid(name)}/task").iterdir():
+        process = Path(f"/proc/{_pid(name)}")
+        for thread in (process / "task").iterdir():
             os.setpriority(os.PRIO_PROCESS, int(thread.name), 19)
+        with suppress(OSError):  # a kernel without them
+            # Linux weighs sessions as groups, in which niceness counts within its own only: the group needs one, too.
+            (process / "autogroup").write_text("19")
 
         def limit(wire: Any) -> None:
             with suppress(libvirt.libvirtError):  # no cgroups (a container): niceness has to do
