@@ -11,8 +11,9 @@ from engine.app import create_app
 from engine.core import Engine
 from tests.engine import world
 from tests.engine.databases import any_store, place, postgresql
+from tests.engine.job_world import desk, nodes, store
 
-__all__ = ["any_store", "place", "postgresql"]
+__all__ = ["any_store", "desk", "nodes", "place", "postgresql", "store"]
 
 
 @pytest.fixture

@@ -6,14 +6,17 @@ import os
 import signal
 import threading
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from appliance.effects.clock import SystemClock
 from appliance.errors import TrivetError
 from engine.fakes.disk_node import FakeDiskNode, FakeNodes, nothing
 from engine.jobs.desk import Desk
+from engine.jobs.disk_create import CreateDisk, DiskCreate
 from engine.jobs.job import JobType, by_name
 from engine.jobs.process import JobsProcess
 from engine.jobs.run import World
@@ -25,6 +28,8 @@ from engine.store.jobs import Jobs
 JOURNALLED = ("begin", "done", "failed", "undone", "turn", "end")
 TAKEN = ("take", "adopt")
 Point = Callable[[str], None]
+MIB = 1024**2
+DISK = CreateDisk("d1", "i1", "data", "s1", 8 * MIB)
 
 
 class Points:
@@ -121,3 +126,25 @@ def files(folder: Path) -> dict[str, int]:
     """Every file on the domains, half-made ones too: path → size."""
     domains = folder / "domains"
     return {str(path.relative_to(domains)): path.stat().st_size for path in domains.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def store(place: Path | str) -> Iterator[Store]:
+    made = open_store(place)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def desk(store: Store) -> Desk:
+    return desk_of(store)
+
+
+@pytest.fixture
+def nodes(tmp_path: Path) -> FakeNodes:
+    return nodes_at(tmp_path)
+
+
+def create(desk: Desk, given: CreateDisk = DISK, owner: str = "admin") -> str:
+    """Order a disk; the job's id."""
+    return desk.order(DiskCreate, given, owner_id=owner, correlation_id="corr").id

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,37 +11,12 @@ import pytest
 from appliance.errors import Conflict, NotFound, Refused, TrivetError, Unavailable
 from engine.fakes.disk_node import FakeNodes
 from engine.jobs.desk import Desk, error_of
-from engine.jobs.disk_create import CreateDisk, DiskCreate
+from engine.jobs.disk_create import CreateDisk
 from engine.jobs.disk_remove import DiskRemove, RemoveDisk
 from engine.store import jobs as stored
 from engine.store.durable import Store
 from engine.store.entities import Entity
-from tests.engine.job_world import desk_of, files, nodes_at, open_store, work_off
-
-MIB = 1024**2
-DISK = CreateDisk("d1", "i1", "data", "s1", 8 * MIB)
-
-
-@pytest.fixture
-def store(place: Path | str) -> Iterator[Store]:
-    made = open_store(place)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def desk(store: Store) -> Desk:
-    return desk_of(store)
-
-
-@pytest.fixture
-def nodes(tmp_path: Path) -> FakeNodes:
-    return nodes_at(tmp_path)
-
-
-def create(desk: Desk, given: CreateDisk = DISK, owner: str = "admin") -> str:
-    return desk.order(DiskCreate, given, owner_id=owner, correlation_id="corr").id
-
+from tests.engine.job_world import DISK, MIB, create, files, work_off
 
 # ordering and seeing
 

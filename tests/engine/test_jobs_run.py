@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +14,6 @@ from appliance.errors import Conflict, TrivetError, Unavailable
 from engine.fakes.disk_node import FakeNodes
 from engine.jobs import run as running
 from engine.jobs.desk import Desk
-from engine.jobs.disk_create import CreateDisk, DiskCreate
 from engine.jobs.job import Cancelled, JobType, Planned, Step, Work, by_name
 from engine.jobs.process import RUNNING_LIMIT, JobsProcess
 from engine.jobs.run import World
@@ -23,32 +21,7 @@ from engine.store import jobs as stored
 from engine.store.durable import Store
 from engine.store.entities import Entities
 from engine.store.jobs import Jobs, Lock
-from tests.engine.job_world import desk_of, nodes_at, open_store, work_off
-
-MIB = 1024**2
-DISK = CreateDisk("d1", "i1", "data", "s1", 8 * MIB)
-
-
-@pytest.fixture
-def store(place: Path | str) -> Iterator[Store]:
-    made = open_store(place)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def desk(store: Store) -> Desk:
-    return desk_of(store)
-
-
-@pytest.fixture
-def nodes(tmp_path: Path) -> FakeNodes:
-    return nodes_at(tmp_path)
-
-
-def create(desk: Desk, given: CreateDisk = DISK, owner: str = "admin") -> str:
-    return desk.order(DiskCreate, given, owner_id=owner, correlation_id="corr").id
-
+from tests.engine.job_world import DISK, create, desk_of, work_off
 
 # steps that do as they are told
 
