@@ -69,7 +69,7 @@ def fake_pool() -> Pool:
     return pool
 
 
-@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.lab)])
+@pytest.fixture(params=["fake", pytest.param("real", marks=[pytest.mark.lab, pytest.mark.cluster])])
 def pool(request: pytest.FixtureRequest) -> Pool:
     if request.param == "fake":
         return fake_pool()
