@@ -106,8 +106,8 @@ class Server(BaseApplication):  # type: ignore[misc]
         self._worker = worker
 
     def load(self) -> Any:
-        """In the worker, which is there from standby on: forking it later was a third of the CPU time from active to the first
-        answer. It waits here until the engine is active, and draws no random number before."""
+        """In the worker, which is there from standby on: forking it later was a third of the CPU time from active to the
+        first answer. It waits here until the engine is active, and draws no random number before."""
         expectations.let_pass()
         clock = SystemClock()
         with standby.health_socket(self._guest.standby_socket) as look:
