@@ -19,9 +19,9 @@ UP_S = 900.0
 RUN_S = 1500.0
 DOWN_S = 120.0
 ORDER = ("tidy", "appliance", "gluster", "ha_broker", "engine", "image", "installer", "contract")
-"""House rules first, because they are quick and most often the reason; what boots machines last: it takes longest. Tests with
-a lab of their own come before those of the installed cluster, which is up from the first that asks for it: beside its emulated
-engine everything else is slow."""
+"""House rules first, because they are quick and most often the reason; what boots machines last: it takes longest. Tests
+with a lab of their own come before those of the installed cluster, which is up from the first that asks for it: beside its
+emulated engine everything else is slow."""
 
 DEADLINES_S = {"lab": 1800, "images": 900, "slow": 900}
 """The first test of each kind also builds the images, boots the nodes or runs all seeds: minutes."""

@@ -29,8 +29,8 @@ IMAGE_BYTES = 1 << 30
 DISK = "/mnt/fence/disk.raw"
 LOCK_FREE_S = 30.0
 CONNECTED = "grep -hs '^connected = 1' /mnt/fence/.meta/graphs/active/*-client-*/private | wc -l"
-"""How many bricks a mount has. Asked of the mount, never of the disk: a lookup of a sharded file makes its next write look at
-the file through the old handle first, which strict locks refuse; a guest that goes on writing asks for no lookup."""
+"""How many bricks a mount has. Asked of the mount, never of the disk: a lookup of a sharded file makes its next write look
+at the file through the old handle first, which strict locks refuse; a guest that goes on writing asks for no lookup."""
 
 START_QEMU = (
     "qemu-system-x86_64 -nodefaults -display none -S -daemonize -m 64 -machine q35,accel=tcg -pidfile /run/fence.pid "
