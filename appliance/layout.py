@@ -61,6 +61,8 @@ MANAGEMENT_BRIDGE: Final = "ovirtmgmt"
 
 AGENT_PORT: Final = 54321
 """The agent's HTTPS port: the one on which oVirt's hosts listen, so that firewalls of old hands know it."""
+AGENT_KEEPALIVE_S: Final = 15
+"""How long the agent leaves an idle connection open: three times what the engine rests at most between two questions."""
 LIBVIRT_TLS_PORT: Final = 16514
 ENGINE_PORT: Final = 443
 NODE_PAGE_PORT: Final = 443

@@ -112,7 +112,7 @@ def wire_nodes(guest: Guest, cluster: Cluster, epoch: int, port: int) -> NodeOf:
 
     def node_of(member: Member) -> Node:
         def client(interface: type, timeout_s: float) -> object:
-            return connect(interface, member.address, port, tls, epoch, member.name, timeout_s)
+            return connect(interface, member.address, port, tls, epoch, member.name, timeout_s, keep=True)
 
         return WireNode(
             client(NodeApi, ASK_TIMEOUT_S),  # type: ignore[arg-type]

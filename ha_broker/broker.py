@@ -155,6 +155,8 @@ class Broker:
             elsewhere = any(p.claims and p.slot is not None and p.slot.engine_up for p in seen.peers)
             if seen.engine_up or elsewhere:
                 self._memory.healthy()
+        if seen.work is None:
+            self._memory.let_go(seen)
         if seen.work is None and self._button is None and self._memory.adopt(seen, self._now):
             self._tell.event("adopted", f"the engine VM with epoch {seen.local_epoch} is looked after from here")
 

@@ -51,6 +51,16 @@ class Memory:
         """An engine answers, here or elsewhere: those that did not are history, and count no longer than any other."""
         self.change(attempts=tuple(map(_failed, self.notes.attempts)))
 
+    def let_go(self, seen: Observation) -> None:
+        """Forget a QEMU that has gone from here once another host runs the engine VM: it was moved there while this host's
+        broker did not live. The other's silence later is no reason to restart it in place."""
+        held = self.notes.held
+        if held is None or seen.vm.power not in ("off", "crashed"):
+            return
+        slots = [peer.slot for peer in seen.peers if peer.claims and peer.slot is not None]
+        if any(slot.engine == "running" and slot.engine_epoch >= held.epoch for slot in slots):
+            self.change(held=None)
+
     def adopt(self, seen: Observation, now: Callable[[], str]) -> bool:
         """Take a running engine VM for ours that this broker did not start: it arrived by migration, or the notes were
         lost. True when it was new."""

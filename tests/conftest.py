@@ -94,11 +94,14 @@ def installed(request: pytest.FixtureRequest) -> Iterator[str]:
     if mine:
         yield mine
         return
-    from tests.lab.cluster import key_of, trivet  # here, because the house rules copy this file to a place without it
+    # Here, because the house rules copy this file to a place without it.
+    from tests.lab.cluster import Cluster, key_of, trivet
+    from tests.lab.good_state import await_saved_memory
 
     request.getfixturevalue("alone")
     trivet("stop", "--name", CLUSTER, timeout_s=DOWN_S)
     trivet("lab", "up", "--name", CLUSTER, "--nodes", "3", "--port", CLUSTER_PORT, timeout_s=UP_S)
     trivet("run", "--name", CLUSTER, "--ssh-key", f"{key_of(CLUSTER)}.pub", timeout_s=RUN_S)
+    await_saved_memory(Cluster(CLUSTER))  # made beside the tests it takes three times as long, and slows them down
     yield CLUSTER
     trivet("stop", "--name", CLUSTER, timeout_s=DOWN_S)

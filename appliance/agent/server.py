@@ -23,6 +23,7 @@ from appliance.effects.clock import SystemClock
 from appliance.effects.network import listen
 from appliance.effects.process import SystemProcesses
 from appliance.effects.root import Root
+from appliance.layout import AGENT_KEEPALIVE_S
 from appliance.verbs.membership import CA_CERTIFICATE, NODE_CERTIFICATE, NODE_KEY, MembershipFiles
 from appliance.wire.tls import TLS_MINIMUM
 
@@ -88,7 +89,7 @@ class _Agent(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             "worker_connections": 4 * THREADS,
             "timeout": WORKER_TIMEOUT_S,
             "graceful_timeout": GRACEFUL_S,
-            "keepalive": 2,
+            "keepalive": AGENT_KEEPALIVE_S,
             "loglevel": "warning",
             "proc_name": "trivet-agent",
             "worker_tmp_dir": "/dev/shm",  # noqa: S108 - gunicorn's heartbeat file must not wait for a disk

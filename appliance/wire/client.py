@@ -1,8 +1,9 @@
 """Calls to an agent: ``connect(NodeApi, …)`` gives an object with the interface's methods.
 
 Every call is a connection of its own, with one deadline for all of it (connecting, handshake, sending, answer): so a client
-object is thread-safe, has nothing to reconnect, and a peer that drips bytes gains no time. Only the standard library is
-used, because the broker, the engine and the installer all carry this.
+object is thread-safe, has nothing to reconnect, and a peer that drips bytes gains no time. Who asks the same node every few
+seconds keeps its connections for the next question (``keep``), because two handshakes in a row cost more than all else. Only
+the standard library is used, because the broker, the engine and the installer all carry this.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import Any, TypeVar, cast
 from urllib.parse import quote
 
@@ -21,6 +23,7 @@ from appliance.codec import decode, encode
 from appliance.errors import TrivetError, Unavailable, from_json
 from appliance.layout import AGENT_PORT
 from appliance.wire.definition import ALIVE_PATH, EPOCH_HEADER, Route, route
+from appliance.wire.kept import Connection, Kept
 from appliance.wire.signatures import Method, methods
 from appliance.wire.tls import PinnedTls, Tls, other_cluster, wrong_certificate, wrong_date
 
@@ -41,14 +44,16 @@ def connect(
     epoch: int | None = None,
     name: str = "",
     timeout_s: float | None = None,
+    keep: bool = False,
 ) -> I:
     """A client of ``interface`` at the agent on ``address``. Nothing is sent before the first call.
 
     ``name`` is how errors call the node (default: its address), ``epoch`` is sent with each call, ``timeout_s`` replaces the
-    deadlines of the routes. Calls raise what the agent raised, or ``Unavailable`` ``agent.unreachable``, or ``Denied``
-    ``agent.other-cluster``.
+    deadlines of the routes. With ``keep`` a connection over which something was read is used again within
+    :data:`appliance.wire.kept.KEPT_FOR_S`. Calls raise what the agent raised, or ``Unavailable`` ``agent.unreachable``,
+    or ``Denied`` ``agent.other-cluster``.
     """
-    wire = HttpsTransport(name or address, address, port, tls or PinnedTls(""), epoch, timeout_s)
+    wire = HttpsTransport(name or address, address, port, tls or PinnedTls(""), epoch, timeout_s, keep)
     return client_of(interface, wire)
 
 
@@ -88,13 +93,23 @@ def _caller(method: Method) -> Callable[..., Any]:
 class HttpsTransport:
     """The :data:`Transport` to a real agent; for callers that know the route only at run time (`trivet agent call`)."""
 
-    def __init__(self, node: str, address: str, port: int, tls: Tls, epoch: int | None, timeout_s: float | None) -> None:
+    def __init__(
+        self,
+        node: str,
+        address: str,
+        port: int,
+        tls: Tls,
+        epoch: int | None,
+        timeout_s: float | None,
+        keep: bool = False,
+    ) -> None:
         self._node = node
         self._address = address
         self._port = port
         self._tls = tls
         self._epoch = epoch
         self._timeout_s = timeout_s
+        self._kept = Kept() if keep else None
 
     def __call__(self, method: Method, path: str, body: Mapping[str, Any]) -> object:
         timeout_s = self._timeout_s if self._timeout_s is not None else method.route.timeout_s
@@ -111,18 +126,50 @@ class HttpsTransport:
         return self._result(status, data, path)
 
     def _exchange(self, route: Route, path: str, body: Mapping[str, Any], deadline: _Deadline) -> tuple[int, bytes]:
-        with socket.create_connection((self._address, self._port), timeout=deadline.left_s()) as plain:
+        # What changes something is never sent over a connection that may be dead: nobody would know whether it arrived.
+        kept = self._kept if route.verb == "GET" else None
+        request = self._request(route, path, body, kept is not None)
+        answer = self._ask_kept(request, deadline, kept) if kept is not None else None
+        return answer or self._ask(self._connected(deadline), request, deadline, route.verb, kept)
+
+    def _ask_kept(self, request: bytes, deadline: _Deadline, kept: Kept) -> tuple[int, bytes] | None:
+        """The answer over a kept connection. None: there is none, or the agent has closed it meanwhile."""
+        idle = kept.take()
+        if idle is None:
+            return None
+        try:
+            return self._ask(idle, request, deadline, "GET", kept)
+        except (ConnectionError, http.client.HTTPException, ssl.SSLError):
+            return None  # a new one will say what is the matter
+
+    def _connected(self, deadline: _Deadline) -> Connection:
+        with ExitStack() as undo:
+            plain = socket.create_connection((self._address, self._port), timeout=deadline.left_s())
+            undo.callback(plain.close)
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             plain.settimeout(deadline.left_s())
-            with self._tls.context().wrap_socket(plain, server_hostname=self._address) as channel:
-                self._tls.admit(self._node, channel)
-                channel.settimeout(deadline.left_s())
-                channel.sendall(self._request(route, path, body))
-                return _read_answer(channel, deadline, route.verb)
+            channel = self._tls.context().wrap_socket(plain, server_hostname=self._address)
+            undo.callback(channel.close)
+            self._tls.admit(self._node, channel)
+            undo.pop_all()
+            return Connection(channel)
 
-    def _request(self, route: Route, path: str, body: Mapping[str, Any]) -> bytes:
+    @staticmethod
+    def _ask(connection: Connection, request: bytes, deadline: _Deadline, verb: str, kept: Kept | None) -> tuple[int, bytes]:
+        channel = connection.channel
+        with ExitStack() as end:
+            end.callback(channel.close)
+            channel.settimeout(deadline.left_s())
+            channel.sendall(request)
+            status, data, stays = _read_answer(channel, deadline, verb)
+            if stays and kept is not None and kept.put(connection):
+                end.pop_all()
+            return status, data
+
+    def _request(self, route: Route, path: str, body: Mapping[str, Any], keep: bool) -> bytes:
         content = json.dumps(body).encode() if route.verb == "POST" else b""
-        headers = [f"{route.verb} {path} HTTP/1.1", f"Host: {self._node}", "Connection: close"]
+        headers = [f"{route.verb} {path} HTTP/1.1", f"Host: {self._node}"]
+        headers.append("Connection: keep-alive" if keep else "Connection: close")
         if self._epoch is not None:
             headers.append(f"{EPOCH_HEADER}: {self._epoch}")
         if content:
@@ -197,13 +244,14 @@ class _Readable:
         return io.BufferedReader(self._reader)
 
 
-def _read_answer(channel: socket.socket, deadline: _Deadline, verb: str) -> tuple[int, bytes]:
+def _read_answer(channel: socket.socket, deadline: _Deadline, verb: str) -> tuple[int, bytes, bool]:
+    """(status, body, whether the connection can be used again)."""
     response = http.client.HTTPResponse(cast(socket.socket, _Readable(channel, deadline)), method=verb)
     response.begin()
     data = response.read(ANSWER_LIMIT_BYTES + 1)
     if len(data) > ANSWER_LIMIT_BYTES:
         raise http.client.HTTPException(f"answered more than {ANSWER_LIMIT_BYTES} bytes")
-    return response.status, data
+    return response.status, data, response.isclosed() and not response.will_close
 
 
 def seen_fingerprint(address: str, port: int = AGENT_PORT, timeout_s: float = 10.0) -> str:

@@ -18,6 +18,7 @@ from appliance.errors import Conflict, Denied, Refused, TrivetError, Unavailable
 from appliance.model.cluster import Membership
 from appliance.wire.client import connect
 from appliance.wire.definition import FilesApi, JoinApi, NodeApi, VmApi
+from appliance.wire.kept import KEPT_FOR_S, KEPT_LIFE_S, Connection, Kept
 from appliance.wire.server import BODY_LIMIT_BYTES
 from appliance.wire.tls import MutualTls, PinnedTls, pin_of
 from tests.appliance.agents import AgentProcess, Certificates, cluster, make_member, node_root
@@ -99,6 +100,59 @@ def test_a_bare_node_is_joined_with_its_token_and_comes_back_as_a_member(tmp_pat
         assert not path.exists()
     finally:
         agent.stop()
+
+
+class CountedTls(MutualTls):
+    """Counts the handshakes."""
+
+    handshakes = 0
+
+    def context(self) -> ssl.SSLContext:
+        type(self).handshakes += 1
+        return super().context()
+
+
+def test_who_keeps_its_connection_shakes_hands_once_and_again_after_a_restart(
+    tmp_path: Path, certificates: Certificates
+) -> None:
+    root = node_root(tmp_path / "root")
+    make_member(root, certificates)
+    agent = AgentProcess(root)
+    agent.start()
+    try:
+        files = certificates.tls("node2")
+        tls = CountedTls(files.ca, files.certificate, files.key, files.cluster_id)
+        kept = connect(NodeApi, "127.0.0.1", agent.port, tls, None, name="node1", keep=True)
+        for _ in range(5):
+            assert kept.facts().name == "node1"
+        assert CountedTls.handshakes == 1
+        agent.stop()
+        refusal(kept.facts)
+        agent.start()
+        before = CountedTls.handshakes
+        assert kept.facts().name == "node1"
+        assert kept.statistics().memory_total_bytes > 0
+        assert CountedTls.handshakes == before + 1
+    finally:
+        agent.stop()
+
+
+def test_kept_connections_are_few_and_do_not_live_for_ever() -> None:
+    now_s = 0.0
+    kept = Kept(lambda: now_s)
+    made = [Connection(ssl.create_default_context().wrap_socket(socket.socket(), do_handshake_on_connect=False,
+                       server_hostname="node1"), 0.0) for _ in range(3)]  # fmt: skip
+    assert [kept.put(one) for one in made] == [True, True, False]
+    assert kept.take() is made[1]
+    now_s = KEPT_FOR_S
+    assert kept.take() is None
+    assert made[0].channel.fileno() == -1, "too old, and closed"
+    assert kept.put(made[1])
+    assert kept.take() is made[1]
+    now_s = KEPT_LIFE_S
+    assert not kept.put(made[1])
+    for one in made:
+        one.channel.close()
 
 
 def test_a_member_answers_members_and_the_engine(member: AgentProcess, certificates: Certificates) -> None:

@@ -324,3 +324,21 @@ def test_what_arrives_is_adopted(fields: dict[str, object], held: Held | None) -
     assert memory.adopt(observation, lambda: "now") is (held is not None)
     assert memory.notes.held == held
     assert memory.adopt(observation, lambda: "now") is False
+
+
+@pytest.mark.parametrize(
+    ("fields", "kept"),
+    [
+        ({"peers": (peer("node1", engine="running", engine_epoch=4), peer("node3"))}, False),
+        ({"peers": (peer("node1", engine="running", engine_epoch=5), peer("node3"))}, False),
+        ({"peers": (peer("node1", engine="running", engine_epoch=3), peer("node3"))}, True),
+        ({"peers": (peer("node1", engine="starting", engine_epoch=4), peer("node3"))}, True),
+        ({"peers": (peer("node1"), peer("node3"))}, True),
+        ({"peers": (peer("node1", engine="running", engine_epoch=4),), "vm": LocalVm("running", 7)}, True),
+        ({"peers": (peer("node1", engine="running", engine_epoch=4),), "vm": LocalVm("unknown", 0)}, True),
+    ],
+)
+def test_what_was_moved_away_meanwhile_is_let_go(fields: dict[str, object], kept: bool) -> None:
+    memory = Memory(NotesFile(Notes(Held(4, 7, "now"))), NOW_S)
+    memory.let_go(running(**{"vm": LocalVm("off", 0), **fields}))
+    assert memory.notes.held == (Held(4, 7, "now") if kept else None)

@@ -32,15 +32,15 @@ def good_state(cluster: Cluster) -> dict[str, Any]:
     status = wait("all hosts alive, all healed", SETTLED_S, lambda: _settled(cluster))
     if not _fence_whole(cluster, status):
         _open_anew(cluster, status)
-    _await_saved_memory(cluster)
+    await_saved_memory(cluster)
     return wait("all hosts alive, all healed", SETTLED_S, lambda: _settled(cluster))
 
 
-def _await_saved_memory(cluster: Cluster) -> None:
+def await_saved_memory(cluster: Cluster) -> None:
     """Each node makes it once, with what CPU nobody else wants: minutes in which nothing else is worth measuring. A cluster
     without it is no fault of this row: its starts are cold, and other tests tell why."""
     end_s = time.monotonic() + SAVED_MEMORY_S
-    while not all("is ready" in cluster.ha(node)["warm"] for node in cluster.nodes):
+    while not cluster.has_saved_memory():
         if time.monotonic() > end_s:
             print(f"no saved memory on every node within {SAVED_MEMORY_S:g} s: starts may be cold")
             return

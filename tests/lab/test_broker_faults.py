@@ -201,7 +201,7 @@ def test_a_crash_looping_broker_hands_the_engine_over(cluster: Cluster) -> None:
         assert after["host"] in others
         assert after["epoch"] == before["epoch"], "it was migrated: no restart"
         alerts = [event.get("code") for event in cluster.events(node, since_s) if event["kind"] == "alert"]
-        assert alerts.count("ha.broker-crash-loop") == 1, alerts
+        assert "ha.broker-crash-loop" in alerts, alerts  # and once more each time that it was tried again in vain
         assert cluster.shell(node, f"systemctl is-failed {UNIT}", ok=False).strip() == "failed"
         assert "active" in cluster.shell(node, "systemctl is-active trivet-ha-retry.timer", ok=False).split()
         wait(f"{node} is no candidate any more", 30, lambda: not _alive(cluster, after["host"], node) or None)
