@@ -24,6 +24,9 @@ RESTORE_TIMEOUT_S = 12.0
 """Waking 240 MiB took 0.6 s, at load 17 on 2 cores 4.4 s. Longer is a hang: a cold boot would be through soon."""
 SAVE_TIMEOUT_S = 120.0
 """Saving 240 MiB took 0.5 s; a slow disk may take a minute, and nobody waits for it."""
+RESTRAINED_GROUP_NICENESS = 10
+"""A tenth of a full weight. At 19 (a seventieth) a guest on a busy host is starved until its units run into their limits; at
+0 three of them beside an emulated engine were taken for its failure."""
 CPU_PERIOD_US = 100_000
 """The kernel's own default period; a quota of as much is one CPU."""
 PID_FOLDER = Path("/run/libvirt/qemu")
@@ -95,7 +98,7 @@ class LibvirtHost(LibvirtDevices, LibvirtGuests, LibvirtBlocks, LibvirtMoves):
             os.setpriority(os.PRIO_PROCESS, int(thread.name), 19)
         with suppress(OSError):  # a kernel without them
             # Linux weighs sessions as groups, in which niceness counts within its own only: the group needs one, too.
-            (process / "autogroup").write_text("19")
+            (process / "autogroup").write_text(str(RESTRAINED_GROUP_NICENESS))
 
         def limit(wire: Any) -> None:
             with suppress(libvirt.libvirtError):  # no cgroups (a container): niceness has to do
