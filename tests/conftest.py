@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -105,3 +106,12 @@ def installed(request: pytest.FixtureRequest) -> Iterator[str]:
     await_saved_memory(Cluster(CLUSTER))  # made beside the tests it takes three times as long, and slows them down
     yield CLUSTER
     trivet("stop", "--name", CLUSTER, timeout_s=DOWN_S)
+
+
+@pytest.fixture(scope="session")
+def killed_install(alone: None) -> Iterator[Future[None]]:
+    """The installation that is killed after every step: minutes in which it mostly waits, so it goes on beside others."""
+    from tests.lab.test_install import install_and_kill
+
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit(install_and_kill)
