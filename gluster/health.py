@@ -90,6 +90,9 @@ def _heal_reasons(bricks: Sequence[Brick]) -> list[str]:
     if pending:
         holders = ", ".join(brick.host for brick in bricks if brick.heal_pending)
         reasons.append(f"{pending} files wait for healing, their newest copy is on {holders}")
+    healing = max((brick.healing or 0 for brick in bricks), default=0)
+    if healing:
+        reasons.append(f"{healing} files are being healed: until that is done, a copy is old")
     unknown = [str(brick.place) for brick in bricks if brick.online and brick.heal_pending is None]
     if unknown:
         reasons.append(f"the heal state of {', '.join(unknown)} is unknown")

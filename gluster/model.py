@@ -36,7 +36,8 @@ class Brick:
     """A brick and how it does. ``None`` means: nobody could say (its glusterd is unreachable, or a deadline passed).
 
     ``pid`` changes when the brick process restarts, and with it goes every lock it held; 0: no process.
-    ``heal_pending`` counts files of which this brick holds the good copy and another brick does not yet.
+    ``heal_pending`` counts files of which this brick holds the good copy and another brick does not yet; ``healing`` those
+    under repair now, which Gluster counts apart, and on every brick that has a copy.
     """
 
     host: str
@@ -49,6 +50,7 @@ class Brick:
     file_system: str = ""
     heal_pending: int | None = None
     split_brain: int | None = None
+    healing: int | None = None
 
     @property
     def place(self) -> BrickPlace:

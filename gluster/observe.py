@@ -99,6 +99,7 @@ def _brick(
         file_system=state.file_system if state else "",
         heal_pending=heal.pending if heal else None,
         split_brain=heal.split_brain if heal else None,
+        healing=heal.healing if heal else None,
     )
 
 

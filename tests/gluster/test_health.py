@@ -71,6 +71,13 @@ def test_files_wait_for_healing() -> None:
     assert judged.reasons == ("4 files wait for healing, their newest copy is on node1, node2",)
 
 
+def test_files_that_are_being_healed_are_not_whole_yet() -> None:
+    bricks = tuple(replace(brick, healing=1) for brick in BRICKS)
+    judged = volume_verdict(replace(ENGINE, bricks=bricks))
+    assert (judged.writable, judged.safe) == (True, False)
+    assert judged.reasons == ("1 files are being healed: until that is done, a copy is old",)
+
+
 def test_heal_state_unknown() -> None:
     assert volume_verdict(with_third(heal_pending=None)).reasons == ("the heal state of node3:/b/engine is unknown",)
 
