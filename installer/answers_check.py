@@ -20,7 +20,7 @@ MOST_NODES = 16  # because that is the largest cluster that anybody has said to 
 LEAST_ENGINE_MIB = 768  # because the engine VM was measured to need about 500 MiB, and a page cache on top
 MOST_ENGINE_MIB = 65536  # because more is surely a slip of units
 MOST_ENGINE_CPUS = 64  # because more is surely a slip
-LEAST_DATA_GIB = 2  # because an empty ext4 with its journal, a database and one backup fit into that
+LEAST_DATA_GIB = 1  # because an ext4 with its journal, a database of some megabytes and one backup fit into that
 MOST_DATA_GIB = 4096  # because more is surely a slip of units
 MOST_SKEW_S = 60.0  # because certificates and tokens are dated to the minute
 

@@ -32,7 +32,7 @@ FINISHED_ON_NODE = str(layout.STATE / "install" / "answers.toml")
 """What the installer writes last."""
 BRICK_FOLDER = "/data/bricks"
 """On the real file system that a lab node has at /data."""
-DATA_DISK_GIB = 2
+DATA_DISK_GIB = 1
 """A database of a try needs megabytes, three copies of it lie on one disk, and a heal reads all of it on every node."""
 
 TOKEN_WAIT_S = 120.0  # because an agent makes its token at its first start, some seconds after the node's system is up

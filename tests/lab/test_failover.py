@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 
 OLD_QEMU_GONE_S = 10.0
 DATA_DISK = "/var/lib/trivet/volumes/engine/engine-vm/data.raw"
-OFFSETS_MIB = (32, 1500)
+OFFSETS_MIB = (32, 500)
 """Below and beyond 64 MiB, the size of a shard: beyond it a sharded volume would let an old holder write."""
 
 
