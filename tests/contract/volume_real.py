@@ -215,7 +215,7 @@ class RealBench:
         self.pool.nodes[host].shell("kill -9 $(pgrep -f 'glusterfs .*/mnt/')")
 
     def start_client(self, host: str) -> None:
-        """A new one. The old one is ended first: one that was evicted and still runs is let in again with its old handles."""
+        """A new one. The old one is ended first: if it was evicted and still runs, it is let in again with its handles."""
         for kind in KINDS:  # the brackets keep the pattern from matching the shell that holds it
             self.pool.nodes[host].shell(f"kill -9 $(pgrep -f '[g]lusterfs .*/mnt/{kind}'); umount -l /mnt/{kind}")
             self.pool.mount(host, kind)
