@@ -8,29 +8,19 @@ import subprocess
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
 from appliance.effects.clock import SystemClock
 from appliance.effects.process import SystemProcesses
 from appliance.errors import Refused
-from appliance.fakes.process import ScriptedProcesses
 from appliance.model.engine_start import EngineIdentity, EngineStart
 from image.build import Builder, Quiet
 from image.hashing import file_sha256
 from image.manifest import manifest_path
 from image.qemu import Firmware, machine_folder, running
 from image.recipe import CACHE, MIB, RECIPES, Kind
-from image.verify import (
-    BOOT_LIMIT_S,
-    DATA_DISK_BYTES,
-    Verified,
-    Verifier,
-    boot_report,
-    health_asker,
-    throw_away_identity,
-)
+from image.verify import BOOT_LIMIT_S, DATA_DISK_BYTES, Verifier, boot_report, health_asker, throw_away_identity
 
 pytestmark = [pytest.mark.images, pytest.mark.slow, pytest.mark.skipif(os.geteuid() != 0, reason="building needs root")]
 
@@ -38,25 +28,32 @@ FOREIGN_LIMIT_S = 120.0
 """The refusal comes before the engine's programs start: 20 s here."""
 
 
-def boot(builder: Builder, verifier: Verifier, kind: Kind, firmware: Firmware) -> tuple[Verified, int, int]:
-    """What came up, and when (ns) the image file was last written before and after."""
-    image = builder.build(kind).image
-    before = image.stat().st_mtime_ns
-    return verifier.verify(kind, image, firmware), before, image.stat().st_mtime_ns
+@pytest.fixture(scope="module")
+def builder() -> Builder:
+    return Builder(SystemProcesses(), SystemClock(), Quiet(), os.environ)
 
 
-@pytest.mark.boots(by=boot)
+@pytest.fixture(scope="module")
+def verifier(builder: Builder) -> Verifier:
+    return Verifier(SystemProcesses(), SystemClock(), Quiet(), builder.tools(), CACHE / "verify")
+
+
+def no_machine_runs() -> bool:
+    table = subprocess.run(["ps", "-e", "-o", "args"], capture_output=True, text=True, check=True).stdout
+    return not any(line.startswith("qemu-system") and "/run/verify/" in line for line in table.splitlines())
+
+
 @pytest.mark.parametrize("firmware", ["bios", "uefi"])
 @pytest.mark.parametrize("kind", list(Kind), ids=[kind.value for kind in Kind])
-def test_the_image_boots_and_its_units_are_up(
-    builder: Builder, booted: tuple[Verified, int, int], kind: Kind, firmware: Firmware
-) -> None:
-    found, before, after = booted
+def test_the_image_boots_and_its_units_are_up(builder: Builder, verifier: Verifier, kind: Kind, firmware: Firmware) -> None:
+    image = builder.build(kind).image
+    before = image.stat().st_mtime_ns
+    found = verifier.verify(kind, image, firmware)
     print(
         f"\n{kind.value} under {firmware}: answers after {found.answer_s} s, booted after {found.report_s} s; {found.time}"
     )
     assert found.failed_units == "none"
-    assert after == before
+    assert image.stat().st_mtime_ns == before
     file_system, size_kib = found.root.split()[:2]
     if kind is Kind.NODE:
         disk_bytes = builder.build(kind).manifest.disk_bytes
@@ -64,6 +61,7 @@ def test_the_image_boots_and_its_units_are_up(
         assert "HTTP 4" in found.answer
     else:
         assert file_system == "overlay" and '"epoch": 1' in found.answer
+    assert no_machine_runs()
 
 
 SSH_OPTIONS = (
@@ -109,20 +107,15 @@ def a_start(builder: Builder, verifier: Verifier, folder: Path, start: EngineSta
         return Start(json.loads(answer), answer_s, said[0], said[1] == "yes", guest.console())
 
 
-def two_starts(builder: Builder, verifier: Verifier) -> tuple[Start, Start]:
-    """The first start of an engine VM, and the next."""
+def test_a_later_start_keeps_everything_and_does_not_pay_for_cloud_init(
+    builder: Builder, verifier: Verifier, tmp_path: Path
+) -> None:
+    key = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
     told, identity = throw_away_identity(SystemClock().wall_s())
-    with TemporaryDirectory() as name, machine_folder(CACHE / "verify") as folder:
-        key = Path(name) / "key"
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
-        identity = replace(identity, ssh_authorized_keys=(key.with_suffix(".pub").read_text().strip(),))
+    identity = replace(identity, ssh_authorized_keys=(key.with_suffix(".pub").read_text().strip(),))
+    with machine_folder(CACHE / "verify") as folder:
         first, later = (a_start(builder, verifier, folder, replace(told, epoch=epoch), identity, key) for epoch in (1, 2))
-    return first, later
-
-
-@pytest.mark.boots(by=two_starts)
-def test_a_later_start_keeps_everything_and_does_not_pay_for_cloud_init(booted: tuple[Start, Start]) -> None:
-    first, later = booted
     print(f"\nengine: the first start answers after {first.answer_s:.1f} s, a later one after {later.answer_s:.1f} s")
     assert (first.answer["epoch"], later.answer["epoch"]) == (1, 2)
     assert first.cloud_init_ran and not later.cloud_init_ran
@@ -130,17 +123,7 @@ def test_a_later_start_keeps_everything_and_does_not_pay_for_cloud_init(booted: 
     assert "formatting it" in first.console and "formatting it" not in later.console
 
 
-@dataclass(frozen=True)
-class Foreign:
-    """What the engine said of a data disk that is somebody else's; the disk's sums before and after."""
-
-    console: str
-    answer: str | None
-    before: str
-    after: str
-
-
-def start_on_a_foreign_disk(builder: Builder, verifier: Verifier) -> Foreign:
+def test_a_data_disk_with_a_foreign_file_system_is_not_touched(builder: Builder, verifier: Verifier) -> None:
     image = builder.build(Kind.ENGINE).image
     with machine_folder(CACHE / "verify") as folder:
         data = folder / "data"
@@ -150,32 +133,27 @@ def start_on_a_foreign_disk(builder: Builder, verifier: Verifier) -> Foreign:
         before = file_sha256(data)
         machine, ask = verifier.prepare_engine(image, "bios", folder)
         with running(SystemProcesses(), builder.tools(), folder, machine, BOOT_LIMIT_S) as guest:
-            verifier.until(
+            said = verifier.until(
                 guest,
                 lambda: "data-disk.foreign" in guest.console() or None,
                 FOREIGN_LIMIT_S,
                 "the refusal was not on the console",
             )
-            answer, console = ask(machine.forwards[0][0]), guest.console()
-        return Foreign(console, answer, before, file_sha256(data))
-
-
-@pytest.mark.boots(by=start_on_a_foreign_disk)
-def test_a_data_disk_with_a_foreign_file_system_is_not_touched(booted: Foreign) -> None:
-    assert booted.answer is None
-    assert booted.after == booted.before
-    assert "payroll" in booted.console and "It was not changed" in booted.console
+            assert said and ask(machine.forwards[0][0]) is None
+            console = guest.console()
+        assert file_sha256(data) == before
+        assert "payroll" in console and "It was not changed" in console
 
 
 @pytest.mark.parametrize("kind", list(Kind), ids=[kind.value for kind in Kind])
-def test_an_altered_image_is_not_booted(builder: Builder, kind: Kind, tmp_path: Path) -> None:
+def test_an_altered_image_is_not_booted(builder: Builder, verifier: Verifier, kind: Kind, tmp_path: Path) -> None:
     built = builder.build(kind)
     image = tmp_path / RECIPES[kind].file_name
     subprocess.run(["cp", "--sparse=always", built.image, image], check=True)
     manifest_path(image).write_bytes(manifest_path(built.image).read_bytes())
     with image.open("r+b") as file:
         file.truncate(built.manifest.size_bytes - MIB)
-    nothing_is_started = ScriptedProcesses({})
     with pytest.raises(Refused) as refused:
-        Verifier(nothing_is_started, SystemClock(), Quiet(), builder.tools(), tmp_path).verify(kind, image, "bios")
+        verifier.verify(kind, image, "bios")
     assert refused.value.code == "image.checksum"
+    assert no_machine_runs()
