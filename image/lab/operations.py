@@ -176,15 +176,15 @@ class Lab:
 
     def _switch(self, lab: LabFile) -> None:
         namespace = model.switch_namespace(lab.name)
-        if namespace in observe.namespaces(lab.name) and not self._has_link(namespace, model.BRIDGE):
+        if namespace in observe.namespaces(lab.name) and not self._has_link(namespace, model.BRIDGE, "up"):
             self._run(plan.unplug(namespace))  # its maker was killed half-way
         if namespace not in observe.namespaces(lab.name):
             for argv in plan.switch_up(lab):
                 self._run(argv)
         self.set_links(lab)
 
-    def _has_link(self, namespace: str, link: str) -> bool:
-        done = self._processes.run(["ip", "-n", namespace, "link", "show", "up", link], timeout_s=STEP_TIMEOUT_S, ok=None)
+    def _has_link(self, namespace: str, link: str, *state: str) -> bool:
+        done = self._processes.run(["ip", "-n", namespace, "link", "show", *state, link], timeout_s=STEP_TIMEOUT_S, ok=None)
         return done.status == 0 and bool(done.stdout.strip())
 
     # --- power ---
@@ -310,7 +310,8 @@ class Lab:
             return
         self._processes.run(plan.apply_rules(lab), timeout_s=STEP_TIMEOUT_S, stdin=plan.drop_rules(lab))
         for node in model.nodes_of(lab):
-            if node.namespace in observe.namespaces(lab.name):
+            # The namespace alone is not enough: a killed `up` may have got no further than it.
+            if node.namespace in observe.namespaces(lab.name) and self._has_link(namespace, node.name):
                 self._run(plan.port(node, up=node.name not in lab.cut))
 
     # --- commands in a node ---

@@ -127,6 +127,7 @@ class RealPool:
             for name in KINDS:  # a mount that was made before does not say which setting it follows
                 self.nodes[host].shell(f"umount -l /mnt/{name}")
                 self.mount(host, name)
+        self.connected()  # a mount is there with two bricks; a sequence that cuts one of them begins with three
 
     def connected(self) -> None:
         """Every mount has every brick."""
