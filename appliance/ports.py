@@ -54,8 +54,13 @@ class Hypervisor(LiveDevices, LivePower, Guests, Blocks, Moves, Protocol):
     def domains(self) -> tuple[VmState, ...]:
         """All domains that libvirt knows, sorted by name."""
 
+    def domain(self, name: str) -> VmState | None:
+        """That domain; None: libvirt knows none of that name. No other domain is looked at: where one's QEMU stands still,
+        ``domains`` does not answer."""
+
     def start(self, xml: str, *, paused: bool) -> None:
-        """Start a transient domain. Raises ``Conflict`` ``vm.disk-locked``, ``vm.exists``; ``Failed`` ``vm.start``."""
+        """Start a transient domain. Raises ``Conflict`` ``vm.disk-locked``, ``vm.exists``; ``Unavailable``
+        ``vm.disk-unreachable``: its volume does not answer; ``Failed`` ``vm.start``."""
 
     def resume(self, name: str) -> None:
         """Let a paused domain run. Raises ``NotFound`` (``vm.unknown``), as all below do."""
@@ -81,7 +86,8 @@ class Hypervisor(LiveDevices, LivePower, Guests, Blocks, Moves, Protocol):
         ``Unavailable`` (``libvirt.deadline``): it may still be going on then; ``destroy`` ends it."""
 
     def attach(self, name: str, xml: str) -> None:
-        """Plug a device into an active VM. Raises ``Conflict`` (``vm.disk-locked``), ``Failed`` (``vm.attach``)."""
+        """Plug a device into an active VM. Raises ``Conflict`` (``vm.disk-locked``), ``Unavailable``
+        (``vm.disk-unreachable``), ``Failed`` (``vm.attach``)."""
 
     def restrain(self, name: str) -> None:
         """Leave it only the CPU time that nobody else wants, and of that at most one CPU's worth."""

@@ -6,11 +6,12 @@ breaks at any step destroys what it began; a broker that dies in the middle leav
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from appliance.errors import Conflict, Failed, TrivetError
+from appliance.errors import Conflict, Failed, TrivetError, Unavailable
 from appliance.model.cluster import Cluster
 from ha_broker import limits
 from ha_broker.engine_vm import engine_start, next_epoch, vm_spec
@@ -19,6 +20,10 @@ from ha_broker.state import Held, LocalVm, Notes, Outcome
 
 T = TypeVar("T")
 DISK_LOCKED = "vm.disk-locked"
+DISK_UNREACHABLE = "vm.disk-unreachable"
+UNREACHABLE = (errno.ENOTCONN, errno.EBADFD, errno.ESTALE)
+"""What a mount of Gluster answers while its bricks, or some of its handles, are lost."""
+RESUME = "resume"
 VM_ACTIVE = "ha.vm-active"
 
 
@@ -29,6 +34,8 @@ class Progress:
     began_s: float
     step: str = "begin"
     cancelled: bool = False
+    lost: bool = False
+    """… because the own storage was lost."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +63,10 @@ class StartEnd:
 def destroy(ports: Ports) -> Procedure[LocalVm]:
     """Destroy QEMU here; the engine VM as it is then."""
     yield from call(ports.hypervisor.destroy)
-    return (yield from call(ports.hypervisor.engine_vm))
+    try:
+        return (yield from call(ports.hypervisor.engine_vm))
+    except Unavailable as silent:  # QEMU has gone all the same
+        return LocalVm("unknown", error=str(silent))
 
 
 def start(ports: Ports, order: StartOrder, progress: Progress) -> Procedure[StartEnd]:
@@ -70,6 +80,9 @@ def start(ports: Ports, order: StartOrder, progress: Progress) -> Procedure[Star
             return StartEnd("locked", None, LocalVm("unknown", error="to be looked at again"), str(error))
         failed_at = progress.step
         vm = yield from destroy(ports)
+        if _unreached(error, progress):
+            text = f"the start did not reach the disk at “{failed_at}” and QEMU was destroyed: {error}"
+            return StartEnd("unreachable", None, vm, text)
         return StartEnd("failed", None, vm, f"the start failed at “{failed_at}” and QEMU was destroyed: {error}")
     vm = LocalVm("running", held.pid)
     return StartEnd("done", held, vm, f"the engine VM was started here with epoch {held.epoch}")
@@ -97,8 +110,17 @@ def _steps(ports: Ports, order: StartOrder, progress: Progress) -> Procedure[Hel
     yield from step("read the epoch record again", lambda: _confirm(ports, epoch))
     held = Held(epoch, pid, order.since)
     yield from step("note the start", lambda: ports.notes.save(replace(order.notes, held=held)))
-    yield from step("resume", ports.hypervisor.resume)
+    yield from step(RESUME, ports.hypervisor.resume)
     return held
+
+
+def _unreached(error: Exception, progress: Progress) -> bool:
+    """Whether nothing was wrong with the start but that the volume was not there; and no guest ran."""
+    if progress.step == RESUME:
+        return False
+    if isinstance(error, OSError):
+        return error.errno in UNREACHABLE
+    return progress.lost or (isinstance(error, TrivetError) and error.code == DISK_UNREACHABLE)
 
 
 def _record(ports: Ports) -> int | None:

@@ -141,7 +141,7 @@ class Broker:
         self._observer.set_vm(end.vm, ended_s)
         at_s = self._memory.notes.attempts[-1].at_s if end.outcome == "done" else ended_s
         self._memory.end(Attempt(at_s, end.outcome), end.held)
-        kind = {"done": "start-done", "locked": "standby"}.get(end.outcome, "start-failed")
+        kind = "start-done" if end.outcome == "done" else "start-failed" if self._memory.spent_last else "standby"
         self._tell.event(kind, end.sentence, end.held.epoch if end.held else 0)
 
     # --- learning
@@ -220,6 +220,7 @@ class Broker:
 
     def _destroy(self, decision: Decision) -> None:
         if self._progress is not None:
+            self._progress.lost = decision.rule == "start-storage-lost"
             self._progress.cancelled = True
         self._mover.cancel()
         if self._ask(DESTROY, partial(destroy, self._ports)) and not decision.again:

@@ -54,6 +54,20 @@ LOCK_STANDBY_MAX_S: Final = 40.0
 FAILED_PAUSE_S: Final = 4.0
 """After a failed start of its own a host lets the next one try first: one stagger and a turn."""
 
+LAST_START_PAUSE_S: Final = 20.0
+"""… and this long before the last start that L2 leaves it: what passes by itself (a cut that settles after two stalls of
+5.6 s, a restart of libvirtd) does not use them all up."""
+
+UNREACHED_PAUSE_S: Final = 2.0
+"""After a start whose QEMU did not reach the disk: a client asks for a lost brick every 3 s. Doubles with each in a row."""
+
+UNREACHED_PAUSE_MAX_S: Final = 8.0
+"""… up to this: L1's time, once the disk can be reached."""
+
+UNREACHED_ALLOWANCE_S: Final = 60.0
+"""So long since the first in a row such starts are waiting, and do not count for L2: a cut settles within two stalls of
+5.6 s, a brick's node boots in less. Later it is no accident: each counts as a failed start, and ends in the hold."""
+
 STARTS_MAX: Final = 3
 """Starts of one host within ``STARTS_WINDOW_S`` (L2)."""
 
@@ -68,7 +82,15 @@ AGENT_DEADLINE_S: Final = 1.0
 dead one."""
 
 LIBVIRT_SILENT_S: Final = 5.0
-"""A look at the engine VM that is older than this is not used: libvirt answers in milliseconds, also while QEMU stalls."""
+"""A look at the engine VM that is older than this is not used: libvirt answers in milliseconds, also while QEMU waits for
+its disk. It does not while QEMU stands still and something was asked of it."""
+
+ENDING_S: Final = 4.0
+"""So long libvirt may take to end QEMU (0.2 s, seconds under load) before it is killed by its process id: half of S3's
+10 s, because a storage that errs was watched for 2 s before."""
+
+GONE_S: Final = 5.0
+"""A killed process is gone in milliseconds; one that waits for the kernel, after the stall of the volume (5.6 s)."""
 
 HEALTH_FRESH_S: Final = 12.0
 """An "up" older than this is not shown any more: two questions and a deadline."""
@@ -136,6 +158,10 @@ REACHED_FRESH_S: Final = 30.0
 HEALTH_ALLOWANCE_S: Final = 40.0
 """An engine that was up and answers to nobody for this long hangs: twice the time in which the guest's own systemd
 starts a crashed engine again under emulation (a whole cold boot to HTTP took 19 s)."""
+
+STOPPED_ALLOWANCE_S: Final = 10.0
+"""A QEMU process that was stopped by a signal for this long is ended: unlike one that is slow it certainly does nothing,
+and who stops it for a moment (a dump of its memory takes 3 s) lets it go on sooner."""
 
 OVERLOAD: Final = 4.0
 """Load for each processor from which a guest starves rather than hangs: the engine of a host at 8 on 2 processors answered

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ha_broker import limits
-from ha_broker.decide.common import counts
+from ha_broker.decide.common import counts, spent
 from ha_broker.ports import NotesFile
 from ha_broker.state import Attempt, Held, Notes, Observation
 
@@ -40,6 +40,12 @@ class Memory:
     def end(self, attempt: Attempt, held: Held | None) -> None:
         """That start ended."""
         self.change(held=held, attempts=(*self.notes.attempts[:-1], attempt))
+
+    @property
+    def spent_last(self) -> bool:
+        """The last start here used one up; else it was waiting (see :func:`ha_broker.decide.common.spent`)."""
+        attempts = self.notes.attempts
+        return bool(attempts) and attempts[-1] in spent(attempts)[-1:]
 
     def unhealthy(self, now_s: float) -> None:
         """The engine of the last start here never answered."""

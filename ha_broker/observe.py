@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import errno
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from operator import attrgetter
 
@@ -15,7 +15,19 @@ from ha_broker.decide import lost_storage
 from ha_broker.ports import Ports, Result, call
 from ha_broker.readings import HealthReadings, PoolReadings
 from ha_broker.score import Fitness, score
-from ha_broker.state import LocalVm, Notes, Observation, OwnStorage, PoolView, Register, Slot, Work, own_epoch
+from ha_broker.state import (
+    LocalVm,
+    Notes,
+    Observation,
+    OwnStorage,
+    PoolView,
+    ProcessState,
+    QemuProcess,
+    Register,
+    Slot,
+    Work,
+    own_epoch,
+)
 
 WRITE = "write own slot"
 LOOK = "look at the engine VM"
@@ -56,6 +68,8 @@ class Observer:
         self._turn_s = now_s
         self._vm = LocalVm("unknown", error="it was not asked yet")
         self._vm_seen_s = now_s
+        self._silent_since_s: float | None = None
+        """Since when libvirt says nothing of the engine VM."""
         self._pool = PoolReadings(ports)
         self._health = HealthReadings(ports)
         self._nobody_since_s: float | None = None
@@ -148,7 +162,7 @@ class Observer:
 
     @property
     def _here(self) -> bool:
-        return self._vm.power not in ("off", "crashed", "unknown")
+        return self._vm.here
 
     def _fitness(self, storage: OwnStorage, pool: PoolView, notes: Notes, now_s: float) -> Fitness:
         return Fitness(
@@ -162,6 +176,7 @@ class Observer:
             engine_here=self._here,
             local_maintenance=self._ports.requests.local_maintenance(),
             losses=self._recent_losses(now_s),
+            libvirt_silent_s=_since(self._silent_since_s, now_s),
         )
 
     def _follow(self, doing: Doing, claims: list[Slot], now_s: float) -> None:
@@ -219,12 +234,25 @@ class Observer:
             self._vm = result.value if result.error is None else LocalVm("unknown", error=str(result.error))
         elif now_s - self._vm_seen_s > limits.LIBVIRT_SILENT_S:
             self._vm = LocalVm("unknown", error=f"no answer within {limits.LIBVIRT_SILENT_S:g} s")
+        if self._vm.power != "unknown":
+            self._silent_since_s = None
+        elif self._silent_since_s is None:
+            self._silent_since_s = now_s
+        if self._vm.pid or self._vm.power == "unknown":
+            self._vm = _with_process(self._vm, self._ports.hypervisor.qemu_process())
 
 
 def _ended(write: bool, result: Result) -> board.Ended:
     error = result.error
     no_space = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     return board.Ended(write, result.began_s, result.ended_s, "" if error is None else str(error), no_space)
+
+
+def _with_process(vm: LocalVm, process: QemuProcess) -> LocalVm:
+    if vm.power == "unknown":
+        return replace(vm, pid=process.pid, process=process.state)
+    state: ProcessState = process.state if process.pid == vm.pid else ""
+    return vm if vm.process == state else replace(vm, process=state)
 
 
 def _since(at_s: float | None, now_s: float) -> float:

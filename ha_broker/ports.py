@@ -16,7 +16,7 @@ from appliance.effects.clock import Clock
 from appliance.model.engine_start import EngineStart
 from appliance.model.ha import HaStatus, MaintenanceState
 from appliance.model.vm import VmSpec
-from ha_broker.state import Brick, Heal, LocalVm, Notes
+from ha_broker.state import Brick, Heal, LocalVm, Notes, QemuProcess
 from ha_broker.state import HostFacts as HostFacts  # a fact of a port, told from here too
 
 T = TypeVar("T")
@@ -71,17 +71,22 @@ class Hypervisor(Protocol):
 
     def engine_vm(self) -> LocalVm: ...
 
+    def qemu_process(self) -> QemuProcess:
+        """Its process, without libvirt, which does not answer while a QEMU stands still. Does not block."""
+
     def start_paused(self, spec: VmSpec) -> int:
         """Start QEMU, which takes the disk's lock, with the guest not running yet; answer its process id. Where saved
         memory of this image is good, the guest is woken from it (its disks attached last), else it boots cold.
 
-        Raises ``Conflict`` (``vm.disk-locked``) when another holds the lock.
+        Raises ``Conflict`` (``vm.disk-locked``) when another holds the lock, ``Unavailable`` (``vm.disk-unreachable``)
+        when the volume does not answer from here.
         """
 
     def resume(self) -> None: ...
 
     def destroy(self) -> None:
-        """End QEMU; no error when there is none."""
+        """End QEMU, also where it stands still or libvirt does not answer; no error when there is none. Raises ``Failed``
+        (``vm.process-stuck``): the kernel does not let it go."""
 
     def shutdown(self) -> None:
         """Press the guest's power button; does not wait."""

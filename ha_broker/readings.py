@@ -23,6 +23,11 @@ PATIENT = "ask the engine's health patiently"
 once."""
 
 
+def may_answer(vm: LocalVm) -> bool:
+    """Its guest may run here; also where libvirt does not say so, but its process is here."""
+    return vm.power in EXECUTING or (vm.power == "unknown" and vm.pid != 0)
+
+
 class PoolReadings:
     """What is known of the volume ``engine`` as a whole."""
 
@@ -46,7 +51,7 @@ class PoolReadings:
 
     def ask(self, vm: LocalVm, nobody: bool) -> None:
         """Begin what is due. ``nobody``: nobody has the engine VM."""
-        here = vm.power not in ("off", "crashed", "unknown")
+        here = vm.here
         self._every_s = 0.0 if here else limits.BRICKS_EVERY_S
         now_s = self._ports.clock.monotonic_s()
         self._question(BRICKS, self._every_s, now_s)
@@ -118,10 +123,11 @@ class HealthReadings:
         self._unreached_since_s: float | None = None
         self._slow_since_s: float | None = None
         self._claim: tuple[int, float] | None = None
+        self._still_since_s: float | None = None
 
     def ask(self, vm: LocalVm, up: bool, claimed: bool) -> None:
         """Ask /health if it is due. ``claimed``: another host says that the engine VM runs there."""
-        here = vm.power in EXECUTING
+        here = may_answer(vm)
         if not here and not claimed:
             return
         now_s = self._ports.clock.monotonic_s()
@@ -166,11 +172,15 @@ class HealthReadings:
 
     def guest(self, vm: LocalVm, epoch: int, peers: tuple[Peer, ...], button_s: float | None, now_s: float) -> Guest:
         """Of the engine VM that runs here."""
-        if vm.power not in EXECUTING:
-            self._here, self._unreached_since_s = None, None
+        if not may_answer(vm):
+            self._here, self._unreached_since_s, self._still_since_s = None, None, None
             return NO_GUEST if button_s is None else Guest(button_s=button_s)
         if self._here is None or self._here[0] != vm.pid:
             self._here, self._answered_here = (vm.pid, now_s), False
+        if vm.process != "stopped":
+            self._still_since_s = None
+        elif self._still_since_s is None:
+            self._still_since_s = now_s
         since_s = self._here[1]
         answered_s = self._answer[0] if self._answer is not None and self._answered(epoch) else since_s
         self._answered_here = self._answered_here or (self._answered(epoch) and answered_s >= since_s)
@@ -189,11 +199,12 @@ class HealthReadings:
             unreached_s=0.0 if self._unreached_since_s is None else now_s - self._unreached_since_s,
             slow_s=now_s - self._slow_since_s if slow and self._slow_since_s is not None else 0.0,
             button_s=button_s,
+            still_s=0.0 if self._still_since_s is None else now_s - self._still_since_s,
         )
 
     def reached(self, vm: LocalVm, peers: tuple[Peer, ...], now_s: float) -> bool:
         """What this host says of the engine on its slot."""
-        if vm.power in EXECUTING:
+        if may_answer(vm):
             return True
         slots = [peer.slot for peer in peers if peer.slot is not None and peer.slot.engine != "none" and peer.claims]
         running = [slot.engine_epoch for slot in slots if slot.engine in ("running", "migrating")]

@@ -23,6 +23,7 @@ class Fitness:
     engine_here: bool = False
     local_maintenance: bool = False
     losses: int = 0
+    libvirt_silent_s: float = 0.0
 
 
 def score(fit: Fitness) -> Score:
@@ -56,6 +57,8 @@ def _barred(fit: Fitness) -> tuple[str, ...]:
         barred.append(facts.image_error or "no engine image is on this host")
     if facts.cpu_error:
         barred.append(facts.cpu_error)
+    if fit.libvirt_silent_s >= limits.LIBVIRT_SILENT_S:
+        barred.append("its libvirt does not answer")
     needed_mib = fit.engine_memory_mib + limits.MEMORY_RESERVE_MIB
     if not fit.engine_here and facts.memory_available_mib < needed_mib:
         barred.append(f"{facts.memory_available_mib} MiB of memory available, {needed_mib} MiB needed")
@@ -75,14 +78,19 @@ def _load(facts: HostFacts, settings: ScoreSettings) -> tuple[Penalty, ...]:
 
 
 def _failures(fit: Fitness, settings: ScoreSettings) -> tuple[Penalty, ...]:
-    if not fit.notes.attempts:
+    attempts = fit.notes.attempts
+    if not attempts:
         return ()
-    failed = [a.at_s for a in fit.notes.attempts if a.outcome in ("failed", "begun", "unhealthy")]
+    failed = [a.at_s for a in attempts if a.outcome in ("failed", "begun", "unhealthy")]
     recent = [at_s for at_s in failed if fit.now_s - at_s < limits.STARTS_WINDOW_S]
-    if not recent:
-        return ()
-    text = f"{len(recent)} failed start{'s' if len(recent) > 1 else ''} in the last {_window_min()} min"
-    return (Penalty(len(recent) * settings.failure, text),)
+    found: list[Penalty] = []
+    if recent:
+        text = f"{len(recent)} failed start{'s' if len(recent) > 1 else ''} in the last {_window_min()} min"
+        found.append(Penalty(len(recent) * settings.failure, text))
+    last = attempts[-1]
+    if last.outcome == "unreachable" and fit.now_s - last.at_s < limits.UNREACHED_ALLOWANCE_S:
+        found.append(Penalty(settings.failure, "its last start did not reach the disk"))
+    return tuple(found)
 
 
 def _brick(fit: Fitness, settings: ScoreSettings) -> tuple[Penalty, ...]:

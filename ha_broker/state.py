@@ -7,8 +7,10 @@ from typing import Literal
 
 from appliance.model.ha import MaintenanceState
 from appliance.model.stale_call import StaleCall
-from appliance.model.vm import VmPower
 from ha_broker import limits
+from ha_broker.local_vm import LocalVm as LocalVm
+from ha_broker.local_vm import ProcessState as ProcessState
+from ha_broker.local_vm import QemuProcess as QemuProcess
 
 EngineSeen = Literal["none", "starting", "running", "paused", "migrating", "incoming"]
 """What a host says of the engine VM on itself."""
@@ -74,15 +76,6 @@ class Score:
 
 
 @dataclass(frozen=True)
-class LocalVm:
-    """The engine VM as this node's libvirt sees it; ``unknown`` while libvirt does not answer."""
-
-    power: VmPower | Literal["unknown"]
-    pid: int = 0
-    error: str = ""
-
-
-@dataclass(frozen=True)
 class Held:
     """The start that this host resumed last: which epoch it gave, the QEMU process it gave it to, and since when (ISO
     8601)."""
@@ -92,8 +85,9 @@ class Held:
     since: str
 
 
-Outcome = Literal["begun", "done", "failed", "locked", "unhealthy"]
-"""``locked``: the disk's lock refused it. ``unhealthy``: the guest ran and its engine never answered."""
+Outcome = Literal["begun", "done", "failed", "locked", "unreachable", "unhealthy"]
+"""``locked``: the disk's lock refused it. ``unreachable``: the disk could not be reached from here, no guest ran.
+``unhealthy``: the guest ran and its engine never answered."""
 
 
 @dataclass(frozen=True)
@@ -220,6 +214,8 @@ class Guest:
     """For how long its answers have been slow, or missing now and then."""
     button_s: float | None = None
     """Since this broker pressed its power button; None: it did not."""
+    still_s: float = 0.0
+    """For how long its QEMU process has been stopped."""
 
 
 @dataclass(frozen=True)

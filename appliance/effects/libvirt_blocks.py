@@ -35,7 +35,7 @@ class LibvirtBlocks(LibvirtLink):
             domain = wire.lookupByName(name)
             guarded(domain, lambda: domain.snapshotCreateXML(xml, flags), deadline_s, watch)
 
-        self._ask(take, deadline_s + ABORT_S, "vm.snapshot", name, long=True)
+        self._ask(take, deadline_s + ABORT_S, "vm.snapshot", name, lane="long")
 
     def block_resize(self, name: str, target: str, size_bytes: int) -> None:
         flags = libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES

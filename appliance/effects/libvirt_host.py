@@ -48,6 +48,17 @@ class LibvirtHost(LibvirtDevices, LibvirtGuests, LibvirtBlocks, LibvirtMoves):
     def domains(self) -> tuple[VmState, ...]:
         return self._ask(lambda wire: tuple(sorted(_states(wire), key=lambda vm: vm.name)), QUERY_TIMEOUT_S)
 
+    def domain(self, name: str) -> VmState | None:
+        def look(wire: Any) -> VmState | None:
+            try:
+                return _state(wire.lookupByName(name))
+            except libvirt.libvirtError as error:
+                if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
+                    raise
+                return None
+
+        return self._ask(look, QUERY_TIMEOUT_S)
+
     def start(self, xml: str, *, paused: bool) -> None:
         flags = libvirt.VIR_DOMAIN_START_PAUSED if paused else libvirt.VIR_DOMAIN_NONE
         self._ask(lambda wire: wire.createXML(xml, flags), CHANGE_TIMEOUT_S, "vm.start")
@@ -59,13 +70,13 @@ class LibvirtHost(LibvirtDevices, LibvirtGuests, LibvirtBlocks, LibvirtMoves):
         self._ask(lambda wire: wire.lookupByName(name).shutdown(), CHANGE_TIMEOUT_S, "vm.shutdown", name)
 
     def destroy(self, name: str) -> None:
-        self._ask(lambda wire: wire.lookupByName(name).destroy(), CHANGE_TIMEOUT_S, "vm.destroy", name)
+        self._ask(lambda wire: wire.lookupByName(name).destroy(), CHANGE_TIMEOUT_S, "vm.destroy", name, lane="ending")
 
     def migrate(self, name: str, target: str, deadline_s: float) -> None:
         def move(wire: Any) -> None:
             libvirt_migration.migrate(wire.lookupByName(name), target, deadline_s)
 
-        self._ask(move, deadline_s + libvirt_migration.ABORT_S, "vm.migrate", name, long=True)
+        self._ask(move, deadline_s + libvirt_migration.ABORT_S, "vm.migrate", name, lane="long")
 
     def cpu_models(self, accelerated: bool) -> frozenset[str]:
         """Names of the CPU models that a guest on this host can be given."""

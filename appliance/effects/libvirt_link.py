@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Final, Literal, TypeVar, get_args
 
 import libvirt
 
@@ -17,6 +19,8 @@ QUERY_TIMEOUT_S = 4.0
 """Listing domains takes milliseconds; libvirtd that hangs for 4 s is what the broker has to hear of."""
 CHANGE_TIMEOUT_S = 25.0
 """Starting took 0.3 s on a healthy volume; a cut of one brick stalls it for 6 s, and the domain lock for as long again."""
+_UNREACHABLE = tuple(os.strerror(number) for number in (errno.ENOTCONN, errno.EBADFD, errno.ESTALE))
+"""A mount of Gluster without its bricks answers ENOTCONN; handles that it lost, EBADFD and ESTALE."""
 _LOCKED = ('Failed to get "write" lock', 'Failed to get shared "write" lock', "Failed to lock byte")
 
 NO_AGENT = (libvirt.VIR_ERR_AGENT_UNRESPONSIVE, libvirt.VIR_ERR_AGENT_UNSYNCED)
@@ -24,19 +28,29 @@ NO_AGENT = (libvirt.VIR_ERR_AGENT_UNRESPONSIVE, libvirt.VIR_ERR_AGENT_UNSYNCED)
 libvirt.registerErrorHandler(lambda _context, _error: None, None)  # errors are raised; the binding also prints them
 
 
+Lane = Literal["short", "long", "ending"]
+LANES: Final[tuple[Lane, ...]] = get_args(Lane)
+"""Each with calls of its own left behind: eight migrations at once must not make every short question wait, and questions
+that hang because a QEMU stands still must not keep anybody from ending it."""
+
+
 class LibvirtLink:
     """One connection, opened when first needed and again after libvirtd restarted."""
 
     def __init__(self, uri: str = "qemu:///system") -> None:
         self._uri = uri
-        self._bounded = Bounded("libvirt", "libvirt")
-        self._bounded_long = Bounded("libvirt", "libvirt")
-        """Of its own: eight migrations at once must not make every short question wait."""
+        self._lanes = {lane: Bounded("libvirt", "libvirt") for lane in LANES}
         self._lock = threading.Lock()
         self._held: Any = None
 
     def _ask(
-        self, call: Callable[[Any], T], timeout_s: float, code: str = "libvirt.failed", name: str = "", *, long: bool = False
+        self,
+        call: Callable[[Any], T],
+        timeout_s: float,
+        code: str = "libvirt.failed",
+        name: str = "",
+        *,
+        lane: Lane = "short",
     ) -> T:
         def run() -> T:
             try:
@@ -45,7 +59,7 @@ class LibvirtLink:
                 raise self._coded(error, code, name) from error
 
         try:
-            return (self._bounded_long if long else self._bounded)(run, timeout_s)
+            return self._lanes[lane](run, timeout_s)
         except Unavailable:
             self._forget()
             raise
@@ -71,6 +85,13 @@ class LibvirtLink:
                 subject=subject,
                 reason=f"another QEMU holds the lock of its disk: {said[-400:]}",
                 remedy="It runs elsewhere, or its lock is not free yet. Ask the other nodes for their VMs.",
+            )
+        if any(words in said for words in _UNREACHABLE):
+            return Unavailable(
+                "vm.disk-unreachable",
+                subject=subject,
+                reason=f"its disk cannot be reached from here: {said[-400:]}",
+                remedy="Try again in a moment. If it stays: are the bricks up, and is the volume mounted here?",
             )
         if number in NO_AGENT:
             return Conflict(

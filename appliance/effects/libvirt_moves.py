@@ -22,18 +22,18 @@ class LibvirtMoves(LibvirtLink):
             call = libvirt_migration.migration(domain, target, limits)
             guarded(domain, call, limits.deadline_s, watch)
 
-        self._ask(move, limits.deadline_s + ABORT_S, "vm.migrate", name, long=True)
+        self._ask(move, limits.deadline_s + ABORT_S, "vm.migrate", name, lane="long")
 
     def save_within(self, name: str, path: str, deadline_s: float, watch: Watch) -> None:
         def save(wire: Any) -> None:
             domain = wire.lookupByName(name)
             guarded(domain, lambda: domain.saveFlags(path, None, 0), deadline_s, watch)
 
-        self._ask(save, deadline_s + ABORT_S, "vm.save", name, long=True)
+        self._ask(save, deadline_s + ABORT_S, "vm.save", name, lane="long")
 
     def restore_running(self, path: str, xml: str, paused: bool, deadline_s: float) -> None:
         flags = libvirt.VIR_DOMAIN_SAVE_PAUSED if paused else libvirt.VIR_DOMAIN_SAVE_RUNNING
-        self._ask(lambda wire: wire.restoreFlags(path, xml, flags), deadline_s, "vm.restore", long=True)
+        self._ask(lambda wire: wire.restoreFlags(path, xml, flags), deadline_s, "vm.restore", lane="long")
 
     def job(self, name: str) -> JobProgress | None:
         return self._ask(lambda wire: progress(wire.lookupByName(name)), QUERY_TIMEOUT_S, "vm.job", name)

@@ -52,6 +52,10 @@ class FakeLibvirt(FakeLive):
         self._door("domains")
         return tuple(self.vms[name] for name in sorted(self.vms))
 
+    def domain(self, name: str) -> VmState | None:
+        self._door("domains")
+        return self.vms.get(name)
+
     def start(self, xml: str, *, paused: bool) -> None:
         self._door("start")
         root = Xml.fromstring(xml)  # noqa: S314 - a fake, fed by our own builder

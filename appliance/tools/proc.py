@@ -75,6 +75,15 @@ def network_bytes(text: str) -> dict[str, tuple[int, int]]:
     return found
 
 
+def process_state(text: str) -> tuple[str, str]:
+    """/proc/PID/stat: the program's name (15 bytes at most) and the letter of its state (proc(5): R, S, D, T, Z …).
+
+    Raises ``ValueError`` for anything else.
+    """
+    first, last = text.index("("), text.rindex(")")  # the name itself may hold both
+    return text[first + 1 : last], text[last + 1 :].split()[0]
+
+
 def _pairs(block: str) -> dict[str, str]:
     pairs = (line.partition(":") for line in block.splitlines())
     return {name.strip(): value.strip() for name, _, value in pairs}

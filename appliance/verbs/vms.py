@@ -34,12 +34,13 @@ class VmVerbs:
 
     def find(self, name: str) -> VmState | None:
         """The VM called ``name``, if libvirt of this node knows it."""
-        return next((vm for vm in self._hypervisor.domains() if vm.name == name), None)
+        return self._hypervisor.domain(name)
 
     def start(self, spec: VmSpec, paused: bool) -> VmState:
         """Start it. Active already under that name and id: its state, whatever it is.
 
-        Raises ``Conflict`` (``vm.disk-locked``, ``vm.exists``: another VM has the name), ``Refused`` (``vm.spec``).
+        Raises ``Conflict`` (``vm.disk-locked``, ``vm.exists``: another VM has the name), ``Unavailable``
+        (``vm.disk-unreachable``), ``Refused`` (``vm.spec``).
         """
         found = self.find(spec.name)
         if found is None or found.power not in RUNNING:
@@ -54,11 +55,13 @@ class VmVerbs:
             )
         return found
 
-    def wake(self, spec: VmSpec, saved: str) -> VmState:
+    def wake(self, spec: VmSpec, saved: str, end: Callable[[], None] | None = None) -> VmState:
         """Wake it, paused, from its saved memory, and attach its virtio-scsi disks, which saved memory does not have.
 
-        Whatever fails, no QEMU is left. Raises ``Conflict`` (``vm.disk-locked``, ``vm.exists``), ``Failed``
-        (``vm.restore``, ``vm.attach``, ``vm.saved-memory``), ``Unavailable`` (``libvirt.deadline``: it hung).
+        Whatever fails, no QEMU is left: it is ended by ``end`` (:meth:`destroy` unless given). Raises ``Conflict``
+        (``vm.disk-locked``, ``vm.exists``), ``Failed``
+        (``vm.restore``, ``vm.attach``, ``vm.saved-memory``), ``Unavailable`` (``vm.disk-unreachable``;
+        ``libvirt.deadline``: it hung).
         """
         found = self.find(spec.name)
         if found is not None:
@@ -71,7 +74,10 @@ class VmVerbs:
                 self._hypervisor.attach(spec.name, disk)
             return self._require(spec.name)
         except TrivetError:
-            self.destroy(spec.name)
+            if end is not None:
+                end()
+            else:
+                self.destroy(spec.name)
             raise
 
     def restrain(self, name: str) -> None:

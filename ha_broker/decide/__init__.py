@@ -4,14 +4,15 @@ Nothing here decides who *may* run the engine VM: the lock on its data disk does
 a QEMU here has no business any more. Sentences hold no running numbers, so that a changed sentence means a changed decision.
 
 One file for each question: is work under way (:mod:`.working`), a QEMU here (:mod:`.present`; how its guest fares:
-:mod:`.guest`; whether it is handed over: :mod:`.moving`), none here (:mod:`.absent`).
+:mod:`.guest`; whether it is handed over: :mod:`.moving`), none here (:mod:`.absent`), does libvirt not say (:mod:`.unseen`).
 """
 
 from __future__ import annotations
 
 from ha_broker.decide.absent import absent
-from ha_broker.decide.common import lost_storage, recent_starts, wait
+from ha_broker.decide.common import lost_storage, recent_starts
 from ha_broker.decide.present import engine_seen, present
+from ha_broker.decide.unseen import unseen
 from ha_broker.decide.working import working
 from ha_broker.state import Decision, Observation
 
@@ -23,7 +24,7 @@ def decide(seen: Observation) -> Decision:
     if seen.work is not None:
         return working(seen, seen.work)
     if seen.vm.power == "unknown":
-        return wait(seen, "libvirt-silent", f"libvirt does not answer ({seen.vm.error}): nothing is started from here")
+        return unseen(seen)
     if seen.vm.power == "off" or (seen.vm.power == "crashed" and not seen.vm.pid):
         return absent(seen)
     return present(seen)

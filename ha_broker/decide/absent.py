@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from appliance import layout
 from ha_broker import limits
-from ha_broker.decide.common import able, names, newest, recent_starts, wait
+from ha_broker.decide.common import able, in_a_row, names, newest, recent_starts, wait
 from ha_broker.state import Decision, Observation, Peer
 
 
@@ -140,9 +140,9 @@ def _restart(seen: Observation) -> Decision | None:
 
 
 def _turn(seen: Observation) -> Decision:
-    locked = _after_lock(seen)
-    if locked is not None:
-        return locked
+    refused = _after_lock(seen)
+    if refused is not None:
+        return refused
     others = able(seen)
     window_min = limits.STARTS_WINDOW_S / 60
     if recent_starts(seen.notes.attempts, seen.now_s) >= limits.STARTS_MAX:
@@ -155,20 +155,41 @@ def _turn(seen: Observation) -> Decision:
     if released_s is not None and others and seen.now_s - released_s < limits.RELEASED_PAUSE_S:
         left_s = released_s + limits.RELEASED_PAUSE_S - seen.now_s
         return wait(seen, "released", f"the engine VM was given up here: {names(others)} may start it first", left_s)
+    return _after_unreached(seen) or _after_failure(seen, others) or _ranked(seen, others)
+
+
+def _after_unreached(seen: Observation) -> Decision | None:
+    """QEMU did not get at the disk: the volume settles, which is waited for; hosts that fare better try meanwhile."""
+    row = in_a_row(seen.notes.attempts, "unreachable")
+    if not row:
+        return None
+    wait_s = min(limits.UNREACHED_PAUSE_S * 2 ** (row - 1), limits.UNREACHED_PAUSE_MAX_S)
+    left_s = seen.notes.attempts[-1].at_s + wait_s - seen.now_s
+    if left_s <= 0:
+        return None
+    text = f"the disk could not be reached from here: the volume may still settle; next try after {wait_s:g} s"
+    return wait(seen, "disk-unreached", text, left_s)
+
+
+def _after_failure(seen: Observation, others: list[Peer]) -> Decision | None:
     last = seen.notes.attempts[-1] if seen.notes.attempts else None
-    if last is not None and last.outcome in ("failed", "begun", "unhealthy") and others:
-        left_s = last.at_s + limits.FAILED_PAUSE_S - seen.now_s
-        if left_s > 0:
-            return wait(seen, "failed-pause", "the last start here failed: another host may try first", left_s)
-    return _ranked(seen, others)
+    if last is None or last.outcome not in ("failed", "begun", "unhealthy"):
+        return None
+    if last.outcome != "failed" and not others:
+        return None
+    is_last = last.outcome == "failed" and recent_starts(seen.notes.attempts, seen.now_s) == limits.STARTS_MAX - 1
+    pause_s = limits.LAST_START_PAUSE_S if is_last else limits.FAILED_PAUSE_S
+    left_s = last.at_s + pause_s - seen.now_s
+    if left_s <= 0:
+        return None
+    if others:
+        return wait(seen, "failed-pause", "the last start here failed: another host may try first", left_s)
+    text = f"the last start here failed and no other host is able to: what broke it may pass; next try after {pause_s:g} s"
+    return wait(seen, "failed-pause", text, left_s)
 
 
 def _after_lock(seen: Observation) -> Decision | None:
-    refused_in_row = 0
-    for attempt in reversed(seen.notes.attempts):
-        if attempt.outcome != "locked":
-            break
-        refused_in_row += 1
+    refused_in_row = in_a_row(seen.notes.attempts, "locked")
     if not refused_in_row:
         return None
     wait_s = min(limits.LOCK_STANDBY_S * 2 ** (refused_in_row - 1), limits.LOCK_STANDBY_MAX_S)

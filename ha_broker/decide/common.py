@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ha_broker import limits
-from ha_broker.state import Attempt, Decision, Observation, OwnStorage, Peer, PoolView
+from ha_broker.state import Attempt, Decision, Observation, Outcome, OwnStorage, Peer, PoolView
 
 
 def wait(seen: Observation, rule: str, sentence: str, wait_s: float | None = None) -> Decision:
@@ -26,9 +26,38 @@ def lost_storage(storage: OwnStorage, pool: PoolView) -> str:
 
 
 def recent_starts(attempts: tuple[Attempt, ...], now_s: float) -> int:
-    """Starts that count for L2. One that the lock refused never ran anything and does not; one whose engine never
-    answered counts longer."""
-    return sum([counts(attempt, now_s) for attempt in attempts if attempt.outcome != "locked"]) if attempts else 0
+    """Starts that count for L2. One that the lock refused never ran anything and does not; nor, for a while, does one that
+    did not reach the disk; one whose engine never answered counts longer."""
+    return sum([counts(attempt, now_s) for attempt in spent(attempts)]) if attempts else 0
+
+
+def spent(attempts: tuple[Attempt, ...]) -> list[Attempt]:
+    """Those that used a start up: not what the lock refused, and not what did not reach the disk, until a row of such
+    starts has lasted ``limits.UNREACHED_ALLOWANCE_S``."""
+    found: list[Attempt] = []
+    first_s: float | None = None
+    last_s = 0.0
+    for attempt in attempts:
+        if attempt.outcome == "locked":
+            continue
+        if attempt.outcome != "unreachable":
+            found.append(attempt)
+            first_s = None
+            continue
+        if first_s is None or attempt.at_s - last_s >= limits.UNREACHED_ALLOWANCE_S:
+            first_s = attempt.at_s
+        last_s = attempt.at_s
+        if last_s - first_s >= limits.UNREACHED_ALLOWANCE_S:
+            found.append(attempt)
+    return found
+
+
+def in_a_row(attempts: tuple[Attempt, ...], outcome: Outcome) -> int:
+    """How many of the last ones ended so."""
+    count = 0
+    while count < len(attempts) and attempts[-1 - count].outcome == outcome:
+        count += 1
+    return count
 
 
 def counts(attempt: Attempt, now_s: float) -> bool:

@@ -22,11 +22,20 @@ def _patience(seen: Observation) -> float:
     return limits.OVERLOAD_FACTOR if seen.facts.load_1 >= limits.OVERLOAD * max(1, seen.facts.cpus) else 1.0
 
 
+def left_s(seen: Observation) -> float:
+    """For how much longer an engine that answers to nobody is waited for."""
+    if seen.guest.answered:
+        return max(0.0, health_allowance_s(seen) - seen.guest.unanswered_s)
+    return max(0.0, boot_allowance_s(seen) - seen.guest.running_s)
+
+
 def hung(seen: Observation) -> Decision | None:
-    """Shut down a guest whose engine answers to nobody (faults 5 and 35), or None while it may still be all right."""
+    """Shut down a guest whose engine answers to nobody (faults 5 and 35), or end a QEMU that stands still; None while it
+    may still be all right."""
+    still = stopped_too_long(seen)
     guest = seen.guest
-    if seen.engine_up or guest.reached_by:
-        return None
+    if still is not None or seen.engine_up or guest.reached_by:
+        return still
     what = f"the engine VM runs here with epoch {seen.own_epoch}"
     if guest.answered:
         allowance_s = health_allowance_s(seen)
@@ -40,6 +49,15 @@ def hung(seen: Observation) -> Decision | None:
     return _stop(seen, "guest-never-up", why, not able(seen))
 
 
+def stopped_too_long(seen: Observation) -> Decision | None:
+    """End a QEMU whose process was stopped and does not go on."""
+    if seen.guest.still_s < limits.STOPPED_ALLOWANCE_S:
+        return None
+    what = f"the engine VM runs here with epoch {seen.own_epoch}"
+    why = f"{what}, but its QEMU process has been stopped for {limits.STOPPED_ALLOWANCE_S:g} s"
+    return _stop(seen, "qemu-stopped", why, True)
+
+
 def _stop(seen: Observation, rule: str, why: str, again: bool) -> Decision:
     others = able(seen)
     used = recent_starts(seen.notes.attempts, seen.now_s) >= limits.STARTS_MAX
@@ -48,7 +66,15 @@ def _stop(seen: Observation, rule: str, why: str, again: bool) -> Decision:
         return wait(seen, "hold-console", f"{why}; {hold}: holding, its console stays open for somebody to look at")
     again = again and not used
     then = "it is started here again" if again else f"{names(others)} may start it"
+    if seen.vm.power == "unknown" or stopped(seen):
+        silent = " and libvirt does not answer" if seen.vm.power == "unknown" else ""
+        return Decision("destroy", rule, f"{why}{silent}: QEMU is ended, then {then}", again=again)
     return Decision("shutdown", rule, f"{why}: its power button is pressed, then {then}", again=again)
+
+
+def stopped(seen: Observation) -> bool:
+    """Its QEMU is stopped, so that no power button reaches the guest."""
+    return seen.vm.process == "stopped"
 
 
 def button(seen: Observation, pressed_s: float) -> Decision:

@@ -15,6 +15,18 @@ def present(seen: Observation) -> Decision:
         return broken
     if seen.vm.power == "incoming":
         return _arriving(seen)
+    ended = no_business(seen)
+    if ended is not None:
+        return ended
+    if seen.vm.power == "paused-no-space":
+        return guest.no_space(seen)
+    if seen.guest.button_s is not None:
+        return guest.button(seen, seen.guest.button_s)
+    return _keep(seen)
+
+
+def no_business(seen: Observation) -> Decision | None:
+    """A QEMU here has lost its disk, whatever else is known of it."""
     lost = lost_storage(seen.storage, seen.pool)
     if lost:
         return Decision("destroy", "storage-lost", f"{lost}: QEMU here is destroyed, so that it does not linger")
@@ -22,11 +34,7 @@ def present(seen: Observation) -> Decision:
     if newer is not None and newer.slot is not None:
         text = f"{newer.name} started the engine VM with epoch {newer.slot.engine_epoch}, above {seen.own_epoch} here"
         return Decision("destroy", "superseded", f"{text}: the disk's lock is not ours any more, QEMU here is destroyed")
-    if seen.vm.power == "paused-no-space":
-        return guest.no_space(seen)
-    if seen.guest.button_s is not None:
-        return guest.button(seen, seen.guest.button_s)
-    return _keep(seen)
+    return None
 
 
 def _broken(seen: Observation) -> Decision | None:
@@ -107,21 +115,22 @@ def _running(seen: Observation, what: str) -> Decision:
     if seen.guest.answered and seen.guest.reached_by and seen.guest.unanswered_s >= limits.HEALTH_ALLOWANCE_S:
         return wait(seen, "running-elsewhere-reached", f"{what}; its API answers others, but not this host")
     if seen.guest.answered:
-        allowance_s = guest.health_allowance_s(seen)
-        left_s = max(0.0, allowance_s - seen.guest.unanswered_s)
-        longest = f"for at most {allowance_s:g} s"
-        return wait(seen, "running-unanswered", f"{what}; its API stopped answering: waiting {longest}", left_s)
-    left_s = max(0.0, guest.boot_allowance_s(seen) - seen.guest.running_s)
-    return wait(seen, "running-starting", f"{what}; its API does not answer yet", left_s)
+        longest = f"for at most {guest.health_allowance_s(seen):g} s"
+        text = f"{what}; its API stopped answering: waiting {longest}"
+        return wait(seen, "running-unanswered", text, guest.left_s(seen))
+    return wait(seen, "running-starting", f"{what}; its API does not answer yet", guest.left_s(seen))
 
 
 def engine_seen(vm: LocalVm, working: bool, before: EngineSeen, sending: bool = False) -> EngineSeen:
-    """What this host's slot says of the engine VM; while libvirt is silent, what it said before. ``sending``: this broker
+    """What this host's slot says of the engine VM; while libvirt is silent and no process shows that there is none, what it
+    said before. ``sending``: this broker
     migrates it away, or did a moment ago and speaks for the target."""
     if sending:
         return "migrating"
+    if vm.power == "unknown" and not working and before == "none" and vm.pid:
+        return "running"  # a broker that is new here, while its QEMU stands still: others would start it, against its lock
     if vm.power == "unknown":
-        return before
+        return before if working or vm.process != "none" else "none"
     if working:
         return "starting"
     if vm.power in ("off", "crashed"):

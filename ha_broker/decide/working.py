@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ha_broker import limits
+from ha_broker.decide import guest
 from ha_broker.decide.common import lost_storage, superseding, wait
 from ha_broker.state import Decision, Observation, Work
 
@@ -23,6 +24,8 @@ def working(seen: Observation, work: Work) -> Decision:
         return Decision("destroy", "storage-lost", f"{lost}: QEMU here is destroyed, so that it does not linger")
     if work.kind == "migrate":
         return _migrating(seen, work)
+    if work.kind == "shutdown" and seen.guest.button_s is not None and seen.guest.button_s >= limits.SHUTDOWN_ALLOWANCE_S:
+        return guest.button(seen, seen.guest.button_s)  # libvirt hangs in it: QEMU stands still
     doing = "shut down" if work.kind == "shutdown" else "resumed"
     return wait(seen, f"{work.kind}-asked", f"libvirt is asked: the guest here is to be {doing}")
 
@@ -42,6 +45,9 @@ def _migrating(seen: Observation, work: Work) -> Decision:
     if newer is not None and newer.slot is not None:
         text = f"{newer.name} started the engine VM with epoch {newer.slot.engine_epoch}, above {seen.own_epoch} here"
         return Decision("destroy", "superseded", f"{text}: QEMU here is destroyed")
+    stopped = None if seen.maintenance.value == "global" else guest.stopped_too_long(seen)
+    if stopped is not None:  # it would neither leave nor say that it does not
+        return stopped
     left_s = limits.MOVE_DEADLINE_S - work.for_s
     if left_s <= 0:
         text = f"the migration to {work.target} takes longer than {limits.MOVE_DEADLINE_S:g} s"

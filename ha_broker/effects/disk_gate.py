@@ -24,7 +24,7 @@ from appliance.errors import Conflict
 from appliance.model.vm import VmSpec
 from ha_broker.act import DISK_LOCKED
 from ha_broker.ports import Hypervisor
-from ha_broker.state import LocalVm
+from ha_broker.state import LocalVm, QemuProcess
 
 QEMU_FIRST_BYTE: Final = 100
 """QEMU's file driver locks bytes from 100 (what it does) and from 200 (what others may not do), a few of each."""
@@ -84,6 +84,9 @@ class GatedEngineVm:
 
     def engine_vm(self) -> LocalVm:
         return self._inner.engine_vm()
+
+    def qemu_process(self) -> QemuProcess:
+        return self._inner.qemu_process()
 
     def start_paused(self, spec: VmSpec) -> int:
         if self._inner.engine_vm().power not in ("off", "crashed"):

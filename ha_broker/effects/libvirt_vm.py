@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from appliance import layout
-from appliance.errors import Conflict
+from appliance.effects.bounded import Bounded
+from appliance.errors import Conflict, Unavailable
 from appliance.model.vm import VmSpec, VmState
+from ha_broker import limits
 from ha_broker.act import VM_ACTIVE
+from ha_broker.effects.qemu_process import EngineProcess
 from ha_broker.effects.waking import Waking
-from ha_broker.state import LocalVm
+from ha_broker.state import LocalVm, QemuProcess
 
 
 class VmVerbs(Protocol):
     """What is needed of :class:`appliance.verbs.vms.VmVerbs`."""
 
-    def vms(self) -> tuple[VmState, ...]: ...
+    def find(self, name: str) -> VmState | None: ...
 
     def start(self, spec: VmSpec, paused: bool) -> VmState: ...
 
-    def wake(self, spec: VmSpec, saved: str) -> VmState: ...
+    def wake(self, spec: VmSpec, saved: str, end: Callable[[], None]) -> VmState: ...
 
     def resume(self, name: str) -> None: ...
 
@@ -33,13 +37,18 @@ class VmVerbs(Protocol):
 class LibvirtEngineVm:
     """:class:`ha_broker.ports.Hypervisor`."""
 
-    def __init__(self, verbs: VmVerbs, waking: Waking | None = None) -> None:
+    def __init__(self, verbs: VmVerbs, process: EngineProcess, waking: Waking | None = None) -> None:
         self._verbs = verbs
         self._waking = waking
+        self._process = process
+        self._ending = Bounded("libvirt", "libvirt")
 
     def engine_vm(self) -> LocalVm:
-        found = next((vm for vm in self._verbs.vms() if vm.name == layout.ENGINE_VM_NAME), None)
+        found = self._verbs.find(layout.ENGINE_VM_NAME)
         return LocalVm("off") if found is None else LocalVm(found.power, found.pid)
+
+    def qemu_process(self) -> QemuProcess:
+        return self._process.look()
 
     def start_paused(self, spec: VmSpec) -> int:
         found = self._woken(spec) or self._verbs.start(spec, True)
@@ -53,15 +62,20 @@ class LibvirtEngineVm:
         return found.pid
 
     def _woken(self, spec: VmSpec) -> VmState | None:
-        if self._waking is None or any(vm.name == spec.name for vm in self._verbs.vms()):
+        if self._waking is None or self._verbs.find(spec.name) is not None:
             return None
-        return self._waking.wake(spec, self._verbs.wake, self._verbs.destroy)
+        return self._waking.wake(spec, lambda spec, saved: self._verbs.wake(spec, saved, self.destroy), self.destroy)
 
     def resume(self) -> None:
         self._verbs.resume(layout.ENGINE_VM_NAME)
 
     def destroy(self) -> None:
-        self._verbs.destroy(layout.ENGINE_VM_NAME)
+        if self._process.look().state == "stopped":
+            self._process.kill()  # libvirt would first wait 10 s for it to end by itself
+        try:
+            self._ending(lambda: self._verbs.destroy(layout.ENGINE_VM_NAME), limits.ENDING_S)
+        except Unavailable:
+            self._process.kill()
 
     def shutdown(self) -> None:
         self._verbs.shutdown(layout.ENGINE_VM_NAME)

@@ -9,6 +9,7 @@ from typing import Protocol
 from appliance.effects.clock import Clock
 from appliance.errors import Conflict, TrivetError
 from appliance.model.vm import VmSpec, VmState
+from ha_broker.act import DISK_UNREACHABLE
 from ha_broker.ports import Health
 from ha_broker.warm.facts import Machine
 from ha_broker.warm.shelf import REMEDY, Shelf, checked
@@ -35,10 +36,11 @@ class Waking:
         self._log = log
         self._text = ("", float("-inf"))
 
-    def wake(self, spec: VmSpec, verb: WakeVerb, destroy: Callable[[str], None]) -> VmState | None:
+    def wake(self, spec: VmSpec, verb: WakeVerb, destroy: Callable[[], None]) -> VmState | None:
         """The engine VM, paused, with its disks; None: it has to boot cold, and nothing is left here.
 
-        The whole file is summed up beside the restore. Raises ``Conflict`` (``vm.disk-locked``): another has the lock.
+        The whole file is summed up beside the restore. Raises ``Conflict`` (``vm.disk-locked``): another has
+        the lock; ``Unavailable`` (``vm.disk-unreachable``): the volume is not there.
         """
         began_s = self._clock.monotonic_s()
         why = self.why_not(spec)
@@ -52,14 +54,14 @@ class Waking:
         try:
             found = verb(spec, str(path))
         except TrivetError as error:
-            if isinstance(error, Conflict):
+            if isinstance(error, Conflict) or error.code == DISK_UNREACHABLE:
                 self._shelf.pass_trial()  # the memory was good
                 raise
-            self._reject(spec, error, destroy)
+            self._reject(error, destroy)
             return None
         wrong = check.error()
         if wrong is not None:
-            self._reject(spec, wrong, destroy)
+            self._reject(wrong, destroy)
             return None
         self._log(f"the engine VM was woken from {saved.file} in {self._clock.monotonic_s() - began_s:.2f} s")
         return found
@@ -86,8 +88,8 @@ class Waking:
         rejected = self._shelf.rejected()
         return f"the engine VM would boot cold: {rejected or why}"
 
-    def _reject(self, spec: VmSpec, error: Exception, destroy: Callable[[str], None]) -> None:
-        destroy(spec.name)
+    def _reject(self, error: Exception, destroy: Callable[[], None]) -> None:
+        destroy()
         self._shelf.reject(str(error))
         self._log(f"the engine VM boots cold, because its wake failed: {error}. {REMEDY}")
 

@@ -7,7 +7,7 @@ from functools import partial
 
 from appliance import layout
 from appliance.effects.clock import SystemClock
-from appliance.effects.libvirt_host import LibvirtHost
+from appliance.effects.libvirt_host import PID_FOLDER, LibvirtHost
 from appliance.effects.process import SystemProcesses
 from appliance.effects.root import Root
 from appliance.model.cluster import Cluster
@@ -21,6 +21,7 @@ from ha_broker.effects.disk_gate import DiskGate, GatedEngineVm
 from ha_broker.effects.libvirt_vm import LibvirtEngineVm
 from ha_broker.effects.node import BootNotes, EventFile, RunStatus, journal
 from ha_broker.effects.pool import MountedPool
+from ha_broker.effects.qemu_process import EngineProcess
 from ha_broker.effects.requests import RequestFiles
 from ha_broker.effects.seed import VolumeSeed
 from ha_broker.effects.threads import ThreadsBeside
@@ -63,11 +64,12 @@ def real_ports(whose: Home, verify: bool = True) -> Ports:
     tls = MembershipFiles(Root()).tls()
     shelf = Shelf(layout.WARM, layout.RUN)
     waking = Waking(shelf, NodeMachine(), clock, journal)
+    vm = LibvirtEngineVm(VmVerbs(libvirt), EngineProcess(PID_FOLDER), waking)
     return Ports(
         clock=clock,
         beside=beside,
         board=VolumeBoard(layout.BOARD, whose.host),
-        hypervisor=GatedEngineVm(LibvirtEngineVm(VmVerbs(libvirt), waking), DiskGate(layout.ENGINE_DATA_DISK)),
+        hypervisor=GatedEngineVm(vm, DiskGate(layout.ENGINE_DATA_DISK)),
         pool=MountedPool(layout.ENGINE_MOUNT, layout.ENGINE_VOLUME, GlusterPool(SystemProcesses(), clock)),
         epochs=NodeEpochs(layout.ENGINE_EPOCH_RECORD, EpochStore(layout.EPOCH_FILE)),
         seed=VolumeSeed(SystemProcesses(), layout.ENGINE_SEED_DISK, layout.ENGINE_IDENTITY, whose.cluster.id),

@@ -9,7 +9,8 @@ from ha_broker import limits
 from ha_broker.broker import START, Broker
 from ha_broker.sim.beside import SimBeside
 from ha_broker.sim.heap import Act
-from ha_broker.sim.host import SimHost, ports_of
+from ha_broker.sim.host import SimHost
+from ha_broker.sim.host_ports import ports_of
 from ha_broker.sim.net import STORAGE
 from ha_broker.sim.process import Process
 from ha_broker.sim.unit import HandOver, given_up

@@ -22,6 +22,9 @@ OBEY_S = 2.0
 UNAWARE_S = 15.0
 """S7: a start whose QEMU dies in its middle may go on for this long (two stalls of the volume) until it finds out at its
 resume. What it writes is an epoch that no guest gets, below or beside the next one."""
+TRIES_MAX = 30
+"""L2: no ping-pong. Beginnings of a start of one host within the window, also those that the lock refused (17 at most, each
+40 s after the one before) or that did not reach the disk (a dozen in the minute in which they are waiting)."""
 SAID_S = 4.0
 """Who has had the engine VM this long has said so on the board."""
 HEARD_S = 1.6
@@ -47,6 +50,7 @@ class Check:
         self.given = 0
         """The highest epoch that a guest got."""
         self._starts: dict[tuple[str, int], list[float]] = {}
+        self._tries: dict[tuple[str, int], list[float]] = {}
         self._maintenance: tuple[float, MaintenanceState] = (0.0, "none")
         self._local_since: dict[str, float] = {}
 
@@ -158,10 +162,17 @@ class Check:
             raise Broken("S6", f"{host.name} begins a start in local maintenance")
         self._rival(host)
         begun.append(now_s)
+        self._ping_pong(host, now_s)
         recent = [at_s for at_s in begun if now_s - at_s < limits.STARTS_WINDOW_S]
         if len(recent) > limits.STARTS_MAX and not host.forgets:
             raise Broken("L2", f"{host.name} begins its start number {len(recent)} within {limits.STARTS_WINDOW_S:g} s")
         self._starts[host.name, host.boot] = recent
+
+    def _ping_pong(self, host: SimHost, now_s: float) -> None:
+        tries = self._tries.setdefault((host.name, host.boot), [])
+        tries[:] = [at_s for at_s in tries if now_s - at_s < limits.STARTS_WINDOW_S] + [now_s]
+        if len(tries) > TRIES_MAX and not host.forgets:
+            raise Broken("L2", f"{host.name} begins a start for the {len(tries)}th time within {limits.STARTS_WINDOW_S:g} s")
 
     def _rival(self, host: SimHost) -> None:
         """L3: nobody begins a start while the one who has the engine VM says so on the board."""

@@ -148,6 +148,21 @@ def _hang_guest(world: World, host: SimHost, fault: Fault, begin: bool) -> None:
         world.changed("the guest stands still" if begin else "the guest goes on")
 
 
+def _stop_qemu(world: World, host: SimHost, fault: Fault, begin: bool) -> None:
+    """QEMU's process stands still. ``text``: "asked": libvirt has just asked it something; "stuck": and the kernel does
+    not let it be killed."""
+    qemu = host.qemu
+    if qemu is None or qemu.still == begin or (begin and qemu.power in ("migrating", "incoming")):
+        return
+    qemu.still, qemu.stuck, qemu.asked = begin, begin and fault.text == "stuck", begin and bool(fault.text)
+    world.changed("QEMU stands still" if begin else "QEMU goes on")
+    guest.schedule_write(world, qemu)
+
+
+def _hang_wake(world: World, host: SimHost, fault: Fault, begin: bool) -> None:
+    host.wake_hangs = begin
+
+
 def _idle_guest(world: World, host: SimHost, fault: Fault, begin: bool) -> None:
     """It happens to write nothing for a while."""
     if host.qemu is not None and begin:
@@ -259,6 +274,14 @@ def _start_fails(world: World, host: SimHost, fault: Fault, begin: bool) -> None
     host.start_error = (fault.text or "guest disk is upside down") if begin else ""
 
 
+def _disk_unreachable(world: World, host: SimHost, fault: Fault, begin: bool) -> None:
+    """``value`` 1: from every host, and the one that has it open ends of it."""
+    for one in world.hosts.values() if fault.value else (host,):
+        one.disk_unreachable = begin
+    if fault.value and begin:
+        world.kill_qemu(resolve(world, "@holder"))
+
+
 # --- volume
 
 
@@ -333,6 +356,8 @@ KINDS: Mapping[str, Do] = {
     "flap": _flap,
     "kill-qemu": _kill_qemu,
     "hang-guest": _hang_guest,
+    "stop-qemu": _stop_qemu,
+    "hang-wake": _hang_wake,
     "idle-guest": _idle_guest,
     "panic-guest": _panic_guest,
     "engine-crash": _engine_crash,
@@ -355,6 +380,7 @@ KINDS: Mapping[str, Do] = {
     "var-full": _var_full,
     "libvirt-hangs": _libvirt_hangs,
     "start-fails": _start_fails,
+    "disk-unreachable": _disk_unreachable,
     "kill-brick": _kill_brick,
     "kill-mount": _kill_mount,
     "kill-glusterd": _nothing,  # bricks and mounts live on

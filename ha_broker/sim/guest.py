@@ -41,6 +41,12 @@ class Qemu:
     """From then on /health answers."""
     hung: bool = False
     """The guest stands still: no writes, no answers, no shutdown."""
+    still: bool = False
+    """QEMU's process stands still, and the guest with it."""
+    stuck: bool = False
+    """… in the kernel, so that it cannot be killed before it goes on."""
+    asked: bool = False
+    """libvirt asked it something meanwhile, and now tells nothing of it."""
     idle_until_s: float = 0.0
     """It writes nothing before."""
     slow_s: float = 0.0
@@ -63,6 +69,8 @@ class Qemu:
     @property
     def executes(self) -> bool:
         """Guest code may run now."""
+        if self.still:
+            return False
         if self.power == "migrating":
             return not self.ended and not self.unlocked
         return not self.ended and self.power in ("running", "shutting-down")

@@ -6,20 +6,20 @@ import errno
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from appliance.errors import Conflict, Failed
+from appliance.errors import Conflict, Failed, Unavailable
 from appliance.model.engine_start import EngineStart
 from appliance.model.ha import HaStatus, MaintenanceState
 from appliance.model.vm import VmSpec
+from ha_broker import act, limits
 from ha_broker.broker import Broker
-from ha_broker.ports import Event, HostFacts, Ports
+from ha_broker.ports import Event, HostFacts
 from ha_broker.sim import guest
-from ha_broker.sim.beside import SimBeside
 from ha_broker.sim.guest import Qemu
 from ha_broker.sim.migration import Migration
 from ha_broker.sim.net import MANAGEMENT
 from ha_broker.sim.process import Process
 from ha_broker.sim.storage import Stalled
-from ha_broker.state import Brick, Decision, Heal, LocalVm, Notes
+from ha_broker.state import Brick, Decision, Heal, LocalVm, Notes, QemuProcess
 
 if TYPE_CHECKING:
     from ha_broker.sim.world import World
@@ -31,7 +31,10 @@ UP_BEFORE_S = 100.0
 FACTS = HostFacts(0.5, 2, 8192, "/images/trivet-engine-1.raw")
 """Of a good host."""
 LIBVIRT_RETRY_S = 0.5
+RESTORE_S = 12.0
+"""A restore that hangs is given up after this (``RESTORE_TIMEOUT_S`` of the appliance), and a cold boot follows."""
 OFF = LocalVm("off")
+GONE = QemuProcess("none")
 RECORD, SEED = "engine-vm/epoch", "engine-vm/seed"
 
 
@@ -64,6 +67,12 @@ class SimHost:
         self.forced = False
         self.start_error = ""
         """libvirt refuses starts with this text."""
+        self.disk_unreachable = False
+        """QEMU gets ENOTCONN for the disk, although the board can be written."""
+        self.wake_hangs = False
+        """A restore of saved memory does not come to an end."""
+        self._waking_since_s: float | None = None
+        self._ending_since_s: float | None = None
         self.libvirt_hangs = False
         self.var_full = False
         self.crash_loop = False
@@ -115,7 +124,8 @@ class SimHost:
 
     def runs_for_s(self) -> float:
         """For how long its broker has been making turns, and libvirt answered it."""
-        return self.world.heap.now_s - self.run_since_s if self.broker_runs and not self.libvirt_hangs else 0.0
+        mute = self.libvirt_hangs or (self.qemu is not None and self.qemu.stuck)
+        return self.world.heap.now_s - self.run_since_s if self.broker_runs and not mute else 0.0
 
     def monotonic_s(self) -> float:
         return self.world.heap.now_s - self.booted_s
@@ -147,19 +157,37 @@ class SimHost:
             raise Stalled(self.world.heap.now_s + LIBVIRT_RETRY_S)
 
     def engine_vm(self) -> LocalVm:
-        if self.libvirt_hangs:
-            self._libvirt()
         qemu = self.qemu
+        if self.libvirt_hangs or (qemu is not None and qemu.asked):
+            raise Stalled(self.world.heap.now_s + LIBVIRT_RETRY_S)
         return OFF if qemu is None else LocalVm(qemu.power, qemu.pid)
+
+    def qemu_process(self) -> QemuProcess:
+        qemu = self.qemu
+        if qemu is None:
+            return GONE
+        return QemuProcess(("waits" if qemu.stuck else "stopped") if qemu.still else "runs", qemu.pid)
+
+    def _ask(self, qemu: Qemu) -> None:
+        """libvirt asks that QEMU something."""
+        self._libvirt()
+        if qemu.still:
+            qemu.asked = True
+            raise Stalled(self.world.heap.now_s + LIBVIRT_RETRY_S)
 
     def start_paused(self, spec: VmSpec) -> int:
         self._libvirt()
+        if self.disk_unreachable:
+            reason = "Could not open the disk: Transport endpoint is not connected"
+            raise Unavailable(act.DISK_UNREACHABLE, subject=spec.name, reason=reason, remedy="-")
         if self.start_error:
             raise Failed("vm.start", subject=spec.name, reason=self.start_error, remedy="-")
         if self.qemu is not None:
             if self.qemu.power != "paused":
                 raise Conflict("ha.vm-active", subject=spec.name, reason=f"it is {self.qemu.power} here", remedy="-")
             return self.qemu.pid
+        if self.wake_hangs and self.world.warm(self.name) and not self._passed("_waking_since_s", RESTORE_S):
+            raise Stalled(self.world.heap.now_s + LIBVIRT_RETRY_S)
         volume = self.world.volume
         if volume.read(self.name, SEED) is None:
             raise Failed("vm.start", subject=spec.name, reason="the seed disk is missing", remedy="-")
@@ -168,8 +196,11 @@ class SimHost:
         except BlockingIOError as error:
             raise Conflict("vm.disk-locked", subject=spec.name, reason='Failed to get "write" lock', remedy="-") from error
         except OSError as error:
-            raise Failed("vm.start", subject=spec.name, reason=f"Could not open the disk: {error}", remedy="-") from error
-        self.qemu = Qemu(self.name, self.new_pid(), handle, warm=self.world.warm(self.name))
+            reason = f"Could not open the disk: {error}"
+            if error.errno in act.UNREACHABLE:
+                raise Unavailable(act.DISK_UNREACHABLE, subject=spec.name, reason=reason, remedy="-") from error
+            raise Failed("vm.start", subject=spec.name, reason=reason, remedy="-") from error
+        self.qemu = Qemu(self.name, self.new_pid(), handle, warm=self.world.warm(self.name) and not self.wake_hangs)
         self.world.changed(f"QEMU on {self.name} is there, paused")
         return self.qemu.pid
 
@@ -178,6 +209,7 @@ class SimHost:
         qemu = self.qemu
         if qemu is None:
             raise Failed("vm.resume", subject="HostedEngine", reason="there is none", remedy="-")
+        self._ask(qemu)
         if qemu.power in ("paused-io-error", "paused-no-space"):
             self.world.check.resumed_stopped(qemu)
             qemu.power = "running"
@@ -187,15 +219,30 @@ class SimHost:
         self.world.changed(f"the guest on {self.name} runs with epoch {qemu.epoch}")
 
     def destroy(self) -> None:
-        self._libvirt()
+        stuck = self.qemu is not None and self.qemu.stuck
+        if stuck or (self.libvirt_hangs and not self._passed("_ending_since_s", limits.ENDING_S)):
+            raise Stalled(self.world.heap.now_s + LIBVIRT_RETRY_S)
         if self.qemu is not None:
             self.world.check.destroying(self)
         self.drop_qemu()
 
+    def _passed(self, since: str, seconds: float) -> bool:
+        """Whether a call that began when this was asked first has taken that long."""
+        began_s = getattr(self, since)
+        if began_s is None or self.world.heap.now_s - began_s > 2 * seconds:  # one that was never asked again
+            setattr(self, since, began_s := self.world.heap.now_s)
+        done = bool(self.world.heap.now_s - began_s >= seconds - 1e-6)
+        if done:
+            setattr(self, since, None)
+        return done
+
     def shutdown(self) -> None:
         self._libvirt()
         qemu = self.qemu
-        if qemu is None or qemu.hung or qemu.power != "running":
+        if qemu is None:
+            return
+        self._ask(qemu)
+        if qemu.hung or qemu.power != "running":
             return
         qemu.power = "shutting-down"
         self.world.changed(f"the guest on {self.name} shuts down")
@@ -207,6 +254,7 @@ class SimHost:
         if under_way is None:
             if self.qemu is None or self.qemu.power != "running":
                 raise Failed("vm.migrate", subject="HostedEngine", reason="it does not run here", remedy="-")
+            self._ask(self.qemu)
             self.migration = under_way = Migration(self.world, self, self.world.hosts[target])
         if not under_way.done:
             raise Stalled(self.world.heap.now_s + 0.1)
@@ -293,105 +341,3 @@ class SimHost:
             raise Stalled(until_s)
         del self.asked_until_s[deadline_s]
         return self.world.engine_answers(self, deadline_s)[0]
-
-
-class _Board:
-    def __init__(self, host: SimHost) -> None:
-        self._host = host
-
-        self._name = host.name
-        self._files = {name: f"board/{name}.slot" for name in host.world.names}
-        self._volume = host.world.volume
-
-    def read(self, host: str) -> bytes | None:
-        return self._volume.read(self._name, self._files[host])
-
-    def write(self, data: bytes) -> None:
-        host = self._host
-        if host.old_format:
-            data = host.world.slot_bytes(host, data)
-        self._volume.write(self._name, self._files[self._name], data)
-        host.wrote_s = host.world.heap.now_s
-
-
-class _Local:
-    """Files and facts of the host itself."""
-
-    def __init__(self, host: SimHost) -> None:
-        self._host = host
-
-    def boot_id(self) -> str:
-        return self._host.boot_id
-
-    def facts(self) -> HostFacts:
-        return self._host.facts
-
-    def load(self) -> Notes:
-        return self._host.notes
-
-    def save(self, notes: Notes) -> None:
-        if self._host.var_full:
-            self._host.forgets = True
-        else:
-            self._host.notes = notes
-
-    def maintenance(self) -> MaintenanceState | None:
-        return self._host.request
-
-    def done(self) -> None:
-        self._host.world.check.maintenance_is(self._host.request or "none")
-        self._host.request = None
-
-    def local_maintenance(self) -> bool:
-        return self._host.local_maintenance
-
-    def forced_start(self) -> bool:
-        return self._host.forced
-
-    def forced_done(self) -> None:
-        self._host.forced = False
-
-
-class _Events:
-    def __init__(self, host: SimHost) -> None:
-        self._host = host
-
-    def write(self, event: Event) -> None:
-        self._host.events.append(event)
-        self._host.told_at.append((self._host.world.heap.now_s, event))
-        self._host.world.told(self._host, event)
-
-
-class _Status:
-    def __init__(self, host: SimHost) -> None:
-        self._host = host
-
-    def write(self, status: HaStatus) -> None:
-        self._host.status = status
-
-
-class _Seed:
-    def __init__(self, host: SimHost) -> None:
-        self.ensure = host.ensure
-        self.write = host.write_seed
-
-
-def ports_of(host: SimHost, beside: SimBeside) -> Ports:
-    """Every port of a broker on that host."""
-    local = _Local(host)
-    return Ports(
-        clock=host,
-        beside=beside,
-        board=_Board(host),
-        hypervisor=host,
-        pool=host,
-        epochs=host,
-        seed=_Seed(host),
-        agents=host,
-        health=host,
-        host=local,
-        notes=local,
-        events=_Events(host),
-        requests=local,
-        status=_Status(host),
-    )

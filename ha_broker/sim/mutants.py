@@ -145,6 +145,12 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "end-arriving", "an arriving engine VM is destroyed", ("refresh",), ((PRESENT, "_arriving", wrong.end_arriving),)
     ),
     Mutant("hung-for-ever", "a guest that hangs is left alone", ("L1",), ((PRESENT.guest, "hung", wrong.nothing),)),
+    Mutant(
+        "silent-libvirt-for-ever",
+        "what libvirt says nothing of is left alone",
+        ("L1",),
+        _rule("unseen", wrong.wait_for_libvirt),
+    ),
     Mutant("no-refresh", "the disk is never opened anew", ("refresh", "L3"), _everywhere("refresh_due", wrong.never)),
     Mutant("no-patience", "QEMU is destroyed at the first stall", ("L3",), ((limits, "UNWRITTEN_DESTROY_S", 3.0),)),
     Mutant(
@@ -162,6 +168,12 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         ((observe, "score", wrong.fit_in_maintenance),),
     ),
     Mutant("impatient", "who has no QEMU starts one", ("L3", "L2"), ((broker, "decide", wrong.impatient),)),
+    Mutant(
+        "unreached-at-once",
+        "a start that did not reach the disk is tried again at once",
+        ("L2",),
+        ((ABSENT, "_after_unreached", wrong.nothing),),
+    ),
     Mutant("ignore-starts-used", "starts are not counted", ("L2",), _everywhere("recent_starts", wrong.none_counts)),
     Mutant(
         "give-up-after-lock",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final, Literal
 
+from ha_broker import limits
 from ha_broker.sim.faults import Fault
 from ha_broker.sim.net import MANAGEMENT, STORAGE
 
@@ -81,6 +82,10 @@ def _link(rng: Random, at_s: float) -> Fault:
     return Fault(at_s, do, host, for_s, to, network, direction, value)
 
 
+def _still(rng: Random, at_s: float) -> Fault:
+    return Fault(at_s, "stop-qemu", "@holder", _for(rng, 60), text=rng.choice(("", "asked", "asked", "stuck")))
+
+
 def _migration(rng: Random, at_s: float) -> Fault:
     stage = rng.choice(("prepare", "transfer", "switch-over", "finish"))
     act = rng.choice(("source-dies", "target-dies", "network", "storage"))
@@ -93,6 +98,8 @@ _WILD: tuple[tuple[int, Callable[[Random, float], Fault]], ...] = (
     (22, _link),
     (8, _simple("kill-qemu")),
     (4, _simple("hang-guest", 120)),
+    (4, _still),
+    (1, _simple("hang-wake", 120)),
     (3, _simple("idle-guest", 30)),
     (2, _simple("panic-guest")),
     (2, _simple("engine-crash")),
@@ -116,6 +123,7 @@ _WILD: tuple[tuple[int, Callable[[Random, float], Fault]], ...] = (
     (2, _simple("var-full", 120)),
     (2, _simple("libvirt-hangs", 20)),
     (2, _simple("start-fails", 60)),
+    (2, _simple("disk-unreachable", 30, lambda rng: rng.choice((0, 1)))),
     (6, _simple("kill-brick", 20)),
     (2, _simple("kill-mount", 10)),
     (1, _simple("kill-glusterd")),
@@ -208,6 +216,8 @@ def _single(rng: Random) -> list[Fault]:
 
 L1_S: Final = 8.0
 L1_QEMU_S: Final = 3.0
+STOPPED_S: Final = limits.STOPPED_ALLOWANCE_S + limits.TURN_S + L1_QEMU_S
+"""A stopped QEMU is seen within a turn, and ended after its allowance; then it is as one that was killed."""
 _SEVERE: tuple[tuple[str, float, float, str], ...] = (
     ("power-off", 20.0, L1_S, ""),
     ("power-off", 20.0, L1_S, ""),
@@ -216,6 +226,7 @@ _SEVERE: tuple[tuple[str, float, float, str], ...] = (
     ("cut", 20.0, 9.0, STORAGE),
     ("kill-qemu", 0.0, L1_QEMU_S, ""),
     ("panic-guest", 0.0, L1_QEMU_S, ""),
+    ("stop-qemu", 0.0, STOPPED_S, ""),
 )
 
 

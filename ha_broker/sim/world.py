@@ -286,11 +286,12 @@ class World:
 
     def _heal_host(self, host: SimHost) -> None:
         host.flapping = host.libvirt_hangs = host.var_full = host.crash_loop = host.old_format = False
+        host.disk_unreachable = host.wake_hangs = False
         host.start_error, host.die_after_calls, host.lag_s = "", None, 0.0
         host.facts, host.local_maintenance, host.local_since_s = FACTS, False, None
         host.request = "none"
         if host.qemu is not None:
-            host.qemu.slow_s = 0.0
+            host.qemu.slow_s, host.qemu.stuck = 0.0, False
         if not host.power:
             return
         self.thaw(host.name)

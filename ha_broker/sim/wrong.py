@@ -79,6 +79,11 @@ def end_arriving(seen: Observation) -> Decision:
     return Decision("destroy", "wrong", f"an engine VM that was not started on {seen.host} is destroyed")
 
 
+def wait_for_libvirt(seen: Observation) -> Decision:
+    """Nothing is known while libvirt does not answer."""
+    return Decision("none", "wrong", f"libvirt does not answer ({seen.vm.error})")
+
+
 # --- none is here
 
 

@@ -55,6 +55,39 @@ def test_a_locked_disk_is_recognised_by_what_qemu_says(monkeypatch: pytest.Monke
     assert (error.code, type(error)) == ("vm.disk-locked", Conflict)
 
 
+@pytest.mark.parametrize("words", ["Transport endpoint is not connected", "File descriptor in bad state"])
+def test_a_disk_that_cannot_be_reached_is_no_fault_of_the_vm(words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = f"internal error: process exited while connecting to monitor: -blockdev: Could not open '/data.raw': {words}"
+    error = start_with(Said(said, libvirt.VIR_ERR_INTERNAL_ERROR), monkeypatch)
+    assert (error.code, type(error)) == ("vm.disk-unreachable", Unavailable)
+    assert words in error.reason
+
+
+def test_questions_that_hang_keep_nobody_from_ending_a_vm(monkeypatch: pytest.MonkeyPatch) -> None:
+    gate, ended = threading.Event(), []
+
+    class Vm:
+        def state(self) -> None:
+            gate.wait(20)
+
+        def destroy(self) -> None:
+            ended.append("VM")
+
+    wire = Wire()
+    wire.lookupByName = lambda _name: Vm()  # type: ignore[attr-defined]
+    monkeypatch.setattr(libvirt, "open", lambda _uri: wire)
+    monkeypatch.setattr(libvirt_host, "QUERY_TIMEOUT_S", 0.02)
+    host = libvirt_host.LibvirtHost()
+    try:
+        for _ in range(LEFT_BEHIND_LIMIT + 1):
+            with pytest.raises(Unavailable):
+                host.domain("VM")
+        host.destroy("VM")
+        assert ended == ["VM"]
+    finally:
+        gate.set()
+
+
 def test_any_other_failure_keeps_what_libvirt_said(monkeypatch: pytest.MonkeyPatch) -> None:
     error = start_with(Said("out of cheese", libvirt.VIR_ERR_INTERNAL_ERROR), monkeypatch)
     assert (error.code, type(error), error.reason) == ("vm.start", Failed, "out of cheese")

@@ -35,6 +35,10 @@ def test_cpuinfo() -> None:
 
 
 def test_proc_numbers() -> None:
+    assert proc.process_state("77 (qemu-system-x86) T 1 77 77 0") == ("qemu-system-x86", "T")
+    assert proc.process_state("77 (a (b) c) S 1 77") == ("a (b) c", "S")
+    with pytest.raises(ValueError, match="substring"):
+        proc.process_state("")
     before = proc.cpu_times("cpu  10 0 10 80 0 0 0 0 0 0\ncpu0 1 2 3\n")
     after = proc.cpu_times("cpu  30 0 20 150 0 0 0 0 0 0\n")
     assert proc.shares(before, after) == (20.0, 10.0, 70.0)

@@ -33,7 +33,11 @@ def libvirt(request: pytest.FixtureRequest) -> Iterator[Hypervisor]:
 
 
 def found(libvirt: Hypervisor, name: str = NAME) -> VmState | None:
-    return next((vm for vm in libvirt.domains() if vm.name == name), None)
+    listed = next((vm for vm in libvirt.domains() if vm.name == name), None)
+    alone = libvirt.domain(name)
+    assert (alone is None) is (listed is None)
+    assert alone is None or listed is None or (alone.id, alone.power, alone.pid) == (listed.id, listed.power, listed.pid)
+    return alone
 
 
 def code(error: pytest.ExceptionInfo[TrivetError]) -> str:

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from ha_broker import limits
-from ha_broker.decide import decide
+from ha_broker.decide import decide, recent_starts
+from ha_broker.score import Fitness, score
 from ha_broker.state import Attempt, Heal, HostFacts, Notes, OwnStorage, PoolView, Score
 from tests.ha_broker.observations import GLOBAL, HELD, NOW_S, OPEN, name_of, peer, rule, seen
 
@@ -102,6 +103,65 @@ def test_a_restart_in_place_needs_a_start_left() -> None:
 def test_an_adopted_engine_that_goes_is_restarted_in_place_whatever_was_before() -> None:
     adopted = Notes(HELD, (Attempt(NOW_S - 1.0, "locked"),))
     assert name_of(seen(notes=adopted, nobody_for_s=0.0)) == "restart-in-place"
+
+
+def test_a_start_that_did_not_reach_the_disk_is_waiting_and_its_pauses_grow_to_eight_seconds() -> None:
+    decision = decide(seen(notes=attempts("unreachable", 0.5)))
+    assert (decision.action, decision.rule, decision.until_s) == ("none", "disk-unreached", NOW_S + 1.5)
+    sentence = "the disk could not be reached from here: the volume may still settle; next try after 2 s"
+    assert decision.sentence == sentence
+    for count, pause_s in ((2, 4.0), (3, 8.0), (7, 8.0)):
+        ages = [8.0 * (count - number) for number in range(1, count)]
+        one = seen(notes=attempts("unreachable", *ages, 0.0))
+        assert decide(one).until_s == NOW_S + pause_s, count
+        assert decide(replace(one, now_s=NOW_S + pause_s)).action == "start"
+
+
+def test_quick_failures_to_reach_the_disk_use_nothing_up_until_a_minute_has_passed() -> None:
+    alone = (peer("node1", silent=True), peer("node3", score=0))
+    quick = attempts("unreachable", 59.0, 57.0, 53.0, 45.0, 37.0, 29.0, 21.0, 13.0, 5.0)
+    assert recent_starts(quick.attempts, NOW_S) == 0
+    assert name_of(seen(notes=quick, peers=alone)) == "disk-unreached"
+    later = tuple(Attempt(NOW_S + after_s, "unreachable") for after_s in (1.0, 9.0, 17.0))
+    truly = Notes(None, quick.attempts + later)
+    assert recent_starts(truly.attempts, NOW_S + 17.0) == 3
+    assert name_of(seen(now_s=NOW_S + 30.0, notes=truly, peers=alone)) == "hold"
+
+
+def test_a_row_ends_with_another_outcome_and_with_a_long_gap_but_not_with_a_refusal_of_the_lock() -> None:
+    def counted(*made: tuple[float, str]) -> int:
+        return recent_starts(tuple(Attempt(NOW_S - age, outcome) for age, outcome in made), NOW_S)  # type: ignore[arg-type]
+
+    steady = [(age, "unreachable") for age in (80.0, 60.0, 40.0)]
+    assert counted(*steady, (10.0, "unreachable")) == 1
+    assert counted(*steady, (30.0, "locked"), (10.0, "unreachable")) == 1
+    assert counted(*steady, (30.0, "done"), (10.0, "unreachable")) == 1, "the start itself, no more"
+    assert counted((300.0, "unreachable"), (100.0, "unreachable"), (0.0, "unreachable")) == 0
+
+
+def test_failed_starts_of_a_host_that_is_alone_are_spaced() -> None:
+    alone = (peer("node1", silent=True), peer("node3", score=0))
+    for ages, pause_s in (((0.0,), 4.0), ((4.5, 0.0), 20.0)):
+        one = seen(notes=attempts("failed", *ages), peers=alone)
+        decision = decide(one)
+        assert (decision.action, decision.rule, decision.until_s) == ("none", "failed-pause", NOW_S + pause_s)
+        assert decision.sentence == (
+            f"the last start here failed and no other host is able to: what broke it may pass; next try after {pause_s:g} s"
+        )
+        assert decide(replace(one, now_s=NOW_S + pause_s)).action == "start"
+    before = Notes(None, (Attempt(NOW_S - 300.0, "done"), Attempt(NOW_S, "failed")))
+    assert decide(seen(notes=before, peers=alone)).until_s == NOW_S + 20.0, "one start is left, whatever used the others up"
+    assert decide(seen(notes=attempts("begun", 0.0), peers=alone)).action == "start", (
+        "the broker died in it: no reason to wait"
+    )
+    assert name_of(seen(notes=attempts("failed", 20.0, 10.0, 0.0), peers=alone)) == "hold"
+
+
+def test_who_did_not_reach_the_disk_goes_after_those_who_have_not_tried() -> None:
+    fit = Fitness("node2", HostFacts(0.5, 2, 8192, "/images/e.raw"), OwnStorage(100.0, 1.0), 1024, NOW_S)
+    tried = score(replace(fit, notes=attempts("unreachable", 3.0, 1.0)))
+    assert tried == Score(750, ("its last start did not reach the disk: -250",))
+    assert score(replace(fit, notes=attempts("unreachable", 60.0))) == Score(1000)
 
 
 # --- forced

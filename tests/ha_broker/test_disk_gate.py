@@ -14,7 +14,7 @@ from appliance.errors import Conflict
 from appliance.model.vm import VmSpec
 from ha_broker.effects.disk_gate import F_OFD_SETLK, FLOCK, DiskGate, GatedEngineVm
 from ha_broker.engine_vm import vm_spec
-from ha_broker.state import LocalVm
+from ha_broker.state import LocalVm, QemuProcess
 from tests.ha_broker.test_effects import CLUSTER
 
 
@@ -68,6 +68,9 @@ class _Inner:
 
     def engine_vm(self) -> LocalVm:
         return self.power
+
+    def qemu_process(self) -> QemuProcess:
+        return QemuProcess("runs", 7)
 
     def start_paused(self, spec: VmSpec) -> int:
         with pytest.raises(Conflict), DiskGate(self.disk).passed():

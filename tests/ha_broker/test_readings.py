@@ -12,7 +12,7 @@ from ha_broker import limits
 from ha_broker.memory import Memory
 from ha_broker.ports import Procedure, Result
 from ha_broker.readings import BRICKS, FREE, HEAL, HEALTH, PATIENT, HealthReadings, PoolReadings
-from ha_broker.state import Attempt, Brick, Heal, Held, LocalVm, Notes
+from ha_broker.state import Attempt, Brick, Guest, Heal, Held, LocalVm, Notes
 from tests.ha_broker.observations import HELD, NOW_S, peer, running
 
 OFF, HERE = LocalVm("off"), LocalVm("running", 7)
@@ -211,6 +211,33 @@ def test_a_guest_since_it_runs_here() -> None:
     other = health.guest(LocalVm("running", 8), 5, others, None, 1032.0)
     assert (other.running_s, other.answered) == (0.0, False)
     assert health.guest(OFF, 5, others, None, 1033.0).running_s == 0.0
+
+
+def test_a_guest_is_asked_and_remembered_while_libvirt_is_silent_and_its_process_is_here() -> None:
+    ports = Ports()
+    health = HealthReadings(ports)  # type: ignore[arg-type]
+    silent = LocalVm("unknown", 7, "no answer", "runs")
+    health.guest(HERE, 4, (), None, ports.now_s)
+    ports.answer(HEALTH, 4)
+    health.collect()
+    ports.now_s += 10.0
+    health.ask(silent, False, False)
+    assert ports.asked_now() == [HEALTH]
+    guest = health.guest(silent, 4, (), None, ports.now_s)
+    assert (guest.answered, guest.running_s, guest.unanswered_s) == (True, 10.0, 10.0)
+    assert health.reached(silent, (), ports.now_s)
+    assert health.guest(LocalVm("unknown"), 4, (), None, ports.now_s) == Guest(), "no process: no guest"
+
+
+def test_for_how_long_a_qemu_has_been_stopped() -> None:
+    ports = Ports()
+    health = HealthReadings(ports)  # type: ignore[arg-type]
+    ages = []
+    for process in ("runs", "stopped", "stopped", "waits", "stopped", "stopped"):
+        vm = LocalVm("running", 7, process=process)  # type: ignore[arg-type]
+        ages.append(health.guest(vm, 4, (), None, ports.now_s).still_s)
+        ports.now_s += 2.0
+    assert ages == [0.0, 0.0, 2.0, 0.0, 0.0, 2.0]
 
 
 def test_nobody_else_reaches_it() -> None:

@@ -38,6 +38,50 @@ def test_5_a_hung_guest_is_restarted_in_place() -> None:
     assert world.starts[1].at_s - world.starts[0].at_s - 30 < limits.HEALTH_ALLOWANCE_S + 30
 
 
+@pytest.mark.parametrize("text", ["", "asked"])
+def test_5_a_qemu_that_stands_still_is_ended_and_started_again(text: str) -> None:
+    """Also where libvirt says nothing of it any more."""
+    world = after(40, Fault(0, "stop-qemu", "@holder", text=text))
+    assert starts(world) == [("node1", 1), ("node1", 2)]
+    assert world.starts[1].at_s - world.starts[0].at_s - 30 < limits.STOPPED_ALLOWANCE_S + 5
+
+
+def test_5_a_qemu_that_goes_on_by_itself_is_left_alone() -> None:
+    world = after(60, Fault(0, "stop-qemu", "@holder", for_s=6, text="asked"))
+    assert starts(world) == [("node1", 1)]
+
+
+def test_5_a_qemu_that_the_kernel_holds_is_ended_when_it_lets_go_and_never_twice_there() -> None:
+    world = after(200, Fault(0, "stop-qemu", "@holder", for_s=100, text="stuck"))
+    assert starts(world) == [("node1", 1), ("node1", 2)]
+    assert 100 <= world.starts[1].at_s - world.starts[0].at_s - 30 < 103
+    assert "ha.engine-hung" in codes(world, "node1")
+
+
+def test_5_a_hung_guest_whose_qemu_stops_at_its_power_button_is_ended() -> None:
+    """libvirt hangs in the button: its call never comes back."""
+    world = after(90, Fault(0, "hang-guest", "@holder"), Fault(39, "stop-qemu", "@holder"))
+    assert starts(world) == [("node1", 1), ("node1", 2)]
+
+
+def test_5_a_stopped_qemu_of_a_libvirt_that_hangs_itself_is_started_elsewhere() -> None:
+    world = after(60, Fault(0, "libvirt-hangs", "node1"), Fault(6, "stop-qemu", "@holder"))
+    assert starts(world) == [("node1", 1), ("node2", 2)]
+    assert world.hosts["node1"].qemu is None
+
+
+def test_4_a_qemu_killed_under_a_libvirt_that_hangs_is_started_elsewhere() -> None:
+    world = after(30, Fault(0, "libvirt-hangs", "node1"), Fault(6, "kill-qemu", "node1"))
+    assert starts(world) == [("node1", 1), ("node2", 2)]
+    assert world.begun(36.0)[0][0] < 8
+
+
+def test_a_restore_that_hangs_ends_in_a_cold_boot_of_the_same_start() -> None:
+    world = after(60, Fault(0, "hang-wake", "node1"), Fault(1, "kill-qemu", "@holder"))
+    assert starts(world) == [("node1", 1), ("node1", 2)]
+    assert world.starts[1].at_s - world.starts[0].at_s - 30 < 16
+
+
 def test_6_an_engine_that_its_own_guest_restarts_is_left_alone() -> None:
     world = after(60, Fault(0, "engine-crash", "@holder"))
     assert starts(world) == [("node1", 1)]
@@ -112,6 +156,27 @@ def test_35_an_engine_that_never_answers_is_tried_three_times_a_host_then_held()
     assert "ha.hold" in codes(world, holder(world)[0])
 
 
+@pytest.mark.parametrize(("do", "tries"), [("disk-unreachable", 3), ("start-fails", 1)])
+def test_34_starts_that_fail_in_quick_succession_do_not_use_a_host_up_that_is_alone(do: str, tries: int) -> None:
+    """What does not reach the disk fails thrice in a few seconds; of other failures the last start left is kept."""
+    away = [Fault(0, "memory", name, value=100) for name in ("node2", "node3")]
+    world = after(60, *away, Fault(3, do, "node1", for_s=16), Fault(4, "kill-qemu", "node1"))
+    assert starts(world) == [("node1", 1), ("node1", 2)]
+    assert world.starts[1].at_s - world.starts[0].at_s - 30 < 4 + 30
+    failed = [e for e in world.hosts["node1"].events if "did not reach the disk" in e.sentence or e.kind == "start-failed"]
+    assert len(failed) == tries
+
+
+@pytest.mark.parametrize("do", ["disk-unreachable", "start-fails"])
+def test_34_starts_that_truly_fail_end_in_the_hold(do: str) -> None:
+    world = after(240, *[Fault(0, do, name) for name in ("node1", "node2", "node3")], Fault(1, "kill-qemu", "node1"))
+    assert starts(world) == [("node1", 1)]
+    assert set(world.decisions().values()) == {"hold"}
+    assert "ha.hold" in codes(world, "node2")
+    spent = {name: sum(1 for e in host.events if e.kind == "start-failed") for name, host in world.hosts.items()}
+    assert spent == {"node1": 2, "node2": 3, "node3": 3}, "the one that went well counts as well"
+
+
 @pytest.mark.parametrize("stage", ["prepare", "transfer", "switch-over", "finish"])
 def test_36_the_source_dies_while_it_sends(stage: str) -> None:
     died = Fault(0, "migration-fault", text=f"{stage} source-dies")
@@ -139,9 +204,7 @@ def test_a_broker_killed_while_it_hands_over(at_s: float) -> None:
 
 
 def test_38_the_disk_is_opened_anew_between_two_brick_restarts() -> None:
-    world = after(
-        160, Fault(0, "kill-brick", "node2", for_s=10), Fault(70, "kill-brick", "node3", for_s=10)
-    )
+    world = after(160, Fault(0, "kill-brick", "node2", for_s=10), Fault(70, "kill-brick", "node3", for_s=10))
     assert starts(world) == [("node1", 1)]
     status = world.hosts["node1"].status
     assert status is not None

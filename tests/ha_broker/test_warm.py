@@ -17,6 +17,7 @@ from appliance.fakes.libvirt import DiskLocks, FakeLibvirt
 from appliance.model.vm import VmSpec
 from appliance.verbs.vms import VmVerbs
 from ha_broker.effects.libvirt_vm import LibvirtEngineVm
+from ha_broker.effects.qemu_process import EngineProcess
 from ha_broker.effects.waking import Waking, WatchedHealth
 from ha_broker.engine_vm import vm_spec
 from ha_broker.sim.world import cluster_of
@@ -140,7 +141,7 @@ class Node:
         self.verbs = VmVerbs(self.libvirt, accelerated=lambda: False)
         self.machine = FixedMachine()
         self.waking = Waking(self.shelf, self.machine, FakeClock(), self.said.append)
-        self.vm = LibvirtEngineVm(self.verbs, self.waking)
+        self.vm = LibvirtEngineVm(self.verbs, EngineProcess(run), self.waking)
         self.console = self.folder / "console"
         self.memory_mib = 8192
 
@@ -213,6 +214,16 @@ def test_a_lock_refused_at_the_attach_is_a_standby_and_leaves_nothing(node: Node
     assert error.value.code == "vm.disk-locked"
     assert node.libvirt.vms == {}
     assert node.shelf.why_not(MACHINE) == "", "the memory is good and is used again"
+
+
+def test_a_volume_that_is_not_there_says_nothing_against_the_memory(node: Node) -> None:
+    node.make()
+    reason = "Transport endpoint is not connected"
+    node.libvirt.fail["attach"] = Unavailable("vm.disk-unreachable", subject="VM", reason=reason, remedy="Wait.")
+    with pytest.raises(Unavailable):
+        node.vm.start_paused(SPEC)
+    assert node.libvirt.vms == {}
+    assert node.shelf.why_not(MACHINE) == "", "it is woken as soon as the volume is back"
 
 
 @pytest.mark.parametrize(
