@@ -21,6 +21,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin
 from appliance.errors import Refused
 
 T = TypeVar("T")
+_Shape = tuple[Any, tuple[Any, ...]]
 
 
 def decode(kind: type[T], value: object, *, subject: str, code: str = "data.invalid", ignore_unknown: bool = False) -> T:
@@ -35,10 +36,18 @@ def decode(kind: type[T], value: object, *, subject: str, code: str = "data.inva
 
 def encode(value: object) -> Any:
     """``value`` (dataclasses, tuples, enums, paths …) as plain JSON data. ``None`` attributes are kept."""
-    if value is None or type(value) in _PLAIN:
+    kind: Any = type(value)
+    if value is None or kind in _SAME:
         return value
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {name: encode(getattr(value, name)) for name in _names(type(value))}
+    if kind is tuple or kind is list:
+        return [encode(item) for item in typing.cast(Sequence[object], value)]
+    names = _names(kind)
+    if names is not None:
+        made: dict[str, Any] = {}
+        for name in names:
+            one = getattr(value, name)
+            made[name] = one if type(one) in _SAME else encode(one)
+        return made
     if isinstance(value, enum.Enum):
         return value.value
     if isinstance(value, Path):
@@ -53,26 +62,33 @@ def encode(value: object) -> Any:
 _PLAIN: typing.Final = (str, int, bool)
 """Types whose values are the same in JSON. Looked at first, because most attributes are of these, and a status board is read
 and written each second."""
+_SAME: typing.Final = (*_PLAIN, float)
+"""Types whose values are encoded as they are."""
 
 
 @cache
-def _names(kind: type) -> tuple[str, ...]:
-    return tuple(field.name for field in dataclasses.fields(kind))
+def _names(kind: type) -> tuple[str, ...] | None:
+    """The attributes of a dataclass; None: it is none."""
+    return tuple(field.name for field in dataclasses.fields(kind)) if dataclasses.is_dataclass(kind) else None
 
 
 @cache
-def _attributes(kind: type) -> dict[str, tuple[Any, bool]]:
-    """Of a dataclass: each attribute's type, and whether it has to be given."""
+def _attributes(kind: type) -> dict[str, tuple[Any, bool, _Shape | None]]:
+    """Of a dataclass: each attribute's type, whether it has to be given, and the type's shape unless it is a plain one."""
     hints, missing = typing.get_type_hints(kind), dataclasses.MISSING
     return {
-        one.name: (hints[one.name], one.default is missing and one.default_factory is missing)
+        one.name: (
+            hints[one.name],
+            one.default is missing and one.default_factory is missing,
+            None if hints[one.name] in _PLAIN else _shape(hints[one.name]),
+        )
         for one in dataclasses.fields(kind)
         if one.init
     }
 
 
 @cache
-def _shape(kind: Any) -> tuple[Any, tuple[Any, ...]]:
+def _shape(kind: Any) -> _Shape:
     """Origin and arguments of a type."""
     return get_origin(kind), get_args(kind)
 
@@ -93,20 +109,23 @@ class _Decoder:
             facts={"attribute": path},
         )
 
-    def value(self, kind: Any, value: object, path: str) -> object:
-        if kind in _PLAIN and type(value) is kind:
+    def value(self, kind: Any, value: object, path: str, shape: _Shape | None = None) -> object:
+        if shape is None and kind in _PLAIN and type(value) is kind:
             return value
-        origin, arguments = _shape(kind)
+        origin, arguments = shape or _shape(kind)
         if kind is Any or kind is object:
             return value
+        if kind is float and type(value) is float:
+            return self._number(value, path)
         if origin in (Union, types.UnionType):
             return self._union(kind, value, path)
         if origin is typing.Literal:
-            if not any(value == one and type(value) is type(one) for one in arguments):
-                raise self.refuse(path, f"must be one of {', '.join(map(repr, arguments))}, not {value!r}")
-            return value
+            for one in arguments:
+                if value == one and type(value) is type(one):
+                    return value
+            raise self.refuse(path, f"must be one of {', '.join(map(repr, arguments))}, not {value!r}")
         if origin is tuple:
-            return self._tuple(kind, value, path)
+            return self._tuple(arguments, value, path)
         if origin in (dict, Mapping) or kind in (dict, Mapping):
             return self._mapping(kind, value, path)
         if dataclasses.is_dataclass(kind):
@@ -153,15 +172,15 @@ class _Decoder:
                 continue
         raise self.refuse(path, f"must be one of {', '.join(map(_named, concrete))}")
 
-    def _tuple(self, kind: Any, value: object, path: str) -> tuple[object, ...]:
-        if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+    def _tuple(self, kinds: tuple[Any, ...], value: object, path: str) -> tuple[object, ...]:
+        if type(value) is not list and (not isinstance(value, Sequence) or isinstance(value, str | bytes)):
             raise self.refuse(path, f"must be a list, not {_named(type(value))}")
-        kinds = _shape(kind)[1]
+        items = typing.cast(Sequence[object], value)
         if len(kinds) == 2 and kinds[1] is Ellipsis:
-            return tuple(self.value(kinds[0], item, f"{path}[{index}]") for index, item in enumerate(value))
-        if len(kinds) != len(value):
-            raise self.refuse(path, f"must have {len(kinds)} elements, not {len(value)}")
-        return tuple(self.value(one, item, f"{path}[{i}]") for i, (one, item) in enumerate(zip(kinds, value, strict=True)))
+            return tuple([self.value(kinds[0], item, f"{path}[{index}]") for index, item in enumerate(items)])
+        if len(kinds) != len(items):
+            raise self.refuse(path, f"must have {len(kinds)} elements, not {len(items)}")
+        return tuple(self.value(one, item, f"{path}[{i}]") for i, (one, item) in enumerate(zip(kinds, items, strict=True)))
 
     def _mapping(self, kind: Any, value: object, path: str) -> dict[str, object]:
         if not isinstance(value, Mapping):
@@ -170,19 +189,19 @@ class _Decoder:
         return {str(key): self.value(inner, item, f"{path}.{key}" if path else str(key)) for key, item in value.items()}
 
     def _dataclass(self, kind: type, value: object, path: str) -> object:
-        if not isinstance(value, Mapping):
+        if type(value) is not dict and not isinstance(value, Mapping):
             raise self.refuse(path, f"must be a table, not {_named(type(value))}")
         attributes = _attributes(kind)
-        unknown = [str(key) for key in value if key not in attributes]
-        if unknown and not self.ignore_unknown:
+        unknown = [] if self.ignore_unknown else [str(key) for key in value if key not in attributes]
+        if unknown:
             dotted = f"{path}.{unknown[0]}" if path else unknown[0]
             raise self.refuse(dotted, f"is unknown; known here: {', '.join(sorted(attributes))}")
         read: dict[str, object] = {}
-        for name, (hint, needed) in attributes.items():
+        for name, (hint, needed, shape) in attributes.items():
             if name in value:
                 given = value[name]
-                plain = hint in _PLAIN and type(given) is hint
-                read[name] = given if plain else self.value(hint, given, f"{path}.{name}" if path else name)
+                plain = shape is None and type(given) is hint
+                read[name] = given if plain else self.value(hint, given, f"{path}.{name}" if path else name, shape)
             elif needed:
                 raise self.refuse(f"{path}.{name}" if path else name, "is missing")
         try:

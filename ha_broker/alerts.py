@@ -6,7 +6,7 @@ from typing import Final
 
 from appliance.model.ha import HaAlert
 from ha_broker import limits
-from ha_broker.state import Decision, Observation
+from ha_broker.state import Decision, Observation, Slot
 
 BY_RULE: Final = {
     "running-elsewhere-reached": "ha.engine-unreached",
@@ -32,23 +32,27 @@ BY_RULE_HERE: Final = {
 
 def alerts(seen: Observation, decision: Decision) -> tuple[HaAlert, ...]:
     """All that stand now: one for each code and subject."""
-    found = _decided(seen, decision) + _engine(seen) + _storage(seen) + _host(seen) + _others(seen)
-    if not found:
-        return ()
+    found: list[HaAlert] = []
+    _decided(seen, decision, found)
+    _engine(seen, found)
+    _storage(seen, found)
+    _host(seen, found)
+    _others(seen, found)
+    if len(found) < 2:
+        return tuple(found)
     first = {(alert.code, alert.subject): alert for alert in reversed(found)}
     return tuple(first[key] for key in sorted(first))
 
 
-def _decided(seen: Observation, decision: Decision) -> list[HaAlert]:
+def _decided(seen: Observation, decision: Decision, found: list[HaAlert]) -> None:
     if decision.rule in BY_RULE:
-        return [HaAlert(BY_RULE[decision.rule], decision.sentence)]
-    if decision.rule in BY_RULE_HERE:
-        return [HaAlert(BY_RULE_HERE[decision.rule], decision.sentence, seen.host)]
-    return []
+        found.append(HaAlert(BY_RULE[decision.rule], decision.sentence))
+    elif decision.rule in BY_RULE_HERE:
+        found.append(HaAlert(BY_RULE_HERE[decision.rule], decision.sentence, seen.host))
 
 
-def _engine(seen: Observation) -> list[HaAlert]:
-    guest, found = seen.guest, []
+def _engine(seen: Observation, found: list[HaAlert]) -> None:
+    guest = seen.guest
     if guest.answered and not seen.engine_up and not guest.reached_by and guest.unanswered_s >= limits.HEALTH_ALLOWANCE_S:
         text = f"the engine's API has answered to no host for {limits.HEALTH_ALLOWANCE_S:g} s"
         found.append(HaAlert("ha.engine-hung", text))
@@ -58,11 +62,9 @@ def _engine(seen: Observation) -> list[HaAlert]:
     if guest.unreached_s >= limits.UNREACHED_S:
         text = "the engine answers on its own host, but no other host reaches it: look at the management network"
         found.append(HaAlert("ha.engine-unreached", text))
-    return found
 
 
-def _storage(seen: Observation) -> list[HaAlert]:
-    found = []
+def _storage(seen: Observation, found: list[HaAlert]) -> None:
     heal = seen.pool.heal
     if heal is not None and heal.split_brain:
         text = f"in split-brain on the volume engine: {', '.join(heal.split_brain)}; decide which copy is the good one"
@@ -71,16 +73,15 @@ def _storage(seen: Observation) -> list[HaAlert]:
         text = f"{seen.host} cannot write its slot on the board ({seen.storage.error}), although the volume can be written"
         found.append(HaAlert("ha.board-unwritable", text, seen.host))
     if len(seen.notes.moves) < limits.REFRESHES_MAX or not seen.pool.to_open:
-        return found
+        return
     refreshes = [m for m in seen.notes.moves if m.reason == "refresh" and seen.now_s - m.at_s < limits.STARTS_WINDOW_S]
     if len(refreshes) >= limits.REFRESHES_MAX:
         text = f"the bricks of {', '.join(seen.pool.to_open)} keep restarting: the engine's disk is not opened on them anew"
         found.append(HaAlert("ha.refreshes-used", text))
-    return found
 
 
-def _host(seen: Observation) -> list[HaAlert]:
-    facts, host, found = seen.facts, seen.host, []
+def _host(seen: Observation, found: list[HaAlert]) -> None:
+    facts, host = seen.facts, seen.host
     if seen.crash_looping:
         found.append(HaAlert("ha.broker-crashes", f"the broker of {host} keeps dying: look at its journal", host))
     if facts.certificate_days_left < 0:
@@ -99,23 +100,20 @@ def _host(seen: Observation) -> list[HaAlert]:
         found.append(HaAlert("ha.stale-engine", text, host))
     if facts.settings_error:
         found.append(HaAlert("ha.settings", f"{facts.settings_error}; the defaults are used on {host}", host))
-    return found
 
 
-def _others(seen: Observation) -> list[HaAlert]:
-    found, running = [], []
+def _others(seen: Observation, found: list[HaAlert]) -> None:
+    running: list[Slot] = []
+    highest = seen.own_epoch if seen.vm.power == "running" else 0
     for peer in seen.peers:
+        slot = peer.slot
         if peer.silent:
             text = f"{peer.name} is silent: its broker has not written its slot"
             found.append(HaAlert("ha.host-silent", text, peer.name))
-        elif peer.slot is not None and peer.slot.engine == "running" and not peer.newer:
-            running.append(peer.slot)
-    if not running:
-        return found
-    own = seen.own_epoch if seen.vm.power == "running" else 0
-    highest = max([own, *[slot.engine_epoch for slot in running]])
+        elif slot is not None and slot.engine == "running" and not peer.newer:
+            running.append(slot)
+            highest = slot.engine_epoch if slot.engine_epoch > highest else highest
     for slot in running:
         if slot.engine_epoch < highest:
             text = f"{slot.host} still runs an old engine VM with epoch {slot.engine_epoch}: it commands nobody"
             found.append(HaAlert("ha.old-engine", text, slot.host))
-    return found

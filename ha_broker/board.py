@@ -19,7 +19,7 @@ from typing import Final
 from appliance.codec import decode, encode
 from appliance.errors import Refused
 from ha_broker import limits
-from ha_broker.state import OwnStorage, Peer, Slot
+from ha_broker.state import Brick, OwnStorage, Peer, Slot
 
 SLOT_BYTES: Final = 4096
 """One block: what O_DIRECT writes at once on every file system."""
@@ -33,11 +33,15 @@ _REASONS: Final = 8
 """Texts are cut to these lengths: together they fit the slot also when every character takes three bytes."""
 _PAYLOAD_BYTES: Final = SLOT_BYTES - _HEADER.size
 
+_JSON: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
 
 def _json_1(slot: Slot) -> bytes:
     decision, reasons = slot.decision[:_DECISION_CHARACTERS], slot.reasons[:_REASONS]
-    short = replace(slot, decision=decision, reasons=tuple(reason[:_REASON_CHARACTERS] for reason in reasons))
-    payload = json.dumps(encode(short), ensure_ascii=False, separators=(",", ":")).encode()
+    reasons = tuple([reason[:_REASON_CHARACTERS] for reason in reasons])
+    cut = (decision, reasons) != (slot.decision, slot.reasons)
+    short = replace(slot, decision=decision, reasons=reasons) if cut else slot
+    payload = _JSON.encode(encode(short)).encode()
     if len(payload) > _PAYLOAD_BYTES:
         return _json_1(replace(short, decision=decision[: len(decision) // 2], reasons=reasons[: len(reasons) // 2]))
     return payload
@@ -100,7 +104,7 @@ def from_bytes(host: str, data: bytes) -> Slot:
         raise _finding(host, "board.newer", text)
     length = _HEADER.unpack_from(data)[3]
     try:
-        value = json.loads(data[_HEADER.size :][:length])
+        value = json.loads(data[_HEADER.size : _HEADER.size + length].decode())
     except ValueError as error:
         raise _finding(host, "board.payload", f"its payload is not JSON ({error})") from error
     slot = decode(Slot, value, subject=f"board slot of {host}", code="board.payload", ignore_unknown=True)
@@ -164,8 +168,10 @@ def _track(before: Track, slot: Slot, now_s: float) -> Track:
     if slot.boot_id != old.boot_id:
         return Track(now_s, True, slot, before.retired | {old.boot_id}, reads=slot.reads)
     if slot.sequence == old.sequence and before.newer is None:
+        if before.read and not before.finding and before.reads == slot.reads:
+            return before
         return replace(before, read=True, finding="", reads=slot.reads)
-    return Track(now_s, True, slot, before.retired, reads=slot.reads)
+    return Track(now_s, True, slot, before.retired, "", None, slot.reads)
 
 
 def unreadable(before: Track, error: str) -> Track:
@@ -173,20 +179,22 @@ def unreadable(before: Track, error: str) -> Track:
     return replace(before, finding=f"board.unreadable: {error}")
 
 
-def peer(name: str, held: Track, storage: OwnStorage, now_s: float, linked: bool = False) -> Peer:
+def peer(name: str, held: Track, storage: OwnStorage, now_s: float, bricks: tuple[Brick, ...] = ()) -> Peer:
     """The host as a decision sees it. Nobody is silent while own storage is not good: a stall of one's own is no
-    silence of others. ``linked``: its brick is connected. If it had vanished, own storage would have stalled; as it has not,
-    the host may itself be stalled by a link between others (fault 15), and gets the time for that."""
+    silence of others. ``bricks`` are as seen from here: if the host's own is connected and it had vanished, own storage
+    would have stalled; as it has not, the host may itself be stalled by a link between others (fault 15), and gets the
+    time for that."""
     silent_s = now_s - held.changed_s
-    unstalled = linked and storage.good_for_s >= silent_s
-    longest_s = limits.SILENT_UNSTALLED_S if unstalled else limits.SILENT_S
-    silent = silent_s >= longest_s and storage.good_for_s >= limits.GRACE_S
+    silent = silent_s >= limits.SILENT_S and storage.good_for_s >= limits.GRACE_S
+    if silent and storage.good_for_s >= silent_s and name in [brick.host for brick in bricks if brick.connected]:
+        silent = silent_s >= limits.SILENT_UNSTALLED_S
     return Peer(name, held.slot, held.read, silent, silent_s, held.finding, held.newer is not None)
 
 
 def next_sequence(before: int, monotonic_s: float) -> int:
     """Rises within a boot also over restarts of the broker, without being stored: milliseconds since boot."""
-    return max(before + 1, int(monotonic_s * 1000))
+    uptime_ms = int(monotonic_s * 1000)
+    return uptime_ms if uptime_ms > before else before + 1
 
 
 @dataclass(frozen=True)
@@ -235,5 +243,5 @@ def account(before: Io, ended: tuple[Ended, ...], oldest_pending_s: float | None
 def own_storage(io: Io, now_s: float) -> OwnStorage:
     """How own storage fares. Never written yet counts as not good."""
     failing_s = 0.0 if io.failing_since_s is None else max(now_s - io.failing_since_s, 0.001)
-    good_for_s = 0.0 if failing_s else max(0.0, now_s - io.good_since_s)
+    good_for_s = 0.0 if failing_s or io.good_since_s > now_s else now_s - io.good_since_s
     return OwnStorage(good_for_s, now_s - io.written_s, failing_s, io.error, io.no_space)

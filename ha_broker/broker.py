@@ -39,6 +39,7 @@ class Broker:
         self._ports = ports
         self._cluster = cluster
         self._host = host
+        self._boot_id = ports.host.boot_id()
         self._observer = Observer(ports, cluster, host)
         self._memory = Memory(ports.notes, ports.clock.monotonic_s())
         self._tell = Teller(ports, host)
@@ -50,12 +51,8 @@ class Broker:
         self._sequence = 0
         self._said: EngineSeen = "none"
         self._up = False
-        self._hurried = False
-
-    @property
-    def turn_s(self) -> float:
+        self.turn_s = limits.TURN_S
         """How long after the begin of this turn the next one has to begin."""
-        return limits.HURRIED_TURN_S if self._hurried else limits.TURN_S
 
     def begin(self) -> None:
         """First half of a turn: begin the readings."""
@@ -74,7 +71,8 @@ class Broker:
         self._up = seen.engine_up
         moving = bool(self._mover.sending_to) or seen.vm.power == "incoming"
         quiet = seen.maintenance.value == "global" or (seen.nobody_for_s == 0 and seen.work is None)
-        self._hurried = seen.storage.good_for_s < limits.GRACE_S + limits.TURN_S or not quiet or moving
+        hurried = seen.storage.good_for_s < limits.GRACE_S + limits.TURN_S or not quiet or moving
+        self.turn_s = limits.HURRIED_TURN_S if hurried else limits.TURN_S
         return decision
 
     # --- what was begun in earlier turns
@@ -151,7 +149,8 @@ class Broker:
         self._mover.settle(seen)
         if self._button is not None and seen.vm.power != "unknown" and seen.vm.pid != self._button[0]:
             self._button = None
-        if "unhealthy" in [attempt.outcome for attempt in seen.notes.attempts]:
+        attempts = seen.notes.attempts
+        if attempts and "unhealthy" in [attempt.outcome for attempt in attempts]:
             elsewhere = any(p.claims and p.slot is not None and p.slot.engine_up for p in seen.peers)
             if seen.engine_up or elsewhere:
                 self._memory.healthy()
@@ -243,23 +242,28 @@ class Broker:
     # --- telling
 
     def _publish(self, decision: Decision, seen: Observation) -> None:
+        sending_to = self._mover.sending_to
         if decision.action != "destroy":
             working = self._progress is not None and not self._progress.cancelled
-            self._said = engine_seen(seen.vm, working, self._said, bool(self._mover.sending_to))
-        slot = self._slot(decision, seen)
+            self._said = engine_seen(seen.vm, working, self._said, bool(sending_to))
+        slot = self._slot(decision, seen, sending_to)
         if self._observer.own_slot_read:
             self._observer.write(board.to_bytes(slot, self._observer.board_version), slot.maintenance)
+        self._show(seen, slot)
+
+    def _show(self, seen: Observation, slot: Slot) -> None:
+        """The status, for people and programs on this node."""
         status = ha_status(seen, slot, self._tell.decisions, self._tell.alerts)
         self._ports.status.write(told_by(status, self._cluster.engine, slot.host))
 
-    def _slot(self, decision: Decision, seen: Observation) -> Slot:
+    def _slot(self, decision: Decision, seen: Observation, sending_to: str) -> Slot:
         self._sequence = board.next_sequence(self._sequence, seen.now_s)
         here = self._said in ("running", "migrating")
         holding = seen.vm.power not in ("off", "crashed", "unknown", "incoming")
         notes = self._memory.notes
         return Slot(
             host=self._host,
-            boot_id=self._ports.host.boot_id(),
+            boot_id=self._boot_id,
             sequence=self._sequence,
             score=seen.score.value,
             reasons=seen.score.reasons,
@@ -275,7 +279,7 @@ class Broker:
             engine_reached=seen.engine_reached,
             brick_here=seen.pool.here(self._host),
             fence=words(seen) if holding else "",
-            handing_to=self._mover.sending_to,
+            handing_to=sending_to,
             open_on=seen.pool.open_on if holding else (),
             wait_s=round(decision.until_s - seen.now_s, 1) if decision.until_s is not None else 0.0,
             reads=board.VERSION,

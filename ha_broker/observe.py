@@ -32,6 +32,8 @@ from ha_broker.state import (
 WRITE = "write own slot"
 LOOK = "look at the engine VM"
 _END = attrgetter("ended_s")
+NO_SETTING = Register()
+"""Of maintenance: nobody has set anything yet."""
 
 
 def reading(host: str) -> str:
@@ -74,12 +76,14 @@ class Observer:
         self._health = HealthReadings(ports)
         self._nobody_since_s: float | None = None
         self._incoming_since_s: float | None = None
+        self.board_version = board.VERSION
+        """The payload version to write: the newest that all hosts read of which a slot was read."""
         self._was_good = False
         self._losses: deque[float] = deque(maxlen=limits.LOSSES_MAX)
         self._claimed = False
         self._own_lost = False
-        self.register = Register()
-        self._writing = Register()
+        self.register = NO_SETTING
+        self._writing = NO_SETTING
         """The one that the last write puts on the board."""
         self.written: Register | None = None
         """The one that is on the board for sure."""
@@ -89,11 +93,6 @@ class Observer:
         """The own slot of before this broker was looked at: what it knew (maintenance, epoch) is not overwritten unread,
         unless it alone cannot be read."""
         return self._tracks[self._host].read or self._own_lost
-
-    @property
-    def board_version(self) -> int:
-        """The payload version to write: the newest that all hosts read of which a slot was read."""
-        return board.version_for([track.reads for track in self._tracks.values()])
 
     def ask(self, engine_up: bool) -> None:
         """Begin this turn's readings; one still under way is not begun twice."""
@@ -123,18 +122,26 @@ class Observer:
         self._health.collect()
         storage = board.own_storage(self._io, now_s)
         pool = self._pool.view(now_s)
-        linked = [brick.host for brick in pool.bricks if brick.connected]
-        peers = tuple([board.peer(name, self._tracks[name], storage, now_s, name in linked) for name in self._others])
+        tracks, bricks = self._tracks, pool.bricks
+        peers = tuple([board.peer(name, tracks[name], storage, now_s, bricks) for name in self._others])
         for track in self._tracks.values():
-            if track.slot is not None and track.slot.maintenance > self.register:
-                self.register = track.slot.maintenance
-        claims = [peer.slot for peer in peers if peer.slot is not None and peer.slot.engine != "none" and peer.claims]
-        self._claimed = bool([slot for slot in claims if slot.engine in ("running", "migrating")])
+            slot = track.slot
+            if slot is not None and slot.maintenance is not self.register and slot.maintenance > self.register:
+                self.register = slot.maintenance
+        claims: list[Slot] = []
+        self._claimed = False
+        for peer in peers:
+            slot = peer.slot
+            if slot is not None and slot.engine != "none" and peer.claims:
+                claims.append(slot)
+                self._claimed = self._claimed or slot.engine in ("running", "migrating")
         self._count_loss(storage, pool, now_s)
         self._follow(doing, claims, now_s)
         own = self._tracks[self._host].slot
         fitness = self._fitness(storage, pool, notes, now_s)
-        local_epoch = max(self._ports.epochs.local(), own.epoch_known if own else 0)
+        local_epoch = self._ports.epochs.local()
+        if own is not None and own.epoch_known > local_epoch:
+            local_epoch = own.epoch_known
         epoch = own_epoch(notes, self._vm, local_epoch)
         return Observation(
             now_s=now_s,
@@ -146,18 +153,18 @@ class Observer:
             maintenance=self.register,
             notes=notes,
             work=doing.work,
-            nobody_for_s=_since(self._nobody_since_s, now_s),
+            nobody_for_s=0.0 if self._nobody_since_s is None else now_s - self._nobody_since_s,
             local_epoch=local_epoch,
             engine_up=fitness.engine_here and self._health.up(epoch, now_s),
-            guest=self._health.guest(self._vm, epoch, peers, doing.button_s, now_s),
             facts=fitness.facts,
             pool=pool,
+            guest=self._health.guest(self._vm, epoch, peers, doing.button_s, now_s),
             local_maintenance=fitness.local_maintenance,
             forced=self._ports.requests.forced_start(),
             handing_to=doing.handing_to,
             engine_reached=self._health.reached(self._vm, peers, now_s),
             losses=fitness.losses,
-            source_gone_s=_since(self._incoming_since_s, now_s),
+            source_gone_s=0.0 if self._incoming_since_s is None else now_s - self._incoming_since_s,
         )
 
     @property
@@ -210,10 +217,7 @@ class Observer:
             bad = name == self._host and result.error is not None
             if bad or result.ended_s - result.began_s > limits.STALL_S:  # others say nothing about own storage
                 ended.append(_ended(bad, result))
-            if result.error is None:
-                self._tracks[name] = board.track(self._tracks[name], name, result.value, result.began_s)
-            else:
-                self._tracks[name] = board.unreadable(self._tracks[name], str(result.error))
+            self._read(name, result)
         self._own_lost = self._tracks[self._host].finding != "" and any(self._tracks[name].read for name in self._others)
         if WRITE in self._under_way and (result := take(WRITE)) is not None:
             self._under_way.remove(WRITE)
@@ -222,10 +226,20 @@ class Observer:
                 self.written = self._writing
         # A turn that comes late is a stall of one's own: this host stood still, and others perhaps because of that.
         late_s, self._turn_s = now_s - self._turn_s - limits.TURN_S, now_s
-        oldest_s = max([late_s, *[pending_s(key) or 0.0 for key in self._under_way]])
+        oldest_s = max([late_s, *[pending_s(key) or 0.0 for key in self._under_way]]) if self._under_way else late_s
         if len(ended) > 1:
             ended.sort(key=_END)
         self._io = board.account(self._io, tuple(ended), oldest_s, now_s)
+
+    def _read(self, name: str, result: Result) -> None:
+        """A reading of that host's slot ended."""
+        before = self._tracks[name]
+        if result.error is not None:
+            self._tracks[name] = board.unreadable(before, str(result.error))
+            return
+        track = self._tracks[name] = board.track(before, name, result.value, result.began_s)
+        if track.reads != before.reads:
+            self.board_version = board.version_for([one.reads for one in self._tracks.values()])
 
     def _collect_vm(self, now_s: float) -> None:
         result = self._ports.beside.take(LOOK)
@@ -244,8 +258,10 @@ class Observer:
 
 def _ended(write: bool, result: Result) -> board.Ended:
     error = result.error
+    if error is None:
+        return board.Ended(write, result.began_s, result.ended_s)
     no_space = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return board.Ended(write, result.began_s, result.ended_s, "" if error is None else str(error), no_space)
+    return board.Ended(write, result.began_s, result.ended_s, str(error), no_space)
 
 
 def _with_process(vm: LocalVm, process: QemuProcess) -> LocalVm:

@@ -206,13 +206,15 @@ class HealthReadings:
         """What this host says of the engine on its slot."""
         if may_answer(vm):
             return True
-        slots = [peer.slot for peer in peers if peer.slot is not None and peer.slot.engine != "none" and peer.claims]
-        running = [slot.engine_epoch for slot in slots if slot.engine in ("running", "migrating")]
-        if not running:
+        epoch = -1
+        for peer in peers:
+            slot = peer.slot
+            if slot is not None and slot.engine_epoch > epoch and slot.engine in ("running", "migrating") and peer.claims:
+                epoch = slot.engine_epoch
+        if epoch < 0:
             self._claim = None
             return True
-        epoch = max(running)
         if self._claim is None or self._claim[0] != epoch:
             self._claim = (epoch, now_s)
         answered_s = self._answer[0] if self._answer is not None and self._answered(epoch) else self._claim[1]
-        return now_s - max(answered_s, self._claim[1]) < limits.REACHED_FRESH_S
+        return now_s - answered_s < limits.REACHED_FRESH_S or now_s - self._claim[1] < limits.REACHED_FRESH_S

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
+from typing import Final
 
 from appliance.model.ha import Penalty
 from ha_broker import limits
 from ha_broker.state import HostFacts, Notes, OwnStorage, PoolView, Score, ScoreSettings, crash_looping
+
+WHOLE: Final = Score(limits.BASE_SCORE)
+"""Of a host that nothing speaks against."""
 
 
 @dataclass(frozen=True)
@@ -32,15 +37,17 @@ def score(fit: Fitness) -> Score:
     if barred:
         return Score(0, barred)
     settings = fit.facts.settings
-    penalties = (
-        _load(fit.facts, settings)
-        + _failures(fit, settings)
-        + _brick(fit, settings)
-        + _unreached(fit, settings)
-        + _outages(fit, settings)
-    )
+    penalties = _load(fit.facts, settings)
+    if fit.notes.attempts:
+        penalties += _failures(fit, settings)
+    if not fit.pool.here(fit.host):
+        penalties += (Penalty(settings.local_brick, "the local brick of the volume engine does not answer"),)
+    if lately_unreached(fit.notes, fit.now_s):
+        penalties += (Penalty(settings.unreached, "no other host reached the engine VM here"),)
+    if fit.losses:
+        penalties += (_outages(fit.losses, settings),)
     if not penalties and not settings.preferred:
-        return Score(limits.BASE_SCORE)
+        return WHOLE
     points = limits.BASE_SCORE + settings.preferred - sum([penalty.points for penalty in penalties])
     preferred = (f"preferred: {settings.preferred:+d}",) if settings.preferred else ()
     return Score(max(1, points), (*preferred, *[f"{penalty.reason}: -{penalty.points}" for penalty in penalties]))
@@ -66,11 +73,11 @@ def _barred(fit: Fitness) -> tuple[str, ...]:
         barred.append(f"the volume engine is not writable from here{f' ({storage.error})' if storage.error else ''}")
     if crash_looping(fit.notes, fit.now_s):
         barred.append(f"its broker started {limits.CRASHES_MAX} times within {limits.CRASHES_WINDOW_S:g} s")
-    return tuple(barred)
+    return tuple(barred) if barred else ()
 
 
 def _load(facts: HostFacts, settings: ScoreSettings) -> tuple[Penalty, ...]:
-    over = facts.load_1 / max(1, facts.cpus) - 1
+    over = facts.load_1 / (facts.cpus or 1) - 1
     if over <= 0:
         return ()
     points = min(settings.load_max, round(over * settings.load))
@@ -93,23 +100,9 @@ def _failures(fit: Fitness, settings: ScoreSettings) -> tuple[Penalty, ...]:
     return tuple(found)
 
 
-def _brick(fit: Fitness, settings: ScoreSettings) -> tuple[Penalty, ...]:
-    if fit.pool.here(fit.host):
-        return ()
-    return (Penalty(settings.local_brick, "the local brick of the volume engine does not answer"),)
-
-
-def _unreached(fit: Fitness, settings: ScoreSettings) -> tuple[Penalty, ...]:
-    if not lately_unreached(fit.notes, fit.now_s):
-        return ()
-    return (Penalty(settings.unreached, "no other host reached the engine VM here"),)
-
-
-def _outages(fit: Fitness, settings: ScoreSettings) -> tuple[Penalty, ...]:
-    if not fit.losses:
-        return ()
-    text = f"own storage lost {fit.losses} time{'s' if fit.losses > 1 else ''} in the last {_window_min()} min"
-    return (Penalty(fit.losses * settings.outage, text),)
+def _outages(losses: int, settings: ScoreSettings) -> Penalty:
+    text = f"own storage lost {losses} time{'s' if losses > 1 else ''} in the last {_window_min()} min"
+    return Penalty(losses * settings.outage, text)
 
 
 def lately_unreached(notes: Notes, now_s: float) -> bool:
@@ -117,5 +110,6 @@ def lately_unreached(notes: Notes, now_s: float) -> bool:
     return notes.unreached_s is not None and now_s - notes.unreached_s < limits.UNREACHED_MARK_S
 
 
+@cache
 def _window_min() -> str:
     return f"{limits.STARTS_WINDOW_S / 60:g}"

@@ -250,7 +250,10 @@ class PoolView:
 
     def here(self, host: str) -> bool:
         """The brick of ``host`` answers; also when nothing is known."""
-        return not [brick for brick in self.bricks if brick.host == host and not brick.connected]
+        for brick in self.bricks:
+            if brick.host == host:
+                return brick.connected
+        return True
 
 
 @dataclass(frozen=True)
@@ -351,11 +354,12 @@ class Observation:
     @property
     def epoch_known(self) -> int:
         """The highest epoch heard of."""
-        heard = [self.local_epoch, self.notes.held.epoch if self.notes.held else 0]
+        highest = self.local_epoch if self.notes.held is None else max(self.local_epoch, self.notes.held.epoch)
         for peer in self.peers:
-            if peer.slot is not None:
-                heard += (peer.slot.epoch_known, peer.slot.engine_epoch)
-        return max(heard)
+            slot = peer.slot
+            if slot is not None and (slot.epoch_known > highest or slot.engine_epoch > highest):
+                highest = max(slot.epoch_known, slot.engine_epoch)
+        return highest
 
 
 Action = Literal["start", "destroy", "migrate", "shutdown", "resume", "none"]

@@ -35,6 +35,7 @@ class Teller:
     def turn(self, decision: Decision, seen: Observation) -> None:
         """All that this turn has to tell."""
         self._decided(decision, seen)
+        self._hear(seen)
         self._found(seen)
         self._alert(decision, seen)
 
@@ -45,11 +46,13 @@ class Teller:
         self._findings[f"own {what}"] = sentence
 
     def _decided(self, decision: Decision, seen: Observation) -> None:
-        if (decision.rule, decision.sentence) != (self._last.rule, self._last.sentence):
+        if decision.rule != self._last.rule or decision.sentence != self._last.sentence:
             self._keep((HaDecision(self._ports.clock.wall_s(), self._host, decision.sentence, decision.action),))
             if decision.action != "start":  # a start that was begun has an event of its own
                 self.event("decided", decision.sentence, seen.epoch_known)
         self._last = decision
+
+    def _hear(self, seen: Observation) -> None:
         heard = self._heard.new(seen, self._ports.clock.wall_s())
         if heard:
             self._keep(heard)

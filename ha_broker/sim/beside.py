@@ -35,6 +35,7 @@ class SimBeside:
         self._heap = heap
         self._waiting = waiting
         self._clock = clock
+        self._read_at_s = self._clock_s = -1.0  # the clock as it was read last, and when: it stands still during an event
         self._awake = awake
         """Says whether the process runs now; if not it keeps what is to be done when it goes on."""
         self._running: dict[str, _Running] = {}
@@ -46,24 +47,24 @@ class SimBeside:
         self.on_call: Callable[[], None] | None = None
 
     def ask(self, key: str, procedure: Callable[[], Procedure[Any]]) -> bool:
-        if key in self._running or key in self._results:
+        results = self._results
+        if key in self._running or key in results:
             return False
         if type(procedure) is partial and procedure.func is call and key != self.counted:
             # one call, as most are: the same without the generator, unless it stalls
-            now_s = self._clock()
+            if self._read_at_s != self._heap.now_s:
+                self._read_at_s, self._clock_s = self._heap.now_s, self._clock()
+            now_s = self._clock_s
             try:
-                result = Result(procedure.args[0](), None, now_s, now_s + self.latency_s)
+                results[key] = Result(procedure.args[0](), None, now_s, now_s + self.latency_s)
             except Stalled as stalled:
                 generator = procedure()
                 one = self._running[key] = _Running(generator, next(generator), now_s)
                 self._waiting.add(stalled.until_s, partial(self._again, key, one))
-                return True
             except Broken:
                 raise
             except Exception as error:  # noqa: BLE001 - carried to the loop, as the threads do
-                result = Result(None, error, now_s, now_s + self.latency_s)
-            if not self._ended:
-                self._results[key] = result
+                results[key] = Result(None, error, now_s, now_s + self.latency_s)
             return True
         generator = procedure()
         one = _Running(generator, next(generator), self._clock())
@@ -81,7 +82,6 @@ class SimBeside:
     def settle(self, seconds: float) -> None:
         raise AssertionError("the world decides when a turn goes on")
 
-    @property
     def busy(self) -> bool:
         """Something new is under way: a turn waits for it as long as a turn may."""
         if not self._running:
@@ -92,8 +92,8 @@ class SimBeside:
     def end(self) -> None:
         """kill -9 of the process."""
         self._ended = True
-        self._running.clear()
-        self._results.clear()
+        self._running = {}
+        self._results = {}  # a call that ends the process it is made for leaves its answer in the old one
 
     def _again(self, key: str, one: _Running) -> None:
         if self._running.get(key) is one and self._awake(lambda: self._again(key, one)):

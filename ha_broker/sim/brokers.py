@@ -87,7 +87,8 @@ class Brokers:
         return host.awake_later(act)
 
     def _turn_begin(self, host: SimHost, process: Process) -> None:
-        if not self._runs(host, process, process.first_half):
+        hindered = process.stopped or host.frozen or not (process.alive and host.power)
+        if hindered and not self._runs(host, process, process.first_half):
             return
         world = self._world
         process.began_s = world.heap.now_s
@@ -98,11 +99,12 @@ class Brokers:
         late_s += world.net.delay_s(STORAGE, host.name)
         beside.latency_s = late_s
         process.broker.begin()
-        wait_s = limits.SETTLE_S if beside.busy or late_s > limits.SETTLE_S else late_s
+        wait_s = limits.SETTLE_S if late_s > limits.SETTLE_S or beside.busy() else late_s
         world.heap.after(wait_s + 0.001, process.second_half)
 
     def _turn_end(self, host: SimHost, process: Process) -> None:
-        if not self._runs(host, process, process.second_half):
+        hindered = process.stopped or host.frozen or not (process.alive and host.power)
+        if hindered and not self._runs(host, process, process.second_half):
             return
         decision = process.broker.end()
         if decision is not host.decision:

@@ -29,6 +29,8 @@ SAID_S = 4.0
 """Who has had the engine VM this long has said so on the board."""
 HEARD_S = 1.6
 """A slot that was written within this time is no silent one."""
+BLIP_S = 5.0
+"""L3: a silence shorter than this restarts nothing."""
 
 
 class Broken(Exception):
@@ -140,6 +142,13 @@ class Check:
         if qemu is not None and qemu.executes and not qemu.hung and self._world.volume.may_write(qemu.handle):
             self._world.good_destroyed += 1
 
+    def slot_written(self, host: SimHost) -> None:
+        """A broker wrote its slot."""
+        now_s = self._world.heap.now_s
+        if now_s - host.wrote_s >= BLIP_S:
+            host.heard_again_s = now_s
+        host.wrote_s = now_s
+
     def maintenance_is(self, value: MaintenanceState) -> None:
         """The setting is on the board."""
         self._maintenance = (self._world.heap.now_s, value)
@@ -182,8 +191,8 @@ class Check:
             if other is host or qemu is None or qemu.power != "running" or qemu.broken or other.slot_spoiled_s > now_s:
                 continue
             settled = now_s - qemu.resumed_s > SAID_S and other.runs_for_s() > SAID_S and now_s - qemu.here_s > SAID_S
-            # Who sent it speaks for the receiver that long; later a receiver whose broker is silent is like any other.
-            settled = settled or (qemu.came_from == host.name and now_s - qemu.here_s <= SAID_S)
+            # Who sent it knows where it is without being told, until a silence that is no blip has made it doubt that.
+            settled = settled or (qemu.came_from == host.name and other.heard_again_s <= qemu.here_s)
             heard = self._world.volume.reads_well(host.name) and now_s - other.wrote_s < HEARD_S
             if settled and heard:
                 raise Broken("L3", f"{host.name} begins a start although {other.name} runs the engine VM and says so")

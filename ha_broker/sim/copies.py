@@ -49,11 +49,12 @@ class Copies:
 
     def fresh(self, up: Sequence[str]) -> list[str]:
         """Those of ``up`` that none of ``up`` blames."""
-        return [brick for brick in up if not any(brick in self.blames[other] for other in up)]
+        blamed = self.blamed(up)
+        return [brick for brick in up if brick not in blamed] if blamed else list(up)
 
     def blamed(self, up: Iterable[str]) -> set[str]:
         """Whom these bricks blame."""
-        return set().union(*(self.blames[brick] for brick in up))
+        return set().union(*[self.blames[brick] for brick in up])
 
     def split(self) -> None:
         """Every brick blames every other."""

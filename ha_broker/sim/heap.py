@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections.abc import Callable
+from heapq import heappop, heappush
 
 Act = Callable[[], None]
 
@@ -23,12 +23,12 @@ class Heap:
     def at(self, at_s: float, act: Act) -> None:
         """Do it then (at once, if that is over)."""
         self._made += 1
-        heapq.heappush(self.waiting, (at_s if at_s > self.now_s else self.now_s, self._made, act))
+        heappush(self.waiting, (at_s if at_s > self.now_s else self.now_s, self._made, act))
 
     def after(self, seconds: float, act: Act) -> None:
         """Do it that much later."""
         self._made += 1
-        heapq.heappush(self.waiting, (self.now_s + (seconds if seconds > 0 else 0.0), self._made, act))
+        heappush(self.waiting, (self.now_s + (seconds if seconds > 0 else 0.0), self._made, act))
 
     def next_s(self) -> float:
         """When the next event is due."""
@@ -36,7 +36,7 @@ class Heap:
 
     def step(self) -> None:
         """Go to the next event and do it."""
-        self.now_s, _, act = heapq.heappop(self.waiting)
+        self.now_s, _, act = heappop(self.waiting)
         self.done += 1
         act()
 

@@ -95,6 +95,7 @@ class SimHost:
         self.flapping = False
         self.wrote_s = 0.0
         """When its slot was written last."""
+        self.heard_again_s = 0.0  # … after a silence that was no blip
         self.slot_spoiled_s = 0.0
         """Until then its slot may be something else than it wrote."""
         self.asked_until_s: dict[float, float] = {}  # questions to /health under way, by their deadline: when they end

@@ -25,7 +25,7 @@ class _Board:
         if host.old_format:
             data = host.world.slot_bytes(host, data)
         self._volume.write(self._name, self._files[self._name], data)
-        host.wrote_s = host.world.heap.now_s
+        host.world.check.slot_written(host)
 
 
 class _Local:

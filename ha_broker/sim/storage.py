@@ -47,11 +47,14 @@ class Storage:
         """Whole contents by name: slots, epoch record, seed."""
         self.changes = 0
         """Rises with everything that may change who may write or what a call answers."""
+        self._views: dict[str, tuple[Brick, ...]] = {}
+        """What each host sees of the bricks, as long as nothing changes: the holder of the engine VM looks each turn."""
         self.unwritable: set[str] = set()
         """Hosts whose small files cannot be written although the disk can."""
 
     def _changed(self) -> None:
         self.changes += 1
+        self._views.clear()
 
     # --- faults that the model has in two verbs
 
@@ -101,23 +104,25 @@ class Storage:
         """The data disk, with QEMU's write lock (``BlockingIOError`` when another has it) or without (a migration's
         target)."""
         self._use(host)
+        self._views.clear()
         return self.model.open(host, lock)
 
     def lock(self, handle: Handle) -> None:
         """Take the lock late."""
         self._use(handle.host)
+        self._views.clear()
         self.model.lock(handle)
 
     def unlock(self, handle: Handle) -> None:
         """Give it up, the handle stays open."""
         self._use(handle.host)
         self.model.unlock(handle)
-        self.changes += 1
+        self._changed()
 
     def close(self, handle: Handle) -> None:
         """QEMU's process ends; never fails."""
         self.model.close(handle)
-        self.changes += 1
+        self._changed()
 
     def write_disk(self, handle: Handle, epoch: int, beyond: bool = False) -> None:
         """A guest's write; ``beyond``: after the first 64 MiB."""
@@ -140,7 +145,10 @@ class Storage:
 
     def bricks(self, host: str) -> tuple[Brick, ...]:
         """The port ``Pool``'s answer."""
-        return self.model.brick_view(host)
+        view = self._views.get(host)
+        if view is None:
+            view = self._views[host] = self.model.brick_view(host)
+        return view
 
     def heal(self, host: str) -> Heal:
         """The port ``Pool``'s answer."""

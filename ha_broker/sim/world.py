@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import heapq
 import math
 from dataclasses import dataclass, field, replace
+from heapq import heappop
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -119,9 +119,18 @@ class World:
 
     def run_to(self, until_s: float) -> None:
         """Let time pass until then."""
-        step = self._step
-        while step(until_s):
-            pass
+        heap, volume = self.heap, self.volume
+        waiting, links, copies = heap.waiting, volume.model.links, volume.model.copies
+        while True:
+            due_s = waiting[0][0] if waiting else math.inf
+            if due_s <= until_s and due_s < links.next_s and due_s < copies.next_s:  # as most events are
+                links.now_s = heap.now_s = due_s
+                heap.done += 1
+                heappop(waiting)[2]()
+                if self._dirty or volume.changes != self._volume_changes:
+                    self._after()
+            elif not self._step(until_s):
+                return
 
     def run_until_started(self, count: int, limit_s: float) -> Start:
         """Let time pass until there were ``count`` starts; the last of them. AssertionError after ``limit_s``."""
@@ -133,12 +142,8 @@ class World:
     def _step(self, until_s: float) -> bool:
         """One event; False when none is left until then."""
         heap, model = self.heap, self.volume.model
-        links, due_s = model.links, heap.waiting[0][0] if heap.waiting else math.inf
-        if due_s <= until_s and due_s < links.next_s and due_s < model.copies.next_s:  # as most events are
-            links.now_s = heap.now_s = due_s
-            heap.done += 1
-            heapq.heappop(heap.waiting)[2]()
-        elif (change_s := model.next_s) < due_s and change_s <= until_s:
+        due_s = heap.waiting[0][0] if heap.waiting else math.inf
+        if (change_s := model.next_s) < due_s and change_s <= until_s:
             heap.now_s = max(change_s, heap.now_s)
             model.advance(heap.now_s)
         elif due_s <= until_s:

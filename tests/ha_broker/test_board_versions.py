@@ -9,7 +9,7 @@ import pytest
 
 from appliance.errors import Refused
 from ha_broker import board, limits
-from ha_broker.state import OwnStorage, Slot
+from ha_broker.state import Brick, OwnStorage, Slot
 
 SLOT = Slot("node1", "boot-1", 5, 990, engine="running", engine_epoch=7)
 GOOD = OwnStorage(60.0, 0.5)
@@ -95,7 +95,8 @@ def test_a_host_that_a_link_between_others_may_stall_has_more_time(
     """Its brick is connected, and nothing stalled here since it was seen last: it did not vanish from here (fault 15)."""
     track = board.Track(100.0, True, SLOT)
     storage = OwnStorage(good_for_s, 0.5)
-    assert board.peer("node1", track, storage, 100.0 + silent_s, linked).silent is silent
+    bricks = (Brick("node1", linked, linked), Brick("node2", True, True))
+    assert board.peer("node1", track, storage, 100.0 + silent_s, bricks).silent is silent
 
 
 def test_no_space_is_told_from_other_errors() -> None:

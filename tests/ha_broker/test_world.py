@@ -5,10 +5,13 @@ from __future__ import annotations
 import pytest
 
 from ha_broker import board, limits
+from ha_broker.ports import Event
 from ha_broker.sim.check import Broken
 from ha_broker.sim.host import RECORD
 from ha_broker.sim.storage import VolumeOptions
 from ha_broker.sim.world import World, WorldOptions
+
+START_BEGUN = Event(0.0, "node1", "start-begun", 0, "this host starts it")
 
 
 def running_world() -> World:
@@ -328,3 +331,39 @@ def test_a_host_that_stood_still_between_looking_and_deciding_calls_nobody_silen
     world.run(5.0)
     assert world.begun(100.0) == []
     assert "ha.host-silent" not in {event.code for at_s, event in standby.told_at if at_s >= 100.0}
+
+
+def migrated_world() -> World:
+    """The engine VM came from node1 to node2, and both know it."""
+    world = running_world()
+    world.hosts["node1"].local_maintenance = True
+    world.run(10)
+    world.hosts["node1"].local_maintenance = False
+    world.run(10)
+    assert world.decisions()["node2"] == "running"
+    return world
+
+
+@pytest.mark.parametrize("dead_s", [0.0, 3.0])
+def test_who_sent_the_engine_vm_starts_none_also_when_its_new_host_has_only_just_said_so(dead_s: float) -> None:
+    world = migrated_world()
+    if dead_s:
+        world.kill_broker("node2", dead_s)
+    wrote_s = world.now_s
+    while world.hosts["node2"].wrote_s <= wrote_s:
+        world.run(0.01)
+    with pytest.raises(Broken, match="L3"):
+        world.told(world.hosts["node1"], START_BEGUN)
+
+
+def test_after_a_silence_that_was_no_blip_who_sent_the_engine_vm_may_doubt_where_it_is() -> None:
+    """… until the new host's first slot can have been read. The lock refuses the start."""
+    world = migrated_world()
+    silent_s = world.now_s
+    world.kill_broker("node2", 27.3)
+    while world.hosts["node2"].wrote_s <= silent_s:
+        world.run(0.01)
+    world.told(world.hosts["node1"], START_BEGUN)
+    world.run(5.0)
+    with pytest.raises(Broken, match="L3"):
+        world.told(world.hosts["node1"], START_BEGUN)
