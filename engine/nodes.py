@@ -11,11 +11,13 @@ from appliance.model.disk import DiskFile, DiskInfo, NewDisk
 from appliance.model.ha import HaStatus
 from appliance.model.node import NodeFacts, NodeStatistics
 from appliance.model.task import TaskState
-from appliance.model.vm import VmState
+from appliance.model.vm import VmDisk, VmNic, VmSpec, VmState
+from appliance.model.vm_live import MigrationLimits
 from appliance.wire.client import connect
 from appliance.wire.definition import NodeApi, VmApi
 from appliance.wire.disk_api import DiskApi, TaskApi
 from appliance.wire.tls import MutualTls
+from appliance.wire.vm_api import VmDeviceApi, VmMoveApi
 from engine.layout import Guest
 from gluster.model import PoolStatus
 from gluster.wire import GlusterApi
@@ -91,6 +93,86 @@ class WireDisks:
 
     def disk_remove(self, task: str, file: DiskFile, wipe: bool) -> TaskState:
         return self.files.disk_remove(task, file, wipe)
+
+
+@dataclass(frozen=True)
+class WireVms:
+    """A node's VM verbs over HTTPS (:class:`engine.jobs.ports.VmNode`)."""
+
+    tasks: TaskApi
+    power: VmApi
+    devices: VmDeviceApi
+    moves: VmMoveApi
+
+    def task(self, task: str) -> TaskState:
+        return self.tasks.task(task)
+
+    def task_cancel(self, task: str) -> TaskState:
+        return self.tasks.task_cancel(task)
+
+    def task_forget(self, task: str) -> None:
+        self.tasks.task_forget(task)
+
+    def vms(self) -> tuple[VmState, ...]:
+        return self.power.vms()
+
+    def vm_start(self, spec: VmSpec, paused: bool) -> VmState:
+        return self.power.vm_start(spec, paused)
+
+    def vm_resume(self, name: str) -> None:
+        self.power.vm_resume(name)
+
+    def vm_reboot(self, name: str) -> None:
+        self.power.vm_reboot(name)
+
+    def vm_reset(self, name: str) -> None:
+        self.power.vm_reset(name)
+
+    def vm_shutdown(self, name: str) -> None:
+        self.power.vm_shutdown(name)
+
+    def vm_destroy(self, name: str) -> None:
+        self.power.vm_destroy(name)
+
+    def vm_move(self, task: str, name: str, target: str, limits: MigrationLimits) -> TaskState:
+        return self.moves.vm_move(task, name, target, limits)
+
+    def vm_suspend(self, task: str, name: str, file: DiskFile) -> TaskState:
+        return self.moves.vm_suspend(task, name, file)
+
+    def vm_wake(self, task: str, spec: VmSpec, file: DiskFile, paused: bool) -> TaskState:
+        return self.moves.vm_wake(task, spec, file, paused)
+
+    def vm_plug_disk(self, name: str, disk: VmDisk) -> None:
+        self.devices.vm_plug_disk(name, disk)
+
+    def vm_unplug_disk(self, name: str, disk: str) -> None:
+        self.devices.vm_unplug_disk(name, disk)
+
+    def vm_plug_nic(self, name: str, nic: VmNic) -> None:
+        self.devices.vm_plug_nic(name, nic)
+
+    def vm_unplug_nic(self, name: str, mac: str) -> None:
+        self.devices.vm_unplug_nic(name, mac)
+
+    def vm_set_nic(self, name: str, mac: str, bridge: str, link_up: bool) -> None:
+        self.devices.vm_set_nic(name, mac, bridge, link_up)
+
+    def vm_set_cd(self, name: str, drive: str, path: str, force: bool) -> None:
+        self.devices.vm_set_cd(name, drive, path, force)
+
+
+def wire_vms(guest: Guest, cluster: Cluster, epoch: int, port: int) -> Callable[[Member], WireVms]:
+    """VM verbs of nodes, as :func:`wire_disks`."""
+    tls = MutualTls(guest.ca, guest.certificate, guest.key, cluster.id)
+
+    def node_of(member: Member) -> WireVms:
+        def client(interface: type) -> object:
+            return connect(interface, member.address, port, tls, epoch, member.name)
+
+        return WireVms(client(TaskApi), client(VmApi), client(VmDeviceApi), client(VmMoveApi))  # type: ignore[arg-type]
+
+    return node_of
 
 
 def wire_disks(guest: Guest, cluster: Cluster, epoch: int, port: int) -> Callable[[Member], WireDisks]:

@@ -69,6 +69,7 @@ MANDATORY: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "Users": {"add": ("user_name", f"domain.{REF}")},
     "VirtualFunctionAllowedNetworks": {"add": (REF,)},
     "VmBackups": {"add": ("disks",)},
+    "VmCdroms": {"add": ("file.id",)},
     "VmGraphicsConsoles": {"add": ("protocol",)},
     "VmHostDevices": {"add": ("id|name",)},
     "VmMediatedDevices": {"add": ("spec_params",)},

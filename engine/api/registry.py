@@ -6,7 +6,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from engine.api.noun import Noun
-from engine.api.nouns import affinity, built_in, disks, events, hosts, jobs, kept, people, places, root, templates, vms
+from engine.api.nouns import (
+    affinity,
+    built_in,
+    disks,
+    events,
+    hosts,
+    jobs,
+    kept,
+    people,
+    places,
+    root,
+    templates,
+    vm_devices,
+    vm_screens,
+    vms,
+)
 
 NOUNS: tuple[type[Noun], ...] = (
     root.Root,
@@ -18,6 +33,8 @@ NOUNS: tuple[type[Noun], ...] = (
     hosts.HostNics,
     hosts.Statistics,
     vms.Vms,
+    *vm_devices.DEVICES,
+    *vm_screens.SCREENS_AND_DRIVES,
     events.Events,
     *templates.READ,
     disks.Disks,

@@ -17,6 +17,7 @@ from engine.api.documents import Object
 from engine.api.model import model
 from engine.api.noun import Call, Done, Made, Noun
 from engine.api.parameters import EVERY, Listing
+from engine.decide.merge import merged
 from engine.decide.rows import select
 from engine.store.entities import Entities
 from engine.store.entity import Entity, changed
@@ -295,13 +296,6 @@ def owner(call: Call) -> tuple[str, str]:
 def gone(kind: str, identifier: str) -> NotFound:
     """There is no such object any more."""
     return NotFound("api.unknown-id", subject=f"{kind} {identifier[:100]}", reason="there is none", remedy="List them.")
-
-
-def merged(before: Any, given: Any) -> Any:
-    """``given`` over ``before``: what a client does not mention of a struct stays."""
-    if isinstance(before, Mapping) and isinstance(given, Mapping):
-        return {**before, **{name: merged(before.get(name), value) for name, value in given.items()}}
-    return given
 
 
 def _targets(kind: str, attribute: str, value: Any) -> tuple[str, ...]:

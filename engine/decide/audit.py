@@ -178,8 +178,11 @@ message \
 '{reason}'.
 888 normal HOST_UPGRADE_FINISHED_AND_WILL_BE_REBOOTED Upgrade of host {host} was completed, the host will be rebooted.
 930 normal NETWORK_REMOVE_VM_INTERFACE Interface {nic} (VirtIO) was removed from VM {vm}. (User: {user})
+931 error NETWORK_REMOVE_VM_INTERFACE_FAILED Failed to remove Interface {nic} (VirtIO) from VM {vm}. (User: {user})
 932 normal NETWORK_ADD_VM_INTERFACE Interface {nic} (VirtIO) was added to VM {vm}. (User: {user})
+933 error NETWORK_ADD_VM_INTERFACE_FAILED Failed to add Interface {nic} (VirtIO) to VM {vm}. (User: {user})
 934 normal NETWORK_UPDATE_VM_INTERFACE Interface {nic} (VirtIO) was updated for VM {vm}. (User: {user})
+935 error NETWORK_UPDATE_VM_INTERFACE_FAILED Failed to update Interface {nic} (VirtIO) for VM {vm}. (User: {user})
 942 normal NETWORK_ADD_NETWORK Network {network} was added to Data Center: {data_center}
 944 normal NETWORK_REMOVE_NETWORK Network {network} was removed from Data Center: {data_center}
 946 normal NETWORK_ATTACH_NETWORK_TO_CLUSTER Network {network} attached to Cluster {cluster}
@@ -208,8 +211,12 @@ moved to 'Preparing for maintenance' until it will no longer be accessed by any 
 deactivated by \
 system because it's not visible by any of the hosts.
 1012 normal NETWORK_ACTIVATE_VM_INTERFACE_SUCCESS Network Interface {nic} (VirtIO) was plugged to VM {vm}. (User: {user})
+1013 error NETWORK_ACTIVATE_VM_INTERFACE_FAILURE Failed to plug Network Interface {nic} (VirtIO) to VM {vm}. (User: \
+{user}) {reason}
 1014 normal NETWORK_DEACTIVATE_VM_INTERFACE_SUCCESS Network Interface {nic} (VirtIO) was unplugged from VM {vm}. (User: \
 {user})
+1015 error NETWORK_DEACTIVATE_VM_INTERFACE_FAILURE Failed to unplug Network Interface {nic} (VirtIO) from VM {vm}. \
+(User: {user}) {reason}
 1025 normal VM_PAUSED VM {vm} has been paused.
 1114 normal NETWORK_UPDATE_NETWORK Network {network} was updated on Data Center: {data_center}
 1152 normal IMPORTEXPORT_IMPORT_VM Vm {vm} was imported successfully to Data Center {data_center}, Cluster {cluster}

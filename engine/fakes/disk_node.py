@@ -6,7 +6,7 @@ Tasks are files, too, so that they outlive the process as an agent's do. A file 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,8 +21,8 @@ def nothing(_where: str) -> None:
 
 
 @dataclass
-class FakeDiskNode:
-    """A node with mounted domains below ``folder``. ``point`` is called before and after each effect (tests kill there);
+class FakeTasks:
+    """A node's tasks as files below ``folder``. ``point`` is called before and after each effect (tests kill there);
     ``fail_with`` is what the next tasks end with, by verb."""
 
     name: str
@@ -69,6 +69,11 @@ class FakeDiskNode:
         draft.rename(path)
         return state
 
+
+@dataclass
+class FakeDiskNode(FakeTasks):
+    """A node with mounted domains below ``folder``."""
+
     def disk_chain(self, file: DiskFile) -> tuple[DiskInfo, ...]:
         path = self._path(file)
         if not path.exists():
@@ -104,19 +109,3 @@ class FakeDiskNode:
                 path.parent.rmdir()
 
         return self._run(task, "remove", act)
-
-
-@dataclass
-class FakeNodes:
-    """Some such nodes over one folder: they share the domains, as the pool's nodes do."""
-
-    nodes: dict[str, FakeDiskNode]
-    down: set[str] = field(default_factory=set)
-
-    def up(self) -> Sequence[str]:
-        return [name for name in self.nodes if name not in self.down]
-
-    def disks(self, host: str) -> FakeDiskNode:
-        if host in self.down:
-            raise Unavailable("agent.unreachable", subject=host, reason="it did not answer", remedy="Look at that node.")
-        return self.nodes[host]

@@ -34,8 +34,8 @@ class CreateDisk:
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _make(work: Work) -> Mapping[str, Any]:
-    given = work.parameters(CreateDisk)
+def make_image(work: Work, given: CreateDisk) -> Mapping[str, Any]:
+    """Part of a step's ``do``: the image of a new disk, on the host of step ``choose-host``."""
     host = str(work.found("choose-host")["host"])
     domain = work.entities.need("storage_domain", given.domain_id)
     file = disk_file(domain, given.disk_id, given.image_id, given.format)
@@ -45,12 +45,20 @@ def _make(work: Work) -> Mapping[str, Any]:
         return {"actual_bytes": node.disk_chain(file)[0].actual_bytes}
 
 
-def _unmake(work: Work) -> None:
-    given = work.parameters(CreateDisk)
+def unmake_image(work: Work, given: CreateDisk) -> None:
+    """Part of a step's ``undo``: nothing of the image is left."""
     domain = work.entities.need("storage_domain", given.domain_id)
     file = disk_file(domain, given.disk_id, given.image_id, given.format)
     with work.on(host_for_cleaning(work, str(work.found("choose-host")["host"]))) as node:
         await_task(work, node, task_id(work, "undo"), lambda task: node.disk_remove(task, file, False))
+
+
+def _make(work: Work) -> Mapping[str, Any]:
+    return make_image(work, work.parameters(CreateDisk))
+
+
+def _unmake(work: Work) -> None:
+    unmake_image(work, work.parameters(CreateDisk))
 
 
 class DiskCreate(JobType[CreateDisk]):

@@ -21,13 +21,18 @@ class RemoveDisk:
     disk_id: str
 
 
-def _remove(work: Work) -> None:
-    disk = work.entities.need("disk", work.parameters(RemoveDisk).disk_id)
+def remove_image(work: Work, disk_id: str) -> None:
+    """Part of a step's ``do``: nothing of the disk's image is left."""
+    disk = work.entities.need("disk", disk_id)
     domain = work.entities.need("storage_domain", disk.ref("storage_domains"))
     file = disk_file(domain, disk.id, str(disk.body["image_id"]), str(disk.body["format"]))
     wipe = bool(disk.body.get("wipe_after_delete"))
     with work.on(host_for_cleaning(work, str(work.found("choose-host")["host"]))) as node:
         await_task(work, node, task_id(work, "remove"), lambda task: node.disk_remove(task, file, wipe))
+
+
+def _remove(work: Work) -> None:
+    remove_image(work, work.parameters(RemoveDisk).disk_id)
 
 
 def attached_to(entities: Entities, disk_id: str) -> list[Entity]:
@@ -56,6 +61,14 @@ class DiskRemove(JobType[RemoveDisk]):
     def check(self, entities: Entities, given: RemoveDisk) -> None:
         disk = entities.need("disk", given.disk_id)
         need_active_domain(entities, disk.ref("storage_domains"), "remove Virtual Disk")
+        drives = entities.referring(disk.key, "vm", "iso")
+        if drives:
+            raise Conflict(
+                "disk.in-use",
+                subject=f"disk {disk.name}",
+                reason=f"Cannot remove Virtual Disk. It is in the CD drive of VM {drives[0].name}",
+                remedy="Take it out of the drive first.",
+            )
         for one in attached_to(entities, disk.id):
             owner = entities.need(*one.parent) if one.parent else None
             if owner is not None and (owner.kind == "template" or owner.status not in ("down", "")):

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from appliance.effects.clock import Clock
 from engine.decide.moves import Direction
-from engine.jobs.ports import DiskNode, Nodes
+from engine.jobs.ports import DiskNode, Nodes, VmNode
 from engine.store.entities import Entities
 from engine.store.jobs import Lock
 
@@ -74,6 +74,9 @@ class Work(Protocol):
     def on(self, host: str) -> AbstractContextManager[DiskNode]:
         """Use a host: waits while as many jobs as it may have work on it."""
 
+    def at(self, host: str) -> AbstractContextManager[VmNode]:
+        """The same for its VMs."""
+
 
 class Cancelled(Exception):
     """The job was asked to stop. Steps let it pass; the journal turns it into undoing."""
@@ -97,11 +100,13 @@ class Step:
 
 @dataclass(frozen=True)
 class Told:
-    """The events of a job, by their names in engine/decide/audit.py. Empty: none. A cancelled job tells ``failed``."""
+    """The events of a job, by their names in engine/decide/audit.py. Empty: none. A cancelled job tells ``cancelled``, or
+    ``failed`` when that is empty."""
 
     started: str
     finished: str
     failed: str
+    cancelled: str = ""
 
 
 class JobType(Generic[P]):
@@ -114,6 +119,14 @@ class JobType(Generic[P]):
 
     def about(self, entities: Entities, given: P) -> Mapping[str, str]:
         """Kind → id of what its events are about. They are named as they were when the job was ordered."""
+        return {}
+
+    def more_about(self, work: Work) -> Mapping[str, str]:
+        """Kind → id of what its last event is about as well, because it was found on the way (the host)."""
+        return {}
+
+    def values(self, work: Work) -> Mapping[str, object]:
+        """What else the text of its last event has."""
         return {}
 
     def describe(self, entities: Entities, given: P) -> str:

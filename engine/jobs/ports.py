@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from appliance.model.disk import DiskFile, DiskInfo, NewDisk
+from appliance.model.node import NodeFacts, NodeStatistics
 from appliance.model.task import TaskState
+from appliance.model.vm import VmDisk, VmNic, VmSpec, VmState
+from appliance.model.vm_live import MigrationLimits
 
 
-class DiskNode(Protocol):
-    """What jobs ask of a node's disks: the part of :class:`appliance.wire.disk_api.DiskApi` and ``TaskApi`` that they use,
-    with the same meaning. The fake is :class:`engine.fakes.disk_node.FakeDiskNode`."""
+class TaskNode(Protocol):
+    """A node's long work, as :class:`appliance.wire.disk_api.TaskApi`."""
 
     def task(self, task: str) -> TaskState: ...
 
     def task_cancel(self, task: str) -> TaskState: ...
 
     def task_forget(self, task: str) -> None: ...
+
+
+class DiskNode(TaskNode, Protocol):
+    """What jobs ask of a node's disks: the part of :class:`appliance.wire.disk_api.DiskApi` and ``TaskApi`` that they use,
+    with the same meaning. The fake is :class:`engine.fakes.disk_node.FakeDiskNode`."""
 
     def disk_chain(self, file: DiskFile) -> tuple[DiskInfo, ...]: ...
 
@@ -26,11 +34,66 @@ class DiskNode(Protocol):
     def disk_remove(self, task: str, file: DiskFile, wipe: bool) -> TaskState: ...
 
 
+class VmNode(TaskNode, Protocol):
+    """What jobs ask of a node's VMs: the part of ``VmApi``, ``VmDeviceApi`` and ``VmMoveApi`` of :mod:`appliance.wire` that
+    they use, with the same meaning. The fake is :class:`engine.fakes.vm_node.FakeVmNode`."""
+
+    def vms(self) -> tuple[VmState, ...]: ...
+
+    def vm_start(self, spec: VmSpec, paused: bool) -> VmState: ...
+
+    def vm_resume(self, name: str) -> None: ...
+
+    def vm_reboot(self, name: str) -> None: ...
+
+    def vm_reset(self, name: str) -> None: ...
+
+    def vm_shutdown(self, name: str) -> None: ...
+
+    def vm_destroy(self, name: str) -> None: ...
+
+    def vm_move(self, task: str, name: str, target: str, limits: MigrationLimits) -> TaskState: ...
+
+    def vm_suspend(self, task: str, name: str, file: DiskFile) -> TaskState: ...
+
+    def vm_wake(self, task: str, spec: VmSpec, file: DiskFile, paused: bool) -> TaskState: ...
+
+    def vm_plug_disk(self, name: str, disk: VmDisk) -> None: ...
+
+    def vm_unplug_disk(self, name: str, disk: str) -> None: ...
+
+    def vm_plug_nic(self, name: str, nic: VmNic) -> None: ...
+
+    def vm_unplug_nic(self, name: str, mac: str) -> None: ...
+
+    def vm_set_nic(self, name: str, mac: str, bridge: str, link_up: bool) -> None: ...
+
+    def vm_set_cd(self, name: str, drive: str, path: str, force: bool) -> None: ...
+
+
+@dataclass(frozen=True)
+class HostReport:
+    """A host as it is known now, from what it said last. ``None``: it has not said."""
+
+    id: str
+    name: str
+    is_up: bool
+    facts: NodeFacts | None = None
+    statistics: NodeStatistics | None = None
+    vms: tuple[VmState, ...] = ()
+
+
 class Nodes(Protocol):
     """All nodes."""
 
     def up(self) -> Sequence[str]:
         """Names of the hosts that are up, the least loaded first."""
+
+    def reports(self) -> Sequence[HostReport]:
+        """All hosts, those too that are down."""
+
+    def vms(self, host: str) -> VmNode:
+        """That host's VM verbs. Raises ``Unavailable`` when it cannot be reached."""
 
     def disks(self, host: str) -> DiskNode:
         """That host's disk verbs. Raises ``Unavailable`` when it cannot be reached."""

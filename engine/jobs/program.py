@@ -25,7 +25,7 @@ from engine.jobs.run import World
 from engine.jobs.sampling import Sampler
 from engine.jobs.types import BY_NAME
 from engine.layout import Guest
-from engine.nodes import wire_disks, wire_nodes
+from engine.nodes import wire_disks, wire_nodes, wire_vms
 from engine.store.durable import Store
 from engine.store.jobs import Jobs
 from engine.store.observed import Observations
@@ -63,7 +63,8 @@ def main(guest: Guest, agent_port: int, log: Log) -> None:
     following = Following(cluster, start.epoch, nodes, store, observations, clock, log)
     disks = wire_disks(guest, cluster, start.epoch, agent_port)
     jobs = Jobs(store.entities, clock)
-    world = World(store.entities, jobs, WireNodes(cluster, observations, disks), clock, BY_NAME, log)
+    vms = wire_vms(guest, cluster, start.epoch, agent_port)
+    world = World(store.entities, jobs, WireNodes(cluster, observations, disks, vms), clock, BY_NAME, log)
     ear = Ear(guest.jobs_bell)
     process = JobsProcess(world, ear.wait)
     worker = threading.Thread(target=process.serve, name="jobs")

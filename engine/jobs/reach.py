@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
+from appliance.codec import decode
 from appliance.errors import Unavailable
 from appliance.model.cluster import Cluster, Member
+from appliance.model.node import NodeFacts, NodeStatistics
+from appliance.model.vm import VmState
 from engine.decide.follow import SILENCE_S
 from engine.jobs.follow import HEARD
-from engine.jobs.ports import DiskNode
+from engine.jobs.ports import DiskNode, HostReport, VmNode
 from engine.store.observed import Observations
 from engine.store.records import Heard
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -21,19 +27,38 @@ class WireNodes:
     cluster: Cluster
     observations: Observations
     disk_node: Callable[[Member], DiskNode]
+    vm_node: Callable[[Member], VmNode]
 
     def up(self) -> Sequence[str]:
         """Hosts heard lately, that with the most free memory first: it is the least busy."""
         heard = self.observations.all()
-        alive = [
-            one.name
-            for one in self.cluster.members
-            if (last := heard.get((one.name, HEARD))) is not None and last.age_s < SILENCE_S
-        ]
+        alive = [one.name for one in self.cluster.members if _is_up(heard.get((one.name, HEARD)))]
         return sorted(alive, key=lambda name: -_free_bytes(heard.get((name, "statistics"))))
+
+    def reports(self) -> Sequence[HostReport]:
+        """All members with what they said last."""
+        heard = self.observations.all()
+        return [
+            HostReport(
+                one.id,
+                one.name,
+                _is_up(heard.get((one.name, HEARD))),
+                _said(NodeFacts, heard.get((one.name, "facts"))),
+                _said(NodeStatistics, heard.get((one.name, "statistics"))),
+                _said(tuple[VmState, ...], heard.get((one.name, "vms"))) or (),
+            )
+            for one in self.cluster.members
+        ]
 
     def disks(self, host: str) -> DiskNode:
         """That host's disk verbs. Nothing is sent before the first call. Raises ``Unavailable`` ``job.host-unknown``."""
+        return self.disk_node(self._member(host))
+
+    def vms(self, host: str) -> VmNode:
+        """That host's VM verbs, likewise."""
+        return self.vm_node(self._member(host))
+
+    def _member(self, host: str) -> Member:
         member = next((one for one in self.cluster.members if one.name == host), None)
         if member is None:
             raise Unavailable(
@@ -42,7 +67,17 @@ class WireNodes:
                 reason="it is no member of the cluster any more",
                 remedy="Nothing is needed.",
             )
-        return self.disk_node(member)
+        return member
+
+
+def _is_up(last: Heard | None) -> bool:
+    return last is not None and last.age_s < SILENCE_S
+
+
+def _said(kind: type[T], said: Heard | None) -> T | None:
+    if said is None:
+        return None
+    return decode(kind, said.body, subject=f"what {said.node} said", code="engine.observation", ignore_unknown=True)
 
 
 def _free_bytes(said: Heard | None) -> int:

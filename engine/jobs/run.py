@@ -15,7 +15,7 @@ from appliance.errors import Failed, TrivetError, Unavailable
 from engine.decide.moves import Move, StepView, can_return, next_move
 from engine.jobs import tell
 from engine.jobs.job import Cancelled, JobType, Step
-from engine.jobs.ports import DiskNode, Nodes
+from engine.jobs.ports import DiskNode, Nodes, VmNode
 from engine.store.entities import Entities
 from engine.store.jobs import JobRecord, Jobs, JobStatus, StepRecord
 
@@ -131,6 +131,12 @@ class StepWork:
             self.progress(0, host)
             yield self.world.nodes.disks(host)
 
+    @contextmanager
+    def at(self, host: str) -> Iterator[VmNode]:
+        with self.world.slots.on(host):
+            self.progress(0, host)
+            yield self.world.nodes.vms(host)
+
 
 def run(world: World, job_id: str) -> None:
     """Bring a job to its end, however often its process was killed before.
@@ -170,7 +176,7 @@ def _make(move: Move, kind: JobType[Any], steps: Sequence[Step], work: StepWork)
 
         def take_back() -> Mapping[str, Any]:
             kind.undone(work)
-            tell.ended(work.entities, work.clock, kind, job, status, str(job.error.get("reason", "")))
+            tell.ended(kind, job, work, status, str(job.error.get("reason", "")))
             return {}
 
         jobs.end(job.id, status, take_back, {})
@@ -239,7 +245,7 @@ def _patiently(act: Callable[[], Any], work: StepWork) -> Any:
 def _finish(kind: JobType[Any], work: StepWork) -> None:
     def finish() -> Mapping[str, Any]:
         result = kind.finish(work)
-        tell.ended(work.entities, work.clock, kind, work.job, "finished", "")
+        tell.ended(kind, work.job, work, "finished", "")
         return result
 
     try:
@@ -260,7 +266,7 @@ def _give_up(kind: JobType[Any], work: StepWork, error: Mapping[str, Any]) -> No
 
     def mark() -> Mapping[str, Any]:
         kind.given_up(work)
-        tell.ended(work.entities, work.clock, kind, work.job, "failed", str(error.get("reason", "")))
+        tell.ended(kind, work.job, work, "failed", str(error.get("reason", "")))
         return {}
 
     work.world.jobs.end(work.job.id, "failed", mark, error)

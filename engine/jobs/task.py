@@ -9,7 +9,7 @@ from typing import Any
 from appliance.errors import Conflict, Failed, NotFound, Unavailable
 from appliance.model.task import TaskState
 from engine.jobs.job import Cancelled, Work
-from engine.jobs.ports import DiskNode
+from engine.jobs.ports import TaskNode
 
 ASK_EVERY_S = 0.25
 """How often a running task is asked about: a person sees no difference, and the node does not notice it."""
@@ -24,7 +24,7 @@ def task_id(work: Work, what: str) -> str:
     return f"{work.job_id}-{work.number}-{what}"
 
 
-def await_task(work: Work, node: DiskNode, task: str, start: Callable[[str], TaskState]) -> Mapping[str, Any]:
+def await_task(work: Work, node: TaskNode, task: str, start: Callable[[str], TaskState]) -> Mapping[str, Any]:
     """Start a task (or find it started) and wait for its end, telling progress; its result.
 
     A task that failed before (an earlier attempt of this step) is begun anew. Raises what made it fail; ``Unavailable``
@@ -63,14 +63,14 @@ def await_task(work: Work, node: DiskNode, task: str, start: Callable[[str], Tas
     return state.result
 
 
-def forget_failed(node: DiskNode, task: str) -> None:
+def forget_failed(node: TaskNode, task: str) -> None:
     """Drop an ended attempt that did not get there, so that its id may be used again."""
     with contextlib.suppress(NotFound):  # the usual case: there was none
         if node.task(task).state in ("failed", "cancelled"):
             node.task_forget(task)
 
 
-def _stop_if_asked(work: Work, node: DiskNode, task: str) -> None:
+def _stop_if_asked(work: Work, node: TaskNode, task: str) -> None:
     try:
         work.check_cancel()
     except Cancelled:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from appliance.effects.clock import Clock
-from engine.jobs.job import JobType
+from engine.jobs.job import JobType, Work
 from engine.store.audit import Audit
 from engine.store.entities import Entities
 from engine.store.job_records import JobRecord, JobStatus
@@ -25,23 +25,30 @@ def named(entities: Entities, kind: JobType[Any], given: Any) -> dict[str, Any]:
 def started(entities: Entities, clock: Clock, kind: JobType[Any], job: JobRecord, about: Mapping[str, Any]) -> None:
     """Say that it was ordered."""
     if kind.told and kind.told.started:
-        _tell(entities, clock, kind.told.started, job, about, "")
+        _tell(entities, clock, kind.told.started, job, about, {})
 
 
-def ended(entities: Entities, clock: Clock, kind: JobType[Any], job: JobRecord, status: JobStatus, reason: str) -> None:
+def ended(kind: JobType[Any], job: JobRecord, work: Work, status: JobStatus, reason: str) -> None:
     """Say how it ended."""
     if kind.told is None:
         return
-    name = kind.told.finished if status == "finished" else kind.told.failed
+    name = {"finished": kind.told.finished, "aborted": kind.told.cancelled}.get(status, "") or kind.told.failed
+    if status == "finished" and not kind.told.finished:
+        return
+    about = job.parameters.get(ABOUT, {})
+    more = kind.more_about(work)
+    known = {**about, "refs": {**about.get("refs", {}), **more}}
     if name:
-        _tell(entities, clock, name, job, job.parameters.get(ABOUT, {}), reason)
+        _tell(work.entities, work.clock, name, job, known, {"reason": reason, **kind.values(work)})
 
 
-def _tell(entities: Entities, clock: Clock, name: str, job: JobRecord, about: Mapping[str, Any], reason: str) -> None:
+def _tell(
+    entities: Entities, clock: Clock, name: str, job: JobRecord, about: Mapping[str, Any], values: Mapping[str, object]
+) -> None:
     Audit(entities.connection, clock).tell(
         name,
         about.get("refs", {}),
-        {**about.get("names", {}), "reason": reason},
+        {**about.get("names", {}), **values},
         account=job.owner_id,
         correlation_id=job.correlation_id,
     )

@@ -7,6 +7,14 @@ from typing import Any
 from engine.jobs.disk_create import DiskCreate
 from engine.jobs.disk_remove import DiskRemove
 from engine.jobs.job import JobType, by_name
+from engine.jobs.vm_cd import VmChangeCd
+from engine.jobs.vm_create import VmCreate
+from engine.jobs.vm_disks import VmAddDisk, VmPlugDisk, VmUnplugDisk
+from engine.jobs.vm_nics import VmPlugNic, VmSetNic, VmUnplugNic
+from engine.jobs.vm_remove import VmRemove
 
-TYPES: tuple[JobType[Any], ...] = (DiskCreate(), DiskRemove())
+TYPES: tuple[JobType[Any], ...] = (
+    DiskCreate(), DiskRemove(), VmCreate(), VmRemove(), VmAddDisk(), VmPlugDisk(), VmUnplugDisk(), VmPlugNic(),
+    VmUnplugNic(), VmSetNic(), VmChangeCd(),
+)  # fmt: skip
 BY_NAME = by_name(TYPES)

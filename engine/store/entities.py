@@ -109,6 +109,11 @@ class Entities:
         select = ENTITY.select(fn.COUNT(ENTITY.id)).where(where if only is None else where & only)
         return int(self.connection.rows(select)[0][0])
 
+    def unique_keys(self, kind: str) -> frozenset[str]:
+        """All unique keys of a kind: which names, or which addresses, are taken."""
+        select = ENTITY.select(ENTITY.unique_key).where((ENTITY.kind == kind) & ENTITY.unique_key.is_null(False))
+        return frozenset(str(row[0]) for row in self.connection.rows(select))
+
     def children(self, parent: Key, kind: str) -> Many:
         """Those of ``kind`` that ``parent`` owns, by name, then by age."""
         where = (ENTITY.parent_kind == parent[0]) & (ENTITY.parent_id == parent[1]) & (ENTITY.kind == kind)

@@ -108,6 +108,11 @@ class Jobs:
             }
             self.connection.run(ENTITY.update(change).where((ENTITY.kind == lock.kind) & (ENTITY.id == lock.id)))
 
+    def refuse_held(self, *keys: Key) -> None:
+        """For a change that is no job: raises ``Conflict`` ``entity.locked`` when a job holds one of them for itself. To be
+        asked inside the transaction that makes the change."""
+        self._refuse_locked([Lock(kind, identifier, "", is_shared=True) for kind, identifier in keys])
+
     def holder(self, key: Key) -> str:
         """The job that holds an entity for itself, empty: none."""
         held = (LOCK.kind == key[0]) & (LOCK.id == key[1]) & (LOCK.shared == 0)

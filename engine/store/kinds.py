@@ -21,6 +21,7 @@ REFERENCES: Mapping[str, str] = {
     "groups": "group",
     "host": "host",
     "hosts": "host",
+    "instance_type": "instance_type",
     "iso": "disk",
     "mac_pool": "mac_pool",
     "network": "network",

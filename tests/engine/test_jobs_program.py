@@ -57,8 +57,9 @@ def test_there_is_only_one_jobs_process(tmp_path: Path) -> None:
 def test_hosts_that_were_heard_are_up_the_emptiest_first(tmp_path: Path) -> None:
     clock = FakeClock()
     observations = Observations(tmp_path / "observed", clock)
-    disks = nodes_at(tmp_path).nodes["node1"]
-    nodes = WireNodes(world.CLUSTER, observations, lambda member: disks)
+    fakes = nodes_at(tmp_path)
+    disks = fakes.nodes["node1"]
+    nodes = WireNodes(world.CLUSTER, observations, lambda member: disks, lambda member: fakes.host("node1"))
     assert nodes.up() == []
     for name, free in (("node1", 1), ("node2", 3)):
         observations.put(name, "heard", True)

@@ -7,6 +7,7 @@ from typing import Any
 from engine.api.documents import Object
 from engine.api.noun import Call
 from engine.api.nouns.built_in import LARGE_ICON, SMALL_ICON
+from engine.api.nouns.vm_devices import DiskAttachments, VmNics
 from engine.api.nouns.vms import DEFAULTS
 from engine.api.parameters import Listing
 from engine.api.stored import Child, ReadOnlyStored
@@ -56,29 +57,19 @@ def _anywhere(where: Expression) -> Expression | None:
     return where
 
 
-class DiskAttachments(ReadOnlyStored):
-    """How a VM has a disk: its id is the disk's."""
+class TemplateDiskAttachments(ReadOnlyStored):
+    """The disks that a template has."""
 
-    services, kind, entity = ("DiskAttachments", "TemplateDiskAttachments"), "DiskAttachment", "disk_attachment"
-    refs, parent_attribute = {"disk": "disk"}, "vm"
-    scopes = {"Vm": Child(), "Template": Child()}
-    defaults = {
-        "active": True,
-        "bootable": False,
-        "interface": "virtio_scsi",
-        "logical_name": "",
-        "pass_discard": False,
-        "read_only": False,
-        "uses_scsi_reservation": False,
-    }
+    services, kind, entity = ("TemplateDiskAttachments",), "DiskAttachment", "disk_attachment"
+    refs, parent_attribute = {"disk": "disk"}, "template"
+    scopes, defaults = {"Template": Child()}, DiskAttachments.defaults
 
 
-class Nics(ReadOnlyStored):
-    """A VM's NICs."""
+class TemplateNics(ReadOnlyStored):
+    """A template's NICs."""
 
-    services, kind, entity, refs = ("VmNics", "TemplateNics"), "Nic", "nic", {"vnic_profile": "vnic_profile"}
-    scopes, parent_attribute = {"Vm": Child(), "Template": Child()}, "vm"
-    defaults = {"interface": "virtio", "linked": True, "plugged": True, "synced": True}
+    services, kind, entity, refs = ("TemplateNics",), "Nic", "nic", {"vnic_profile": "vnic_profile"}
+    scopes, parent_attribute, defaults = {"Template": Child()}, "template", VmNics.defaults
 
 
 class Snapshots(ReadOnlyStored):
@@ -89,5 +80,5 @@ class Snapshots(ReadOnlyStored):
     defaults = {"persist_memorystate": False, "snapshot_type": "regular", "snapshot_status": "ok"}
 
 
-READ = (Templates, DiskAttachments, Nics, Snapshots)
+READ = (Templates, TemplateDiskAttachments, TemplateNics, Snapshots)
 """All of this file."""

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from appliance import layout
 from appliance.codec import decode
+from appliance.errors import Conflict
 from appliance.model.cluster import EngineVm
+from engine.api import work
 from engine.api.documents import Object
-from engine.api.noun import Call, Noun
-from engine.api.nouns import ref
+from engine.api.noun import Call, Done, Made
+from engine.api.nouns import ref, vm_making
 from engine.api.nouns.built_in import LARGE_ICON, SMALL_ICON
 from engine.api.parameters import Listing
-from engine.api.stored import GENERATED, Stored
+from engine.api.stored import GENERATED, NOT_BODY, Stored, gone
+from engine.api.tell import tell
 from engine.builtin import BLANK_TEMPLATE
 from engine.core import Engine
+from engine.decide import vm_config
+from engine.decide.vm_config import NEXT_EXISTS
 from engine.inventory import derived_id
-from engine.store.entity import Entity
+from engine.jobs import vm_create
+from engine.jobs.vm_create import VmCreate
+from engine.jobs.vm_remove import RemoveVm, VmRemove
+from engine.store.entity import Entity, changed
 
 POWER = {
     "running": "up",
@@ -72,6 +81,10 @@ DEFAULTS: Mapping[str, Any] = {
 """What v4 always sends of a VM that says nothing else."""
 
 
+SECRET = ("root_password",)
+"""Of ``initialization``: kept, and never shown."""
+
+
 class Vms(Stored):
     """All VMs. What depends on more than the entity (the engine's own) is part of what :meth:`stamps` counts as a change."""
 
@@ -84,10 +97,15 @@ class Vms(Stored):
         "cpu_profile": "cpu_profile",
         "quota": "quota",
         "vm_pool": "vm_pool",
+        "instance_type": "instance_type",
     }
     defaults = DEFAULTS
-    add = Noun.add
-    remove = Noun.remove
+
+    def get(self, call: Call, identifier: str) -> Object | None:
+        found = self.find(call, identifier)
+        if found is not None and call.parameters.flag("next_run"):
+            found = replace(found, body={**vm_config.with_next_run(found.body), NEXT_EXISTS: NEXT_EXISTS in found.body})
+        return None if found is None else self.show(call, found)
 
     def show(self, call: Call, entity: Entity) -> Object:
         value: dict[str, Any] = {
@@ -99,6 +117,8 @@ class Vms(Stored):
             "status": "down",
             **super().show(call, entity),
         }
+        if "initialization" in value:
+            value["initialization"] = vm_config.without(value["initialization"], SECRET)
         if entity.id != call.engine.cluster.engine.id:
             return value
         return {**value, **engine_vm(call.engine, entity), GENERATED: _seen(call.engine, entity.generation)}
@@ -107,6 +127,64 @@ class Vms(Stored):
         found = super().stamps(call, listing)
         own = call.engine.cluster.engine.id
         return found and [(one, _seen(call.engine, count) if one == own else count) for one, count in found]
+
+    def add(self, call: Call, given: dict[str, Any]) -> Made:
+        """A VM without new disks is there at once; one with new disks when a job has made their images."""
+        wanted = vm_making.translated(call, given)
+        if wanted.disks:
+            job = work.order(call, VmCreate, wanted)
+            vm_making.own(call, wanted)
+            return Made(self.show(call, self.entities(call).need("vm", wanted.vm_id)), work.unfinished(job))
+        with call.engine.store.connection.transaction():
+            vm_create.check(self.entities(call), wanted)
+            vm_create.enter(self.entities(call), wanted)
+            vm_making.own(call, wanted)
+            tell(call, "USER_ADD_VM", {"vm": wanted.vm_id})
+        return Made(self.show(call, self.entities(call).need("vm", wanted.vm_id)))
+
+    def update(self, call: Call, identifier: str, given: dict[str, Any]) -> Object:
+        """What a running machine is made of changes when it starts next."""
+        if self.find(call, identifier) is None:
+            raise gone(self.kind, identifier)
+        if "template" in given or "cluster" in given:
+            _same_place(self.entities(call).need("vm", identifier), given)
+        given = vm_config.without(given, {*vm_making.SUB_COLLECTIONS, *vm_config.TOLD, "template"})
+        all_later = bool(call.parameters.flag("next_run"))
+
+        def how(before: Entity) -> Entity:
+            if call.expected is not None and before.generation != call.expected:
+                raise changed(before)
+            refs = {name: value for name, value in given.items() if name in self.refs}
+            body = vm_config.without(given, {*refs, *NOT_BODY})
+            after = self.apply(call, before, {**refs, **({"name": given["name"]} if "name" in given else {})})
+            if identifier == call.engine.cluster.engine.id:
+                return self._keyed(self.apply(call, after, body))
+            runs = before.status not in ("", "down")
+            definition, _waiting = vm_config.with_changes(before.body, body, runs=runs, all_later=all_later)
+            vm_config.check(after.name, vm_config.with_next_run(definition), "edit VM")
+            return self._keyed(replace(after, body=definition))
+
+        with call.engine.store.connection.transaction():
+            call.engine.jobs.refuse_held(("vm", identifier))
+            made = self.entities(call).change(self.entity, identifier, how)
+            tell(call, "USER_UPDATE_VM", {"vm": identifier})
+        return self.show(call, made)
+
+    def remove(self, call: Call, identifier: str, given: Object) -> Done:
+        """Its disks go with it, unless ``detach_only`` says otherwise."""
+        vm_making.refuse_engine(call, identifier, "remove VM")
+        return work.done(call, VmRemove, RemoveVm(identifier, bool(call.parameters.flag("detach_only"))))
+
+
+def _same_place(before: Entity, given: dict[str, Any]) -> None:
+    """A VM stays what it was made of, and moves to another cluster only while it does not run."""
+    template, cluster = (str((given.get(name) or {}).get("id") or "") for name in ("template", "cluster"))
+    if template and template != before.ref("template"):
+        reason = "Cannot edit VM. Its template cannot be changed"
+        raise Conflict("vm.template", subject=f"VM {before.name}", reason=reason, remedy="Make a new VM from that template.")
+    if cluster and cluster != before.ref("cluster") and before.status not in ("", "down"):
+        reason = f"Cannot edit VM. Its cluster can be changed only while it is down, it is {before.status}"
+        raise Conflict("vm.runs", subject=f"VM {before.name}", reason=reason, remedy="Shut it down first.")
 
 
 def _seen(engine: Engine, generation: int) -> int:

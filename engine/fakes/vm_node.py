@@ -1,0 +1,249 @@
+"""A node's VM verbs over a folder: what runs where is files, so that it outlives the jobs process, which tests kill.
+
+Two hosts never run one VM: its disk's lock refuses the second, as the real one does.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from appliance.codec import decode, encode
+from appliance.errors import Conflict, NotFound, TrivetError, Unavailable
+from appliance.model.disk import DiskFile
+from appliance.model.node import NodeStatistics
+from appliance.model.task import TaskState
+from appliance.model.vm import VmDisk, VmNic, VmPower, VmSpec, VmState
+from appliance.model.vm_live import MigrationLimits
+from engine.fakes.disk_node import FakeDiskNode, FakeTasks
+from engine.jobs.ports import HostReport
+
+GIB = 1024**3
+
+
+@dataclass(frozen=True)
+class FakeVm:
+    """A VM on a fake host."""
+
+    spec: VmSpec
+    power: VmPower = "running"
+    asked: tuple[str, ...] = ()
+    """What its guest was asked for: ``shutdown``, ``reboot``, ``reset``."""
+
+
+@dataclass
+class FakeVmNode(FakeTasks):
+    """A host with its VMs in ``folder/vms/<host>``."""
+
+    def _vm_file(self, name: str, host: str = "") -> Path:
+        return self.folder / "vms" / (host or self.name) / name
+
+    def vm(self, name: str) -> FakeVm | None:
+        """The VM, if it is here."""
+        path = self._vm_file(name)
+        return decode(FakeVm, json.loads(path.read_text()), subject=name) if path.exists() else None
+
+    def put(self, vm: FakeVm) -> None:
+        """It is so from now on."""
+        path = self._vm_file(vm.spec.name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f".{path.name}")
+        draft.write_text(json.dumps(encode(vm)))
+        draft.rename(path)
+
+    def end(self, name: str) -> None:
+        """The guest has ended by itself."""
+        self._vm_file(name).unlink(missing_ok=True)
+
+    def _need(self, name: str) -> FakeVm:
+        found = self.vm(name)
+        if found is None:
+            reason = "libvirt of this node knows no such VM"
+            raise NotFound("vm.unknown", subject=f"VM {name}", reason=reason, remedy="Ask the others.")
+        return found
+
+    def _fail(self, verb: str) -> None:
+        self.point(f"before {verb}")
+        if verb in self.fail_with:
+            raise self.fail_with[verb]
+
+    def vms(self) -> tuple[VmState, ...]:
+        folder = self.folder / "vms" / self.name
+        names = sorted(path.name for path in folder.glob("[!.]*")) if folder.is_dir() else []
+        return tuple(state_of(one) for one in map(self.vm, names) if one is not None)
+
+    def vm_start(self, spec: VmSpec, paused: bool) -> VmState:
+        self._fail("start")
+        if self.vm(spec.name) is None:
+            self._refuse_second(spec)
+            self.put(FakeVm(spec, "paused" if paused else "running"))
+        self.point("after start")
+        return state_of(self._need(spec.name))
+
+    def _refuse_second(self, spec: VmSpec) -> None:
+        if any(path.name == spec.name for path in (self.folder / "vms").glob("*/*")):
+            reason = "another QEMU has its disk open"
+            raise Conflict("vm.disk-locked", subject=f"VM {spec.name}", reason=reason, remedy="Stop that one.")
+
+    def vm_resume(self, name: str) -> None:
+        self._fail("resume")
+        self.put(replace(self._need(name), power="running"))
+        self.point("after resume")
+
+    def vm_reboot(self, name: str) -> None:
+        self._ask(name, "reboot")
+
+    def vm_reset(self, name: str) -> None:
+        self._ask(name, "reset")
+
+    def vm_shutdown(self, name: str) -> None:
+        if self.vm(name) is not None:
+            self._ask(name, "shutdown")
+
+    def _ask(self, name: str, what: str) -> None:
+        self._fail(what)
+        found = self._need(name)
+        self.put(replace(found, asked=(*found.asked, what)))
+        self.point(f"after {what}")
+
+    def vm_destroy(self, name: str) -> None:
+        self._fail("destroy")
+        self.end(name)
+        self.point("after destroy")
+
+    def vm_move(self, task: str, name: str, target: str, limits: MigrationLimits) -> TaskState:
+        def act() -> None:
+            self._need(name)
+            place = self._vm_file(name, target)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            self._vm_file(name).rename(place)
+
+        return self._run(task, "move", act)
+
+    def vm_suspend(self, task: str, name: str, file: DiskFile) -> TaskState:
+        def act() -> None:
+            path = self._path(file)
+            if self.vm(name) is None and path.exists():
+                return  # the same task, asked again: it had got there
+            self._need(name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            draft = path.with_suffix(".making")
+            draft.write_text(self._vm_file(name).read_text())
+            draft.rename(path)
+            self.end(name)
+
+        return self._run(task, "suspend", act)
+
+    def vm_wake(self, task: str, spec: VmSpec, file: DiskFile, paused: bool) -> TaskState:
+        def act() -> None:
+            if self.vm(spec.name) is not None:
+                return
+            if not self._path(file).exists():
+                raise NotFound("file.unknown", subject=file.path, reason="there is no such file", remedy="Look.")
+            self._refuse_second(spec)
+            self.put(FakeVm(spec, "paused" if paused else "running"))
+
+        return self._run(task, "wake", act)
+
+    def vm_plug_disk(self, name: str, disk: VmDisk) -> None:
+        self._fail("plug-disk")
+        found = self._need(name)
+        others = tuple(one for one in found.spec.disks if one.serial != disk.serial)
+        self.put(replace(found, spec=replace(found.spec, disks=(*others, disk))))
+        self.point("after plug-disk")
+
+    def vm_unplug_disk(self, name: str, disk: str) -> None:
+        self._fail("unplug-disk")
+        found = self._need(name)
+        left = tuple(one for one in found.spec.disks if one.serial != disk)
+        self.put(replace(found, spec=replace(found.spec, disks=left)))
+        self.point("after unplug-disk")
+
+    def vm_plug_nic(self, name: str, nic: VmNic) -> None:
+        self._fail("plug-nic")
+        found = self._need(name)
+        others = tuple(one for one in found.spec.nics if one.mac != nic.mac)
+        self.put(replace(found, spec=replace(found.spec, nics=(*others, nic))))
+        self.point("after plug-nic")
+
+    def vm_unplug_nic(self, name: str, mac: str) -> None:
+        self._fail("unplug-nic")
+        found = self._need(name)
+        left = tuple(one for one in found.spec.nics if one.mac != mac)
+        self.put(replace(found, spec=replace(found.spec, nics=left)))
+        self.point("after unplug-nic")
+
+    def vm_set_nic(self, name: str, mac: str, bridge: str, link_up: bool) -> None:
+        self._fail("set-nic")
+        found = self._need(name)
+        if all(one.mac != mac for one in found.spec.nics):
+            raise NotFound("vm.nic-unknown", subject=f"VM {name}", reason=f"it has no NIC {mac}", remedy="Plug it in.")
+        nics = tuple(
+            replace(one, bridge=bridge or one.bridge, link_up=link_up) if one.mac == mac else one for one in found.spec.nics
+        )
+        self.put(replace(found, spec=replace(found.spec, nics=nics)))
+        self.point("after set-nic")
+
+    def vm_set_cd(self, name: str, drive: str, path: str, force: bool) -> None:
+        self._fail("set-cd")
+        found = self._need(name)
+        disks = tuple(replace(one, path=path) if one.serial == drive else one for one in found.spec.disks)
+        self.put(replace(found, spec=replace(found.spec, disks=disks)))
+        self.point("after set-cd")
+
+
+def state_of(vm: FakeVm) -> VmState:
+    """As a node tells it."""
+    return VmState(vm.spec.id, vm.spec.name, vm.power, vm.spec.memory_mib, vm.spec.cpus, 1.0, 4242)
+
+
+@dataclass
+class FakeNodes:
+    """Some hosts over one folder: they share the domains, as the pool's nodes do. ``ids``: host → id (else itself)."""
+
+    nodes: dict[str, FakeDiskNode]
+    down: set[str] = field(default_factory=set)
+    ids: dict[str, str] = field(default_factory=dict)
+    memory_bytes: int = 8 * GIB
+    hosts: dict[str, FakeVmNode] = field(default_factory=dict)
+
+    def up(self) -> Sequence[str]:
+        return [name for name in self.nodes if name not in self.down]
+
+    def reports(self) -> Sequence[HostReport]:
+        """Everything as it is now: nothing here is old."""
+        return [
+            HostReport(
+                self.ids.get(name, name),
+                name,
+                name not in self.down,
+                None,
+                NodeStatistics(self.memory_bytes, self.memory_bytes, 0, 0, 0.4, 0.4, 0.3, 12.0, 3.0, 85.0, 86_400.0, ()),
+                self.host(name).vms() if name not in self.down else (),
+            )
+            for name in self.nodes
+        ]
+
+    def host(self, name: str) -> FakeVmNode:
+        """A host's VMs, for tests: also while it does not answer."""
+        disks = self.nodes[name]
+        return self.hosts.setdefault(name, FakeVmNode(name, disks.folder, disks.point, disks.fail_with))
+
+    def _answering(self, host: str) -> None:
+        if host in self.down:
+            raise self.silent(host)
+
+    @staticmethod
+    def silent(host: str) -> TrivetError:
+        """What a caller of a host that is down gets."""
+        return Unavailable("agent.unreachable", subject=host, reason="it did not answer", remedy="Look at that node.")
+
+    def disks(self, host: str) -> FakeDiskNode:
+        self._answering(host)
+        return self.nodes[host]
+
+    def vms(self, host: str) -> FakeVmNode:
+        self._answering(host)
+        return self.host(host)

@@ -1,0 +1,95 @@
+"""Remove a VM, with the disks that are its own or without."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from engine.decide.vm_config import check_removable
+from engine.jobs.disk_remove import remove_image
+from engine.jobs.job import JobType, Planned, Step, Told, Work
+from engine.jobs.places import choose_host, need_active_domain
+from engine.store.entities import Entities, Entity
+from engine.store.jobs import Lock
+
+MEMBERS_OF = (("affinity_group", "vms"), ("affinity_label", "vms"))
+"""(kind, reference): what only lists a VM lets go of it."""
+
+
+@dataclass(frozen=True)
+class RemoveVm:
+    """Which VM. ``detach_only``: its disks stay."""
+
+    vm_id: str
+    detach_only: bool = False
+
+
+def own_disks(entities: Entities, given: RemoveVm) -> list[Entity]:
+    """The disks that go with it: those that nobody else has."""
+    if given.detach_only:
+        return []
+    mine = entities.children(("vm", given.vm_id), "disk_attachment")
+    disks = entities.many("disk", [one.ref("disk") for one in mine])
+    return [
+        disk
+        for disk in disks.values()
+        if all(one.parent == ("vm", given.vm_id) for one in entities.referring(disk.key, "disk_attachment", "disk"))
+    ]
+
+
+def _remove(work: Work) -> None:
+    remove_image(work, str(work.arguments["disk"]))
+
+
+class VmRemove(JobType[RemoveVm]):
+    """The VM is locked until it has gone. Once an image is touched there is no way back: if it cannot be finished, the VM
+    stays with disks that are ``illegal``, and both may be removed again."""
+
+    name = "vm.remove"
+    parameters = RemoveVm
+    steps = (Step("choose-host", choose_host, weight=0.1), Step("remove-image", _remove, is_final=True))
+    told = Told("", "USER_REMOVE_VM_FINISHED", "USER_FAILED_REMOVE_VM")
+
+    def about(self, entities: Entities, given: RemoveVm) -> Mapping[str, str]:
+        return {"vm": given.vm_id}
+
+    def describe(self, entities: Entities, given: RemoveVm) -> str:
+        vm = entities.get("vm", given.vm_id)
+        return f"Removing VM {vm.name if vm else given.vm_id}"
+
+    def check(self, entities: Entities, given: RemoveVm) -> None:
+        vm = entities.need("vm", given.vm_id)
+        check_removable(vm.name, vm.body, vm.status)
+        for disk in own_disks(entities, given):
+            need_active_domain(entities, disk.ref("storage_domains"), "remove VM")
+
+    def locks(self, entities: Entities, given: RemoveVm) -> Sequence[Lock]:
+        disks = own_disks(entities, given)
+        domains = dict.fromkeys(one for disk in disks for one in disk.refs.get("storage_domains", ()))
+        return (
+            Lock("vm", given.vm_id, "image_locked"),
+            *(Lock("disk", disk.id) for disk in disks),
+            *(Lock("storage_domain", one, "", is_shared=True) for one in domains),
+        )
+
+    def plan(self, entities: Entities, given: RemoveVm) -> Sequence[Planned]:
+        disks = own_disks(entities, given)
+        removes = [Planned("remove-image", f"Removing the image of {disk.name}", {"disk": disk.id}) for disk in disks]
+        return [Planned("choose-host", "Choosing a host"), *removes] if disks else []
+
+    def finish(self, work: Work) -> Mapping[str, Any]:
+        given = work.parameters(RemoveVm)
+        disks = own_disks(work.entities, given)
+        for kind, name in MEMBERS_OF:
+            for one in work.entities.referring(("vm", given.vm_id), kind, name):
+                others = tuple(vm for vm in one.refs.get(name, ()) if vm != given.vm_id)
+                work.entities.change(kind, one.id, lambda before, n=name, o=others: before.with_refs(**{n: o}))  # type: ignore[misc]
+        work.entities.remove("vm", given.vm_id)
+        for disk in disks:
+            work.entities.remove("disk", disk.id)
+        return {}
+
+    def given_up(self, work: Work) -> None:
+        given = work.parameters(RemoveVm)
+        work.entities.set_status("disk", {disk.id: "illegal" for disk in own_disks(work.entities, given)})
