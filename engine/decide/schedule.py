@@ -37,9 +37,6 @@ class Misfit:
     name: str
     reason: str
 
-    def __str__(self) -> str:
-        return f"{self.name}: {self.reason}"
-
 
 @dataclass(frozen=True)
 class Placement:
@@ -64,7 +61,10 @@ class Refusal:
 
     @property
     def sentence(self) -> str:
-        details = "; ".join(map(str, self.misfits)) or "there are no hosts"
+        names: dict[str, list[str]] = {}
+        for one in self.misfits:
+            names.setdefault(one.reason, []).append(one.name)
+        details = "; ".join(f"{', '.join(hosts)}: {reason}" for reason, hosts in names.items()) or "there are no hosts"
         return (
             f"Cannot {self.verb} VM. There is no host that satisfies current scheduling constraints. "
             f"See below for details: {details}"

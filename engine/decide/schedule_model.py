@@ -58,8 +58,8 @@ class Vm:
     highly_available: bool = False
     priority: int = 1
     """high_availability.priority: the higher, the earlier it is restarted."""
-    cpu_percent: float = 0.0
-    """Of one CPU of the host: 200 keeps two busy. Measured; 0 when it does not run."""
+    cpu_percent: float | None = None
+    """Of one CPU of the host: 200 keeps two busy. Measured; None: not yet."""
     held_because: str = ""
     """Why it cannot be moved now, in words that follow its name (``is being snapshotted``); empty: it can."""
     moved_ago_s: float | None = None

@@ -52,7 +52,8 @@ class Room:
 
 def cpu_share(vm: Vm, host: Host) -> float:
     """What a VM makes a host busier, in percent of all its CPUs."""
-    return (vm.cpu_percent or vm.cpus * GUESSED_CPU_PERCENT) / max(1, host.cpu_threads)
+    used = vm.cpus * GUESSED_CPU_PERCENT if vm.cpu_percent is None else vm.cpu_percent
+    return used / max(1, host.cpu_threads)
 
 
 @dataclass(frozen=True)

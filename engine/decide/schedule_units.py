@@ -53,16 +53,11 @@ UNITS = (
     Unit("27846536-f653-11e5-9ce9-5e5517507c66", "Label", "filter", "Hosts lack a label that the VM has."),
     Unit("6d636bf6-a35c-4f9d-b68d-0731f720cddc", "CPU", "filter", "Hosts have fewer CPUs than the VM."),
     Unit("438b052c-90ab-40e8-9be0-a22560202ea6", "CPU-Level", "filter", "Hosts cannot give the VM's CPU model."),
-    Unit("98842bc5-4094-4b83-8224-7b50f86a94c9", "CPUOverloaded", "filter", "Hosts are too busy.", BUSY_NAMES),
-    Unit("58894b5b-d55d-4f85-8f82-5bf217e640b0", "Emulated-Machine", "filter", "Hosts do not have the machine type."),
-    Unit("e659c871-0bf1-4ccc-b748-f28f5d08dffd", "HA", "filter", "Hosts cannot run the engine VM."),
-    Unit("43b9e654-337f-4b0d-a896-cbb22ce5a7fc", "Swap", "filter", "Hosts are swapping.", ("MaxAllowedSwapUsage",)),
     Unit("c9ddbb34-0e1d-4061-a8d7-b0893fa80932", "Memory", "filter", "Hosts have too little memory for the VM."),
     Unit("e659c871-0bf1-4ccc-b748-f28f5d08ddda", "Migration", "filter", "A VM does not move to where it is."),
     Unit("84e6ddee-ab0d-42dd-82f0-c297779db566", "VmAffinityGroups", "filter", "Hard affinity of VMs to each other."),
     Unit("e69808a9-8a41-40f1-94ba-dd5d385d82d8", "VmToHostsAffinityGroups", "filter", "Hard affinity of VMs to hosts."),
     Unit("72163d1c-9468-4480-99d9-0888664eb143", "Network", "filter", "Hosts lack a network of the VM."),
-    Unit("3e4a7d54-9e7f-11e5-8994-feff819cdc9f", "Compatibility-Version", "filter", "Hosts are too old for the VM."),
     Unit("53bff075-8306-446f-a53b-9c872a29d197", "HostedEngineSpares", "filter", "Memory is kept for the engine VM.",
          ("HeSparesCount",)),
     Unit("0bd8fef9-bcb4-4250-9998-410f01608d9b", "ClusterInMaintenance", "filter", "Only highly available VMs start."),
@@ -78,7 +73,6 @@ UNITS = (
          "Hosts with less memory left are better.", (), "pack_memory"),
     Unit("591cdb81-ba67-45b4-9642-e28f61a97d57", "PreferredHosts", "weight", "The VM's own hosts are better.", (),
          "preferred"),
-    Unit("98e92667-6161-41fb-b3fa-34f820ccbc4b", "HA", "weight", "For the engine VM: the host's HA score."),
     Unit("7f262d70-6cac-11e3-981f-0800200c9a66", "OptimalForHaReservation", "weight",
          "Hosts with fewer highly available VMs are better for another one.", ("ScaleDown",), "ha"),
     Unit("84e6ddee-ab0d-42dd-82f0-c297779db567", "VmAffinityGroups", "weight", "Soft affinity of VMs to each other.", (),
@@ -96,7 +90,7 @@ UNITS = (
          "Moves VMs from the host with the most to the one with the fewest.",
          ("HighVmCount", "MigrationThreshold", "SpmVmGrace"), "even_vms"),
 )  # fmt: skip
-"""Those that mean something here. oVirt has more (NUMA, huge pages, host devices …): what we do not do is not offered."""
+"""Those that mean something here. oVirt has more (swap, NUMA, huge pages …): what we do not do is not listed."""
 UNIT = {unit.id: unit for unit in UNITS}
 
 
@@ -119,8 +113,8 @@ class BuiltInPolicy:
 
 
 COMMON = (
-    "PinToHost", "Label", "CPU", "CPU-Level", "CPUOverloaded", "Emulated-Machine", "HA", "Swap", "Memory", "Migration",
-    "VmAffinityGroups", "VmToHostsAffinityGroups", "Network", "Compatibility-Version", "HostedEngineSpares",
+    "PinToHost", "Label", "CPU", "CPU-Level", "Memory", "Migration", "VmAffinityGroups", "VmToHostsAffinityGroups",
+    "Network", "HostedEngineSpares",
 )  # fmt: skip
 WISHES: tuple[tuple[WeightName, int], ...] = (("preferred", 99), ("ha", 1), ("vms", 1), ("hosts", 20))
 EVEN: tuple[tuple[WeightName, int], ...] = (("even_cpu", 2), ("even_memory", 1), *WISHES)
