@@ -14,6 +14,7 @@ from typing import Any
 from appliance import layout
 from appliance.codec import encode
 from appliance.model.cluster import Cluster
+from engine.decide.schedule_units import POLICIES
 from engine.inventory import DATA_CENTER_NAME, derived_id
 from engine.store.durable import Store
 from engine.store.entity import Entity
@@ -25,26 +26,8 @@ DEFAULT_MAC_POOL = "58ca604b-017d-0374-0220-00000000014e"
 """oVirt's id of the default MAC pool."""
 MANAGEMENT_NETWORK = "00000000-0000-0000-0000-000000000009"
 """oVirt's id of ovirtmgmt in the first data center."""
-SCHEDULING_POLICIES: tuple[tuple[str, str, dict[str, str]], ...] = (
-    ("b4ed2332-a7ac-4d5f-9596-99a439cb2812", "none", {}),
-    (
-        "20d25257-b4bd-4589-92a6-c4c5c5d3fd1a",
-        "evenly_distributed",
-        {"CpuOverCommitDurationMinutes": "2", "HighUtilization": "80"},
-    ),
-    (
-        "5a2b0939-7d46-4b73-a469-e9c2c7fc6a53",
-        "power_saving",
-        {"CpuOverCommitDurationMinutes": "2", "HighUtilization": "80", "LowUtilization": "20"},
-    ),
-    (
-        "8d5d7bec-68de-4a67-b53e-0ac54686d586",
-        "vm_evenly_distributed",
-        {"HighVmCount": "10", "MigrationThreshold": "5", "SpmVmGrace": "5"},
-    ),
-    ("7677771e-5eab-422e-83fa-dc04080d21b7", "cluster_maintenance", {}),
-)
-"""(id, name, properties) of oVirt's policies."""
+WRONG_POLICY = "8d5d7bec-68de-4a67-b53e-0ac54686d586"
+"""oVirt's InClusterUpgrade. Set 1 had it as the id of vm_evenly_distributed."""
 INSTANCE_TYPES = (
     ("00000003-0003-0003-0003-0000000000be", "Tiny", 512, 1),
     ("00000005-0005-0005-0005-0000000002e6", "Small", 2048, 1),
@@ -55,7 +38,7 @@ INSTANCE_TYPES = (
 """(id, name, memory in MiB, sockets) of oVirt's instance types."""
 MIB = 1024**2
 SETTLED = "built-in"
-BUILTIN_SET = 1
+BUILTIN_SET = 2
 """Raise it with each change of what is built in, the roles included (a test compares): a start of an engine that has stored
 this set for this cluster looks for nothing, because 300 look-ups cost an emulated CPU half a second of each wake."""
 
@@ -68,11 +51,31 @@ def settle(store: Store, cluster: Cluster) -> int:
     count = 0
     with store.connection.transaction():
         store.put_setting(SETTLED, mark)
+        aside = _set_aside(store)
         for entity in entities_of(cluster):
             if store.entities.get(*entity.key) is None:
                 store.entities.add(entity)
                 count += 1
+        _replace_policy(store, aside)
         return count + settle_rights(store.entities)
+
+
+def _set_aside(store: Store) -> Entity | None:
+    """The policy that set 1 stored under a wrong id gives its name free, and is told."""
+    found = store.entities.get("scheduling_policy", WRONG_POLICY)
+    if found is None:
+        return None
+    return store.entities.change(*found.key, lambda one: replace(one, name=f"{one.name} (old id)", unique_key=None))
+
+
+def _replace_policy(store: Store, aside: Entity | None) -> None:
+    """Clusters with the policy set aside get the one with the right id."""
+    if aside is None:
+        return
+    right = next(policy.id for policy in POLICIES if policy.name == "vm_evenly_distributed")
+    for one in store.entities.referring(aside.key, "cluster", "scheduling_policy"):
+        store.entities.change(*one.key, lambda before: before.with_refs(scheduling_policy=right))
+    store.entities.remove(*aside.key)
 
 
 def data_center_id(cluster: Cluster) -> str:
@@ -98,10 +101,10 @@ def entities_of(cluster: Cluster) -> Iterator[Entity]:
         "Default",
         {"ranges": ranges, "default_pool": True, "allow_duplicates": False, **description},
     )
-    for identifier, name, properties in SCHEDULING_POLICIES:
-        pairs = [{"name": key, "value": value} for key, value in properties.items()]
-        body = {"locked": True, "default_policy": name == "none", "properties": pairs}
-        yield named("scheduling_policy", identifier, name, body)
+    for policy in POLICIES:
+        pairs = [{"name": key, "value": value} for key, value in policy.properties]
+        body = {"locked": True, "default_policy": policy.name == "none", "properties": pairs}
+        yield named("scheduling_policy", policy.id, policy.name, body)
     for identifier, name, memory_mib, sockets in INSTANCE_TYPES:
         yield named("instance_type", identifier, name, _size(memory_mib, sockets))
     yield named("tag", ROOT_TAG, "root", {"description": "root"})
@@ -142,7 +145,7 @@ def _places(cluster: Cluster) -> Iterator[Entity]:
         {},
         data_center=center,
         mac_pool=DEFAULT_MAC_POOL,
-        scheduling_policy=SCHEDULING_POLICIES[0][0],
+        scheduling_policy=POLICIES[0].id,
         networks=MANAGEMENT_NETWORK,
     )
     yield named("cpu_profile", derived_id(cluster.id, "cpu-profile"), cluster.name, {}, cluster.id, cluster=cluster.id)

@@ -8,11 +8,12 @@ is what is weighed, and what is balanced.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
 
 from appliance.errors import Refused
-from engine.decide.schedule_units import PARAMETERS, POLICIES, BalanceName, BuiltInPolicy, PolicyName, WeightName
+from engine.decide.schedule_units import PARAMETERS, POLICIES, UNIT, BalanceName, PolicyName, WeightName
 
 MIB = 1024**2
 
@@ -48,50 +49,56 @@ class Policy:
 
 def built_in(name: PolicyName) -> Policy:
     """One of oVirt's own."""
-    found = next(one for one in POLICIES if one.name == name)
-    return read_policy(name, dict(found.properties), found.weights, found.balance, found.filters)
+    return read_policy(name, {})
 
 
-def read_policy(
-    name: str,
-    properties: Mapping[str, str],
-    weights: tuple[tuple[WeightName, int], ...] | None = None,
-    balance: BalanceName | None = None,
-    filters: tuple[str, ...] | None = None,
-) -> Policy:
-    """A policy from v4's properties. What is not given comes from the built-in one of that name, else from ``none``.
+def read_policy(name: str, properties: Mapping[str, str], units: Sequence[tuple[str, int]] = ()) -> Policy:
+    """A policy from what v4 says of it.
 
-    Refuses (``schedule.property``) a property that no unit has, or a value that it cannot have.
+    ``units``: (unit's id, factor) of the filters, weights and balance of a policy that is not built in; none: those of
+    ``none``. A property that cannot be read is passed over: it was refused when it was written
+    (:func:`check_property`), and a start must not fail for it.
     """
-    base: BuiltInPolicy = next((one for one in POLICIES if one.name == name), POLICIES[0])
-    for key, value in properties.items():
-        check_property(name, key, value)
-    given = {**dict(base.properties), **properties}
-    policy = Policy(name, base.weights if weights is None else weights, base.balance if balance is None else balance)
-    policy = replace(policy, only_ha="ClusterInMaintenance" in (base.filters if filters is None else filters))
+    base = next((one for one in POLICIES if one.name == name), None)
+    own = [(UNIT[identifier], factor) for identifier, factor in units if identifier in UNIT] if base is None else []
+    base = base or POLICIES[0]
+    weights = tuple((cast(WeightName, unit.means), factor) for unit, factor in own if unit.type == "weight")
+    balances = [cast(BalanceName, unit.means) for unit, _factor in own if unit.type == "load_balancing"]
+    filters = [unit.name for unit, _factor in own if unit.type == "filter"] if own else base.filters
+    given = {key: value for key, value in {**dict(base.properties), **properties}.items() if not trouble(key, value)}
 
     def number(key: str, otherwise: int) -> int:
         return int(given.get(key, otherwise))
 
-    return replace(
-        policy,
-        high_percent=number("HighUtilization", policy.high_percent),
+    return Policy(
+        name,
+        weights or base.weights,
+        balances[0] if balances else base.balance,
+        high_percent=number("HighUtilization", Policy.high_percent),
         high_s=60.0 * number("CpuOverCommitDurationMinutes", 2),
-        low_percent=number("LowUtilization", policy.low_percent),
+        low_percent=number("LowUtilization", Policy.low_percent),
         tight_bytes=number("MaxFreeMemoryForOverUtilized", 0) * MIB,
         ample_bytes=number("MinFreeMemoryForUnderUtilized", 0) * MIB,
-        high_vms=number("HighVmCount", policy.high_vms),
-        vms_apart=number("MigrationThreshold", policy.vms_apart),
-        engine_grace=number("SpmVmGrace", policy.engine_grace),
+        high_vms=number("HighVmCount", Policy.high_vms),
+        vms_apart=number("MigrationThreshold", Policy.vms_apart),
+        engine_grace=number("SpmVmGrace", Policy.engine_grace),
         engine_spares=number("HeSparesCount", 0),
+        only_ha="ClusterInMaintenance" in filters,
     )
+
+
+def trouble(key: str, value: str) -> str:
+    """Why a policy cannot have that property; empty: it can."""
+    pattern = PARAMETERS.get(key)
+    if pattern is None:
+        return f"there is no property '{key}'"
+    return "" if re.fullmatch(pattern, value) else f"'{key}' cannot be {value!r}"
 
 
 def check_property(policy: str, key: str, value: str) -> None:
     """Refuse (``schedule.property``) a property of a policy that it cannot have."""
-    pattern = PARAMETERS.get(key)
-    if pattern is not None and re.fullmatch(pattern, value):
-        return
-    reason = f"'{key}' cannot be {value!r}" if pattern else f"there is no property '{key}'"
-    remedy = f"It must match {pattern}." if pattern else f"There are: {', '.join(sorted(PARAMETERS))}."
-    raise Refused("schedule.property", subject=f"scheduling policy {policy}", reason=reason, remedy=remedy)
+    reason = trouble(key, value)
+    if reason:
+        pattern = PARAMETERS.get(key)
+        remedy = f"It must match {pattern}." if pattern else f"There are: {', '.join(sorted(PARAMETERS))}."
+        raise Refused("schedule.property", subject=f"scheduling policy {policy}", reason=reason, remedy=remedy)

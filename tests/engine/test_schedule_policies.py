@@ -8,7 +8,7 @@ import pytest
 
 from appliance.errors import Refused
 from engine.decide.schedule_balance import BALANCES
-from engine.decide.schedule_policies import Policy, built_in, read_policy
+from engine.decide.schedule_policies import Policy, built_in, check_property, read_policy
 from engine.decide.schedule_units import PARAMETERS, POLICIES, UNIT, UNITS, unit_of
 from engine.decide.schedule_weights import WEIGHTS
 
@@ -41,8 +41,19 @@ def test_properties_are_read_over_those_of_the_policy_of_that_name() -> None:
         "power_saving", {"HighUtilization": "60", "MaxFreeMemoryForOverUtilized": "512", "HeSparesCount": "1"}
     )
     assert (found.high_percent, found.low_percent, found.tight_bytes, found.engine_spares) == (60, 20, 512 * 1024**2, 1)
-    own = read_policy("mine", {"CpuOverCommitDurationMinutes": "5"}, (("even_vms", 3),), "even_vms")
-    assert (own.name, own.weights, own.balance, own.high_s) == ("mine", (("even_vms", 3),), "even_vms", 300.0)
+    own = read_policy("mine", {"CpuOverCommitDurationMinutes": "5"}, [(unit_of("weight", "even_vms").id, 3), ("unknown", 1)])
+    assert (own.name, own.weights, own.balance, own.high_s, own.only_ha) == (
+        "mine",
+        (("even_vms", 3),),
+        "none",
+        300.0,
+        False,
+    )
+    moving = read_policy(
+        "mine", {}, [(unit_of("load_balancing", "even").id, 0), (unit_of("filter", "ClusterInMaintenance").id, 0)]
+    )
+    assert (moving.weights, moving.balance, moving.only_ha) == (POLICIES[0].weights, "even", True)
+    assert read_policy("none", {"HighUtilization": "x", "Speed": "fast"}) == Policy()
 
 
 @pytest.mark.parametrize(
@@ -59,5 +70,5 @@ def test_properties_are_read_over_those_of_the_policy_of_that_name() -> None:
 )
 def test_a_property_that_cannot_be_is_refused(key: str, value: str, reason: str) -> None:
     with pytest.raises(Refused) as caught:
-        read_policy("none", {key: value})
+        check_property("none", key, value)
     assert (caught.value.code, caught.value.reason) == ("schedule.property", reason)

@@ -11,7 +11,6 @@ from engine.builtin import (
     INSTANCE_TYPES,
     MANAGEMENT_NETWORK,
     ROOT_TAG,
-    SCHEDULING_POLICIES,
 )
 
 
@@ -88,34 +87,6 @@ class DiskProfiles(Stored):
     services, kind, entity, searchable = ("DiskProfiles", "AssignedDiskProfiles"), "DiskProfile", "disk_profile", False
     refs = {"storage_domain": "storage_domain", "qos": "qos"}
     scopes, unique_within = {"StorageDomain": Referring("storage_domain")}, "storage_domain"
-
-
-class SchedulingPolicies(Stored):
-    """How VMs are spread over hosts."""
-
-    services, kind, entity, searchable = ("SchedulingPolicies",), "SchedulingPolicy", "scheduling_policy", False
-    defaults, protected = {"default_policy": False, "locked": False}, frozenset(one[0] for one in SCHEDULING_POLICIES)
-
-
-class Filters(Stored):
-    """Filters of a scheduling policy."""
-
-    services, kind, entity, unique = ("Filters",), "Filter", "policy_filter", False
-    scopes = {"SchedulingPolicy": Child()}
-
-
-class Weights(Stored):
-    """Weights of a scheduling policy."""
-
-    services, kind, entity, unique = ("Weights",), "Weight", "policy_weight", False
-    scopes = {"SchedulingPolicy": Child()}
-
-
-class Balances(Stored):
-    """Balancing of a scheduling policy."""
-
-    services, kind, entity, unique = ("Balances",), "Balance", "policy_balance", False
-    scopes = {"SchedulingPolicy": Child()}
 
 
 class Qoss(Stored):
@@ -232,7 +203,7 @@ class SshPublicKeys(Stored):
 KEPT = (
     AffinityLabels, AssignedAffinityLabels, AffinityGroups, Tags, AssignedTags, Bookmarks, MacPools, CpuProfiles,
     DiskProfiles,
-    SchedulingPolicies, Filters, Weights, Balances, Qoss, Quotas, QuotaClusterLimits, QuotaStorageLimits, InstanceTypes,
+    Qoss, Quotas, QuotaClusterLimits, QuotaStorageLimits, InstanceTypes,
     Networks, ClusterNetworks, NetworkLabels, VnicProfiles, StorageConnections, StorageDomainConnections, VmPools,
     SshPublicKeys,
 )  # fmt: skip
