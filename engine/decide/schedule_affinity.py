@@ -29,8 +29,8 @@ class RuleFor:
 def rules_for(vm: Vm, seen: Picture) -> tuple[RuleFor, ...]:
     """All rules that say something about ``vm``, which itself is nowhere in the picture.
 
-    Of VMs that belong together, those count that are on a host that is up: who is on a lost host, or on one that is being
-    emptied, is about to be elsewhere. Of those that are kept apart all count.
+    Others count only where they are on a host that is up: who is on a lost host, or on one that is being emptied, is about
+    to be elsewhere, and no other VM is placed there.
     """
     found: list[RuleFor] = []
     for group in seen.cluster.affinity_groups:
@@ -50,7 +50,7 @@ def _of_group(group: AffinityGroup, vm: Vm, seen: Picture) -> list[RuleFor]:
             (room.host, other.name)
             for room in seen.rooms
             for other in room.vms
-            if other.id != vm.id and group.has_vm(other) and (room.is_up or not rule.positive)
+            if other.id != vm.id and group.has_vm(other) and room.is_up
         ]
         if peers:
             names = ", ".join(sorted({name for _host, name in peers}))

@@ -260,6 +260,7 @@ def test_memory_is_kept_for_the_engine() -> None:
     assert reasons(found)["a"] == "its memory is kept for the engine VM (1 to spare, 0 besides it)"
     assert isinstance(place(vm("w", 2), [*hosts, host("b", 4)], around), Placement)
     assert isinstance(place(vm("w", 2), [engine], around), Placement)
+    assert isinstance(place(vm("w", 2), [replace(engine, status="maintenance"), host("c", 8)], around), Placement)
 
 
 # properties

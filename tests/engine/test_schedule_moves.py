@@ -188,6 +188,13 @@ def test_what_is_moved_and_why(policy: PolicyName, hosts: list[Host], vm_name: s
     assert (found.vm.name, found.source, found.placement.host, found.reason) == (vm_name, "a", goes_to, reason)
 
 
+def test_power_saving_moves_nothing_to_a_host_that_is_used_less() -> None:
+    held = [vm(f"p{number}", migration="pinned") for number in range(4)]
+    closed = replace(busy("c", 30, *held[1:]), networks=frozenset())
+    hosts = [busy("a", 5, held[0]), busy("b", 9, LIGHT, vm("w", cpu_percent=1.0)), closed]
+    assert balance(hosts, cluster("power_saving")) == Stay("no host is over-utilized")
+
+
 def test_a_host_short_of_memory_is_relieved() -> None:
     around = cluster("evenly_distributed")
     around = replace(around, policy=replace(around.policy, tight_bytes=GIB, ample_bytes=2 * GIB))
