@@ -51,6 +51,11 @@ class View:
         found = [(host, vm) for host in self.hosts if host.status == "up" for vm in host.vms if vm.name == name]
         return next((pair for pair in found if pair[1].power == "running"), found[0] if found else None)
 
+    def vm_of(self, identifier: str) -> tuple[HostView, VmState] | None:
+        """The same by its id, which is all by which VMs other than the engine's are known there."""
+        found = [(host, vm) for host in self.hosts if host.status == "up" for vm in host.vms if vm.id.lower() == identifier]
+        return next((pair for pair in found if pair[1].power == "running"), found[0] if found else None)
+
     def volume(self, name: str) -> Volume | None:
         return self.pool.volume(name) if self.pool else None
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from appliance.codec import decode, encode
 from appliance.errors import Conflict, NotFound, TrivetError, Unavailable
 from appliance.model.disk import DiskFile
-from appliance.model.node import NodeStatistics
+from appliance.model.node import CpuFacts, Nic, NodeFacts, NodeStatistics
 from appliance.model.task import TaskState
 from appliance.model.vm import VmDisk, VmNic, VmPower, VmSpec, VmState
 from appliance.model.vm_live import MigrationLimits
@@ -219,12 +219,19 @@ class FakeNodes:
                 self.ids.get(name, name),
                 name,
                 name not in self.down,
-                None,
+                self.facts(name),
                 NodeStatistics(self.memory_bytes, self.memory_bytes, 0, 0, 0.4, 0.4, 0.3, 12.0, 3.0, 85.0, 86_400.0, ()),
                 self.host(name).vms() if name not in self.down else (),
             )
             for name in self.nodes
         ]
+
+    def facts(self, name: str) -> NodeFacts:
+        """A machine with 8 CPUs and the management network."""
+        cpu = CpuFacts("Intel Xeon", 1, 8, 1, False)
+        nics = (Nic("ovirtmgmt", "52:54:00:00:00:11", True, 1500, (), "", False),)
+        size = self.memory_bytes
+        return NodeFacts(name, self.ids.get(name, name), "c", "1", 0.0, "b", "6", cpu, size, (), nics, "11", "11", "10", ())
 
     def host(self, name: str) -> FakeVmNode:
         """A host's VMs, for tests: also while it does not answer."""

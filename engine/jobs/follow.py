@@ -11,7 +11,9 @@ from appliance.codec import encode
 from appliance.effects.clock import Clock
 from appliance.errors import Conflict, TrivetError
 from appliance.model.cluster import Cluster, Member
+from appliance.model.vm import VmState
 from engine.decide.follow import Change, HostStatus, changes, host_status
+from engine.jobs.follow_vms import VmFollower
 from engine.nodes import Node, NodeOf
 from engine.store.durable import Store
 from engine.store.observed import Observations
@@ -53,6 +55,7 @@ class Follower:
     clock: Clock
     on_stale: Callable[[TrivetError], None]
     log: Callable[[str], None]
+    vms: VmFollower | None = None
     due_s: dict[str, float] = field(default_factory=dict)
     silent_because: str = ""
 
@@ -63,7 +66,10 @@ class Follower:
         try:
             self.observations.put(name, "statistics", encode(self.node.statistics()))
             self.observations.put(name, HEARD, True)
-            self.observations.put(name, "vms", encode(self.node.vms()))
+            asked_ms = int(self.clock.wall_s() * 1000)
+            running = self.node.vms()
+            self.observations.put(name, "vms", encode(running))
+            self._tell_vms(running, asked_ms)
             self._often("facts", FACTS_EVERY_S, lambda: encode(self.node.facts()))
             if self.silent_because:
                 self.log(f"{name} answers again")
@@ -75,6 +81,15 @@ class Follower:
         except TrivetError as error:
             self._silent(error)
         return rest_s(TURN_S, self.clock.monotonic_s() - began_s)
+
+    def _tell_vms(self, running: tuple[VmState, ...], asked_ms: int) -> None:
+        """Into the VMs' rows. A database that does not answer says nothing about the node, and the next turn tells again."""
+        if self.vms is None:
+            return
+        try:
+            self.vms.heard(self.member.id, running, asked_ms)
+        except TrivetError as error:
+            self.log(f"what {self.member.name} says of its VMs could not be written: {error} [{error.code}]")
 
     def _silent(self, error: TrivetError) -> None:
         if str(error) != self.silent_because:
@@ -120,8 +135,9 @@ class Following:
         self._statuses: dict[str, HostStatus] = {}
         self._superseded = threading.Event()
         self.stopped = threading.Event()
+        self._vms = VmFollower(store, clock)
         self.followers = tuple(
-            Follower(member, node_of(member), observations, clock, self._stale, log) for member in cluster.members
+            Follower(member, node_of(member), observations, clock, self._stale, log, self._vms) for member in cluster.members
         )
 
     @property
@@ -158,7 +174,16 @@ class Following:
         for change in found:
             severity = "normal" if change.status == "up" else "error"
             self._event(severity, CODES[change.status], change.sentence, ids[change.host])
+            if change.status == "non_responsive":
+                self._lost(ids[change.host])
         return found
+
+    def _lost(self, host_id: str) -> None:
+        """Nobody knows of its VMs now."""
+        try:
+            self._vms.silent(host_id)
+        except TrivetError as error:
+            self._log(f"the VMs of host {host_id} could not be marked ({error})")
 
     def _event(self, severity: str, code: int, text: str, host_id: str) -> None:
         wall_ms = int(self._clock.wall_s() * 1000)
@@ -189,6 +214,7 @@ class Following:
             rest_s = follower.turn()
             self.stopped.wait(rest_s)
         self._observations.close()
+        self._store.close()
 
     def _ask(self, kind: str, every_s: float, ask: Callable[[Node], object]) -> None:
         while not self.stopped.is_set() and not self.superseded:

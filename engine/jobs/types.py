@@ -10,11 +10,16 @@ from engine.jobs.job import JobType, by_name
 from engine.jobs.vm_cd import VmChangeCd
 from engine.jobs.vm_create import VmCreate
 from engine.jobs.vm_disks import VmAddDisk, VmPlugDisk, VmUnplugDisk
+from engine.jobs.vm_migrate import VmMigrate
 from engine.jobs.vm_nics import VmPlugNic, VmSetNic, VmUnplugNic
 from engine.jobs.vm_remove import VmRemove
+from engine.jobs.vm_start import VmStart
+from engine.jobs.vm_stop import VmReboot, VmReset, VmResume, VmShutdown, VmStop
+from engine.jobs.vm_suspend import VmSuspend, VmWake
 
 TYPES: tuple[JobType[Any], ...] = (
-    DiskCreate(), DiskRemove(), VmCreate(), VmRemove(), VmAddDisk(), VmPlugDisk(), VmUnplugDisk(), VmPlugNic(),
-    VmUnplugNic(), VmSetNic(), VmChangeCd(),
+    DiskCreate(), DiskRemove(),
+    VmCreate(), VmRemove(), VmStart(), VmStop(), VmShutdown(), VmReboot(), VmReset(), VmResume(), VmSuspend(), VmWake(),
+    VmMigrate(), VmAddDisk(), VmPlugDisk(), VmUnplugDisk(), VmPlugNic(), VmUnplugNic(), VmSetNic(), VmChangeCd(),
 )  # fmt: skip
 BY_NAME = by_name(TYPES)

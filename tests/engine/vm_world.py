@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from flask.testing import FlaskClient
 
+from appliance.effects.clock import SystemClock
 from engine.core import Engine
 from engine.fakes.disk_node import FakeDiskNode
 from engine.fakes.vm_node import FakeNodes, FakeVm
 from engine.inventory import derived_id
+from engine.jobs.follow_vms import VmFollower
+from engine.store.jobs import JobRecord
 from tests.engine import world
 from tests.engine.job_world import work_off
 
@@ -38,6 +41,7 @@ class Vms:
     client: FlaskClient
     token: str
     nodes: FakeNodes
+    seen: set[str] = field(default_factory=set)
 
     def ask(self, method: str, path: str, body: Any = None, *, token: str = "") -> tuple[int, dict[str, Any]]:
         headers = {"Authorization": f"Bearer {token or self.token}", "Accept": "application/json"}
@@ -53,6 +57,7 @@ class Vms:
         assert status in (201, 202), found
         if status == 202:
             self.work()
+            assert self.newest().status == "finished"
         return found
 
     def vm(self, identifier: str) -> dict[str, Any]:
@@ -69,9 +74,35 @@ class Vms:
         status, found = self.ask(method, path, body)
         assert status in (200, 201, 202), found
         self.work()
-        job = self.engine.jobs.list(limit=1)[0]
+        job = self.newest()
         assert (job.state, job.status) == ("ended", "finished"), job.error
         return found
+
+    def newest(self) -> JobRecord:
+        """The job that was ordered since this was asked last: there must be one. (The engine's clock stands still here.)"""
+        found = [one for one in self.engine.jobs.list() if one.id not in self.seen]
+        self.seen |= {one.id for one in found}
+        assert len(found) == 1, [one.description for one in found]
+        return found[0]
+
+    def look(self) -> None:
+        """Every host that answers tells which VMs it has, as the follower asks it; those that do not are silent."""
+        follower = VmFollower(self.engine.store, SystemClock())
+        for name, identifier in self.nodes.ids.items():
+            if name in self.nodes.down:
+                follower.silent(identifier)
+            else:
+                follower.heard(identifier, self.nodes.host(name).vms(), follower.now_ms() + 1)
+
+    def started(self, **given: Any) -> str:
+        """A VM with a disk and a NIC that is up; its id."""
+        vm = self.made(
+            **{"disk_attachments": [NEW_DISK], "nics": [{"name": "nic1", "vnic_profile": {"id": PROFILE}}], **given}
+        )
+        self.done("POST", f"vms/{vm['id']}/start", {})
+        self.look()
+        assert self.vm(vm["id"])["status"] == "up"
+        return str(vm["id"])
 
     def host_of(self, identifier: str) -> str:
         """The hosts that have it, in words: one, or something is wrong."""

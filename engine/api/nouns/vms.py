@@ -16,6 +16,7 @@ from engine.api.documents import Object
 from engine.api.noun import Call, Done, Made
 from engine.api.nouns import ref, vm_making
 from engine.api.nouns.built_in import LARGE_ICON, SMALL_ICON
+from engine.api.nouns.vm_actions import ACTIONS
 from engine.api.parameters import Listing
 from engine.api.stored import GENERATED, NOT_BODY, Stored, gone
 from engine.api.tell import tell
@@ -100,6 +101,7 @@ class Vms(Stored):
         "instance_type": "instance_type",
     }
     defaults = DEFAULTS
+    actions = ACTIONS
 
     def get(self, call: Call, identifier: str) -> Object | None:
         found = self.find(call, identifier)
@@ -227,8 +229,7 @@ def engine_vm(engine: Engine, entity: Entity) -> dict[str, Any]:
 
 def statistics(engine: Engine, identifier: str) -> list[dict[str, Any]]:
     """A VM's statistics. Empty while it does not run."""
-    entity = engine.store.entities.get("vm", identifier)
-    found = engine.view().vm(entity.name) if entity else None
+    found = engine.view().vm_of(identifier)
     if found is None:
         return []
     vm = found[1]

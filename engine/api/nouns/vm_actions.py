@@ -1,0 +1,92 @@
+"""What can be done to a VM: each action is one job, chosen by the state that the VM is in."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from appliance.errors import Conflict
+from engine.api import work
+from engine.api.documents import Object
+from engine.api.noun import Call, Done
+from engine.api.nouns import vm_making
+from engine.decide import vm_config
+from engine.jobs.job import JobType
+from engine.jobs.vm_migrate import MigrateVm, VmMigrate
+from engine.jobs.vm_start import StartVm, VmStart
+from engine.jobs.vm_stop import OnVm, VmReboot, VmReset, VmResume, VmShutdown, VmStop
+from engine.jobs.vm_suspend import SuspendVm, VmSuspend, VmWake, WakeVm, domain_for
+
+NOT_ONCE = frozenset({"placement_policy", "cluster", "template", "cpu_profile", "quota", "vm_pool", "instance_type", "name"})
+"""Of the VM in a start's body: where it runs is no part of its machine; the rest cannot be for one run."""
+
+
+def start(noun: Any, call: Call, identifier: str, given: Object) -> Done:
+    """Run it; a suspended one goes on from its memory, a paused one just goes on. ``vm`` holds for this run alone."""
+    vm = call.engine.store.entities.need("vm", identifier)
+    paused = bool(given.get("pause"))
+    if vm.status == "paused":
+        return work.told(work.awaited(call, VmResume, OnVm(identifier)))
+    wanted: Mapping[str, Any] = given.get("vm") or {}
+    hosts = hosts_of(wanted, given)
+    if vm.status == "suspended":
+        return work.told(work.awaited(call, VmWake, WakeVm(identifier, hosts, paused)))
+    once = vm_config.without(wanted, {*NOT_ONCE, *vm_config.TOLD, *vm_making.SUB_COLLECTIONS})
+    paused = paused or bool(vm.body.get("start_paused"))
+    return work.told(work.awaited(call, VmStart, StartVm(identifier, hosts, paused, once)))
+
+
+def hosts_of(wanted: Mapping[str, Any], given: Object) -> tuple[str, ...]:
+    """The hosts that somebody asked for."""
+    named = (wanted.get("placement_policy") or {}).get("hosts") or ([given["host"]] if given.get("host") else [])
+    return tuple(str(one["id"]) for one in named if one.get("id"))
+
+
+def _plain(kind: type[JobType[OnVm]]) -> Any:
+    def act(noun: Any, call: Call, identifier: str, given: Object) -> Done:
+        return work.told(work.awaited(call, kind, OnVm(identifier, str(given.get("reason") or ""))))
+
+    return act
+
+
+def suspend(noun: Any, call: Call, identifier: str, given: Object) -> Done:
+    """Its memory goes to a file beside its first disk."""
+    entities = call.engine.store.entities
+    domain = domain_for(entities, entities.need("vm", identifier))
+    return work.done(call, VmSuspend, SuspendVm(identifier, domain, f"memory/{identifier}/{uuid.uuid4()}"))
+
+
+def migrate(noun: Any, call: Call, identifier: str, given: Object) -> Done:
+    """To the host that is named, or to the one that the scheduler chooses."""
+    hosts = hosts_of({}, given)
+    return work.done(call, VmMigrate, MigrateVm(identifier, hosts, call.account.id, call.correlation_id))
+
+
+def cancel_migration(noun: Any, call: Call, identifier: str, given: Object) -> Done:
+    """It stays where it is."""
+    job_id = call.engine.jobs.holder(("vm", identifier))
+    job = call.engine.jobs.get(job_id) if job_id else None
+    if job is None or job.type != VmMigrate.name:
+        vm = call.engine.store.entities.need("vm", identifier)
+        raise Conflict(
+            "vm.not-migrating",
+            subject=f"VM {vm.name}",
+            reason="Cannot cancel migration. VM is not being migrated",
+            remedy="Nothing is needed.",
+        )
+    call.engine.desk.cancel(job.id)
+    return Done()
+
+
+ACTIONS: Mapping[str, Any] = {
+    "start": start,
+    "stop": _plain(VmStop),
+    "shutdown": _plain(VmShutdown),
+    "reboot": _plain(VmReboot),
+    "reset": _plain(VmReset),
+    "suspend": suspend,
+    "migrate": migrate,
+    "cancelmigration": cancel_migration,
+}
+"""By path segment."""

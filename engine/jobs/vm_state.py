@@ -1,0 +1,47 @@
+"""What a VM's row says of its run: where it is, since when, what waits for its next start. Pure changes of one entity."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from engine.decide.vm_config import with_next_run
+from engine.store.entity import Entity
+
+RUN = "trivet_run"
+"""In the body: the host that a job has chosen for it, and that job; so that a repeated step chooses no other."""
+MOVE = "trivet_move"
+"""In the body: where a job is moving it."""
+MEMORY = "trivet_memory"
+"""In the body of a suspended VM: where its memory is (``domain``: id, ``path``)."""
+ASKED = "trivet_asked_ms"
+"""In the body: when its guest was asked to shut down."""
+OF_THE_RUN = (RUN, MOVE, MEMORY, ASKED, "run_once", "status_detail")
+
+
+def placed(vm: Entity, host_id: str, job_id: str) -> Entity:
+    """It is to run there."""
+    return vm.with_body(**{RUN: {"host": host_id, "job": job_id}}).with_refs(host=host_id)
+
+
+def unplaced(vm: Entity) -> Entity:
+    """It runs nowhere."""
+    return without(vm, RUN).with_refs(host=())
+
+
+def started(vm: Entity, status: str, now_ms: int, **more: Any) -> Entity:
+    """It runs, with what waited for this start in force."""
+    body = {**with_next_run(without(vm, *OF_THE_RUN).body), RUN: vm.body.get(RUN), "start_time": now_ms, **more}
+    return replace(vm, body=body, status=status)
+
+
+def went_down(vm: Entity, now_ms: int) -> Entity:
+    """It has ended; what waited for its next start is its definition now."""
+    ended = without(vm, *OF_THE_RUN)
+    body = {**with_next_run(ended.body), "stop_time": now_ms}
+    return replace(ended, body=body, status="down").with_refs(host=())
+
+
+def without(vm: Entity, *names: str) -> Entity:
+    """The VM without those attributes of its body."""
+    return replace(vm, body={name: value for name, value in vm.body.items() if name not in names})

@@ -1,0 +1,167 @@
+"""End a VM, or ask its guest to: stop, shutdown, reboot, reset; and let one that is paused go on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from appliance.errors import Unavailable
+from appliance.model.disk import DiskFile
+from engine.jobs.job import JobType, Planned, Step, Told, Work
+from engine.jobs.places import mount_of
+from engine.jobs.ports import VmNode
+from engine.jobs.task import await_task, task_id
+from engine.jobs.vm_place import ANSWERING, ON_A_HOST, host_of, name_of, need_vm
+from engine.jobs.vm_state import ASKED, MEMORY, MOVE, OF_THE_RUN, RUN, went_down, without
+from engine.store.entities import Entities
+from engine.store.entity import Entity
+from engine.store.jobs import Lock
+
+STOPPABLE = ON_A_HOST | {"suspended"}
+
+
+@dataclass(frozen=True)
+class OnVm:
+    """Which VM, and why (v4's ``reason``, which is kept with it)."""
+
+    vm_id: str
+    reason: str = ""
+
+
+class _OnVm(JobType[OnVm]):
+    """A job with one step on the host that has the VM. Subclasses are data and what the step does."""
+
+    parameters = OnVm
+    action: ClassVar[str]
+    """In the words of a refusal: ``stop VM``."""
+    doing: ClassVar[str]
+    """In the words of the list of jobs: ``Stopping VM``."""
+    wanted: ClassVar[frozenset[str]]
+    shown: ClassVar[str] = ""
+    """What clients see as its status meanwhile."""
+
+    def about(self, entities: Entities, given: OnVm) -> Mapping[str, str]:
+        host = entities.need("vm", given.vm_id).ref("host")
+        return {"vm": given.vm_id, **({"host": host} if host else {})}
+
+    def describe(self, entities: Entities, given: OnVm) -> str:
+        vm = entities.get("vm", given.vm_id)
+        return f"{self.doing} {vm.name if vm else given.vm_id}"
+
+    def check(self, entities: Entities, given: OnVm) -> None:
+        need_vm(entities, given.vm_id, self.action, self.wanted)
+
+    def locks(self, entities: Entities, given: OnVm) -> Sequence[Lock]:
+        return (Lock("vm", given.vm_id, self.shown),)
+
+    def plan(self, entities: Entities, given: OnVm) -> Sequence[Planned]:
+        return (Planned(self.steps[0].name, self.describe(entities, given)),)
+
+    def finish(self, work: Work) -> Mapping[str, Any]:
+        given = work.parameters(OnVm)
+        now_ms = int(work.clock.wall_s() * 1000)
+        work.entities.change("vm", given.vm_id, lambda vm: self.after(vm, given, now_ms))
+        return {}
+
+    def after(self, vm: Entity, given: OnVm, now_ms: int) -> Entity:
+        """The VM when it is done."""
+        return vm
+
+    def given_up(self, work: Work) -> None:
+        work.entities.set_status("vm", {work.parameters(OnVm).vm_id: "unknown"})
+
+
+def memory_file(entities: Entities, vm: Entity) -> DiskFile | None:
+    """Where a suspended VM's memory is; ``None``: it has none."""
+    said = vm.body.get(MEMORY)
+    return None if not said else DiskFile(mount_of(entities.need("storage_domain", str(said["domain"]))), str(said["path"]))
+
+
+def drop_memory(work: Work, vm: Entity) -> None:
+    """Part of a step: nothing is left of its saved memory, on whichever host sees the domain."""
+    file = memory_file(work.entities, vm)
+    if file is None:
+        return
+    hosts = work.nodes.up()
+    if not hosts:
+        raise Unavailable("job.no-host", subject=f"VM {vm.name}", reason="no host is up", remedy="Wait until one answers.")
+    with work.on(hosts[0]) as node:
+        await_task(work, node, task_id(work, "drop"), lambda task: node.disk_remove(task, file, False))
+
+
+def _stop(work: Work) -> None:
+    vm = work.entities.need("vm", work.parameters(OnVm).vm_id)
+    drop_memory(work, vm)
+    # Where it was moved to as well: a migration that was given up may have ended there.
+    for host in dict.fromkeys((vm.ref("host"), str((vm.body.get(MOVE) or {}).get("host") or ""))):
+        if host:
+            with work.at(name_of(work, host)) as node:
+                node.vm_destroy(vm.id)
+
+
+class VmStop(_OnVm):
+    """Its QEMU has ended; a suspended VM's memory is dropped. Its host is silent for ten minutes: ``unknown``."""
+
+    name, action, doing, wanted, shown = "vm.stop", "stop VM", "Stopping VM", STOPPABLE, "powering_down"
+    steps = (Step("stop", _stop, is_final=True),)
+    told = Told("", "USER_STOP_VM", "USER_FAILED_STOP_VM")
+
+    def after(self, vm: Entity, given: OnVm, now_ms: int) -> Entity:
+        return went_down(vm.with_body(stop_reason=given.reason), now_ms)
+
+
+def _ask(what: Callable[[VmNode, str], None]) -> Callable[[Work], None]:
+    """A step that asks the host for one thing, which may be asked twice."""
+
+    def do(work: Work) -> None:
+        vm = work.entities.need("vm", work.parameters(OnVm).vm_id)
+        with work.at(host_of(work, vm)) as node:
+            what(node, vm.id)
+
+    return do
+
+
+class VmShutdown(_OnVm):
+    """The guest was asked; it is ``powering_down`` until its host says that it has ended (engine/jobs/follow_vms.py)."""
+
+    name, action, doing = "vm.shutdown", "shutdown VM", "Shutting down VM"
+    wanted = ANSWERING | {"powering_down"}
+    steps = (Step("ask", _ask(lambda node, vm: node.vm_shutdown(vm))),)
+    told = Told("", "USER_INITIATED_SHUTDOWN_VM", "USER_FAILED_SHUTDOWN_VM")
+
+    def after(self, vm: Entity, given: OnVm, now_ms: int) -> Entity:
+        return replace(vm.with_body(**{ASKED: now_ms, "stop_reason": given.reason}), status="powering_down")
+
+
+class VmReboot(_OnVm):
+    """The guest was asked to boot anew."""
+
+    name, action, doing, wanted = "vm.reboot", "reboot VM", "Rebooting VM", ANSWERING
+    steps = (Step("ask", _ask(lambda node, vm: node.vm_reboot(vm))),)
+    told = Told("", "USER_REBOOT_VM", "USER_FAILED_REBOOT_VM")
+
+    def after(self, vm: Entity, given: OnVm, now_ms: int) -> Entity:
+        return replace(vm, status="reboot_in_progress")
+
+
+class VmReset(_OnVm):
+    """Its reset button was pressed."""
+
+    name, action, doing, wanted = "vm.reset", "reset VM", "Resetting VM", ANSWERING
+    steps = (Step("ask", _ask(lambda node, vm: node.vm_reset(vm))),)
+    told = Told("", "USER_RESET_VM", "USER_FAILED_RESET_VM")
+
+    def after(self, vm: Entity, given: OnVm, now_ms: int) -> Entity:
+        return replace(vm, status="reboot_in_progress")
+
+
+class VmResume(_OnVm):
+    """A paused VM goes on. One that stopped on an I/O error does not: its disk may be another's (the host refuses)."""
+
+    name, action, doing, wanted = "vm.resume", "run VM", "Resuming VM", frozenset({"paused"})
+    steps = (Step("ask", _ask(lambda node, vm: node.vm_resume(vm))),)
+    told = Told("", "USER_RESUME_VM", "USER_FAILED_RESUME_VM")
+
+    def after(self, vm: Entity, given: OnVm, now_ms: int) -> Entity:
+        return replace(without(vm, *(set(OF_THE_RUN) - {RUN, "run_once"})), status="up")

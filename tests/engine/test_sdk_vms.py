@@ -1,0 +1,164 @@
+"""The official Python SDK and a VM's whole life: the real server over TLS, the jobs beside it, over fake hosts."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import ovirtsdk4 as sdk
+import pytest
+from ovirtsdk4 import types
+
+from appliance.effects.clock import SystemClock
+from engine.fakes.vm_node import FakeNodes
+from engine.jobs.follow_vms import VmFollower
+from engine.jobs.process import JobsProcess
+from engine.jobs.run import World
+from engine.jobs.types import BY_NAME
+from engine.store.durable import Store
+from engine.store.jobs import Jobs
+from tests.engine import world
+from tests.engine.vm_world import MIB, PROFILE, fake_hosts
+
+PATIENCE_S = 60.0
+
+
+@pytest.fixture(scope="module")
+def hosts(running: world.Running, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeNodes]:
+    """The jobs process and the follower of the running engine, as threads over fake hosts."""
+    nodes, clock = fake_hosts(tmp_path_factory.mktemp("hosts")), SystemClock()
+    store = Store(running.guest.database_place)
+    made = World(store.entities, Jobs(store.entities, clock), nodes, clock, BY_NAME, lambda _text: None)
+    jobs = threading.Thread(target=JobsProcess(made, lambda _s: time.sleep(0.02)).serve)
+
+    def follow() -> None:
+        follower = VmFollower(store, clock)
+        while not made.stopping.wait(0.2):
+            for name, identifier in nodes.ids.items():
+                asked_ms = follower.now_ms()
+                follower.heard(identifier, nodes.host(name).vms(), asked_ms)
+        store.close()
+
+    following = threading.Thread(target=follow)
+    jobs.start()
+    following.start()
+    yield nodes
+    made.stopping.set()
+    jobs.join()
+    following.join()
+
+
+@pytest.fixture(scope="module")
+def vms(running: world.Running, hosts: FakeNodes) -> Iterator[Any]:
+    made = sdk.Connection(
+        url=f"{running.url}/ovirt-engine/api", username=world.ADMIN, password=world.PASSWORD, ca_file=str(running.guest.ca)
+    )
+    yield made.system_service().vms_service()
+    made.close()
+
+
+def until(true: Callable[[], bool]) -> None:
+    """Wait as clients do."""
+    end_s = time.monotonic() + PATIENCE_S
+    while not true():
+        assert time.monotonic() < end_s, "it never came true"
+        time.sleep(0.05)
+
+
+def gone(service: Any) -> bool:
+    try:
+        service.get()
+    except sdk.NotFoundError:
+        return True
+    return False
+
+
+@pytest.mark.timeout(300)
+def test_the_life_of_a_vm(vms: Any, hosts: FakeNodes) -> None:
+    made = vms.add(
+        types.Vm(
+            name="sdk",
+            cluster=types.Cluster(name="trivet"),
+            template=types.Template(name="Blank"),
+            memory=256 * MIB,
+            os=types.OperatingSystem(boot=types.Boot(devices=[types.BootDevice.HD, types.BootDevice.CDROM])),
+            high_availability=types.HighAvailability(enabled=True, priority=5),
+        )
+    )
+    vm = vms.vm_service(made.id)
+
+    def status() -> Any:
+        return vm.get().status
+
+    assert (made.status, made.memory_policy.guaranteed) == (types.VmStatus.DOWN, 256 * MIB)
+    profile = types.VnicProfile(id=PROFILE)
+    nic = vm.nics_service().add(types.Nic(name="nic1", vnic_profile=profile, interface=types.NicInterface.VIRTIO))
+    assert nic.mac.address.startswith("56:6f:")
+    disk = types.Disk(
+        name="root",
+        provisioned_size=8 * MIB,
+        format=types.DiskFormat.COW,
+        storage_domains=[types.StorageDomain(name="vmstore")],
+    )
+    attachments = vm.disk_attachments_service()
+    first = attachments.add(
+        types.DiskAttachment(disk=disk, interface=types.DiskInterface.VIRTIO_SCSI, bootable=True, active=True)
+    )
+    until(lambda: attachments.attachment_service(first.id).get(follow="disk").disk.status == types.DiskStatus.OK)
+    vm.start()
+    until(lambda: status() == types.VmStatus.UP)
+    with pytest.raises(sdk.Error, match="VM is running"):
+        vm.start()
+    with pytest.raises(sdk.Error, match="VM is running"):
+        vm.remove()
+    second = vm.nics_service().add(types.Nic(name="nic2", vnic_profile=profile))
+    assert second.plugged
+    vm.nics_service().nic_service(second.id).remove()
+    assert [one.name for one in vm.nics_service().list()] == ["nic1"]
+    changed = vm.update(types.Vm(memory=512 * MIB, description="changed"))
+    assert (changed.memory, changed.description, changed.next_run_configuration_exists) == (256 * MIB, "changed", True)
+    assert vm.get(next_run=True).memory == 512 * MIB
+    source = vm.get(follow="host").host.name
+    target = next(name for name in hosts.ids if name != source)
+    vm.migrate(host=types.Host(name=target))
+    until(lambda: status() == types.VmStatus.UP and vm.get(follow="host").host.name == target)
+    vm.suspend()
+    until(lambda: status() == types.VmStatus.SUSPENDED)
+    vm.start()
+    until(lambda: status() == types.VmStatus.UP)
+    vm.shutdown()
+    until(lambda: status() == types.VmStatus.POWERING_DOWN)
+    where = next(name for name in hosts.ids if hosts.host(name).vm(made.id))
+    hosts.host(where).end(made.id)
+    until(lambda: status() == types.VmStatus.DOWN)
+    assert vm.get().memory == 512 * MIB
+    vm.start(pause=True)
+    until(lambda: status() == types.VmStatus.PAUSED)
+    vm.stop()
+    until(lambda: status() == types.VmStatus.DOWN)
+    vm.remove()
+    until(lambda: gone(vm))
+    assert vms.list(search="name=sdk") == []
+
+
+@pytest.mark.timeout(120)
+def test_errors_reach_a_client_that_waits(vms: Any, hosts: FakeNodes) -> None:
+    cluster, blank = types.Cluster(name="trivet"), types.Template(name="Blank")
+    made = vms.add(types.Vm(name="empty", cluster=cluster, template=blank))
+    with pytest.raises(sdk.Error, match="already in use"):
+        vms.add(types.Vm(name="empty", cluster=cluster, template=blank))
+    with pytest.raises(sdk.Error, match=r"Vm \[name"):
+        vms.add(types.Vm(cluster=cluster, template=blank))
+    vm = vms.vm_service(made.id)
+    with pytest.raises(sdk.Error, match="nothing to boot from"):
+        vm.start()
+    vm.update(
+        types.Vm(memory=900 * 1024 * MIB, os=types.OperatingSystem(boot=types.Boot(devices=[types.BootDevice.NETWORK])))
+    )
+    vm.nics_service().add(types.Nic(name="nic1"))
+    with pytest.raises(sdk.Error, match="no host that satisfies current scheduling constraints"):
+        vm.start()
+    vm.remove()
+    until(lambda: gone(vm))
