@@ -83,6 +83,17 @@ def cpu_count(body: Mapping[str, Any]) -> int:
     return count
 
 
+def with_room(body: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The change with a maximum that holds the new memory, where nobody names one: as oVirt does, because clients that raise
+    the memory say nothing else."""
+    said = given.get("memory_policy") or {}
+    most = int((with_next_run(body).get("memory_policy") or {}).get("max") or 0)
+    memory = int(given.get("memory") or 0)
+    if memory <= most or said.get("max") is not None or not most:
+        return dict(given)
+    return {**given, "memory_policy": {**said, "max": MEMORY_GROWTH * memory}}
+
+
 def with_changes(
     body: Mapping[str, Any], given: Mapping[str, Any], *, runs: bool, all_later: bool = False
 ) -> tuple[dict[str, Any], frozenset[str]]:
@@ -93,7 +104,7 @@ def with_changes(
     """
     after = dict(body)
     waiting = dict(after.get(NEXT) or {})
-    for name, value in given.items():
+    for name, value in with_room(body, given).items():
         if not runs or (name in AT_ONCE and not all_later):
             after[name] = merged(after.get(name), value)
             waiting.pop(name, None)

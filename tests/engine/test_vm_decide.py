@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from appliance.errors import Refused
 from appliance.model.vm_parts import CpuPin
 from appliance.tools.domain_xml import domain_xml
 from engine.decide import vm_config
@@ -92,6 +93,15 @@ def test_what_waits() -> None:
     _back, waiting = vm_config.with_changes(after, {"memory": GIB, "cpu": {"topology": {"cores": None}}}, runs=True)
     assert waiting == {"cpu"}
     assert vm_config.with_changes(body, more, runs=False)[1] == frozenset()
+
+
+def test_more_memory_than_the_maximum_raises_that_unless_it_is_named() -> None:
+    body = {"memory": GIB, "memory_policy": {"guaranteed": GIB, "max": 4 * GIB}}
+    raised, _none = vm_config.with_changes(body, {"memory": 8 * GIB}, runs=False)
+    assert raised["memory_policy"] == {"guaranteed": GIB, "max": 32 * GIB}
+    named, _none = vm_config.with_changes(body, {"memory": 8 * GIB, "memory_policy": {"max": 5 * GIB}}, runs=False)
+    with pytest.raises(Refused, match="Maximum memory"):
+        vm_config.check("a", named, "edit VM")
 
 
 HOST = "h1"
