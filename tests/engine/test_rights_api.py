@@ -24,7 +24,7 @@ API = "/ovirt-engine/api"
 HASH = hash_password("a long enough one")
 OPEN = {
     "operatingsystems", "clusterlevels", "networkfilters", "icons", "domains", "tags", "instancetypes", "schedulingpolicies",
-    "templates", "users", "vnicprofiles", "roles", "networks",
+    "schedulingpolicyunits", "templates", "users", "vnicprofiles", "roles", "networks",
 }  # fmt: skip
 """What a user without any role may read: the data of oVirt, themselves, and what everybody was given."""
 As = Callable[..., Any]

@@ -23,6 +23,7 @@ from engine.api.tell import tell
 from engine.builtin import BLANK_TEMPLATE
 from engine.core import Engine
 from engine.decide import vm_config
+from engine.decide.merge import merged
 from engine.decide.vm_config import NEXT_EXISTS
 from engine.inventory import derived_id
 from engine.jobs import vm_create
@@ -163,7 +164,7 @@ class Vms(Stored):
                 return self._keyed(self.apply(call, after, body))
             runs = before.status not in ("", "down")
             definition, _waiting = vm_config.with_changes(before.body, body, runs=runs, all_later=all_later)
-            vm_config.check(after.name, vm_config.with_next_run(definition), "edit VM")
+            vm_config.check(after.name, merged(self.defaults, vm_config.with_next_run(definition)), "edit VM")
             return self._keyed(replace(after, body=definition))
 
         with call.engine.store.connection.transaction():
