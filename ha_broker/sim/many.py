@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import json
 import multiprocessing
 import time
@@ -29,6 +30,7 @@ KEPT_FAILURES: Final = 10
 REPORT: Final = "sim-report.json"
 """Left beside the folder of failures: the counts, for the report of high availability. A shorter run does not replace a
 longer one's."""
+HOUR_S: Final = 3600
 REPORT_EVERY_S: Final = 60.0
 """A run of hours that is ended in its middle leaves what it has counted until then."""
 PROGRESS_EVERY_S: Final = 2.0
@@ -78,7 +80,9 @@ def shrunk(outcome: Outcome, folder: Path) -> Failure:
 def seeds_of(seeds: range, jobs: int, folder: Path, output: Output) -> int:
     """Run them; the exit code."""
     began_s = told_s = reported_s = time.monotonic()
-    tally, report = Tally(seeds.start), folder.with_name(REPORT)
+    report = folder.with_name(REPORT)
+    tally = begun(report, seeds.start, code())
+    before_s = tally.took_s
     for done, outcome in enumerate(run_many(seeds, jobs), 1):
         tally.add(outcome)
         if outcome.invariant:
@@ -90,8 +94,10 @@ def seeds_of(seeds: range, jobs: int, folder: Path, output: Output) -> int:
             output.progress(100 * done / len(seeds), now_s - began_s, text)
         if now_s - reported_s >= REPORT_EVERY_S:
             reported_s = now_s
-            _leave(report, tally.data(now_s - began_s))
-    data = tally.data(time.monotonic() - began_s)
+            tally.took_s = before_s + now_s - began_s
+            _leave(report, tally.data())
+    tally.took_s = before_s + time.monotonic() - began_s
+    data = tally.data()
     _leave(report, data)
     failed = sorted(tally.failed, key=lambda one: one.seed)
     kept = [shrunk(outcome, folder) for outcome in failed[:KEPT_FAILURES]]
@@ -101,14 +107,18 @@ def seeds_of(seeds: range, jobs: int, folder: Path, output: Output) -> int:
 
 @dataclass
 class Tally:
-    """The counts of a run so far. ``first`` is its first seed."""
+    """The counts of a run so far. ``first`` is its first seed, ``code`` the digest of what was run."""
 
     first: int
+    code: str
     kinds: Counter[str] = field(default_factory=Counter)
     failed: list[Outcome] = field(default_factory=list)
+    failed_before: dict[str, str] = field(default_factory=dict)
+    """Seed → invariant, of the parts that were run earlier."""
     simulated_s: float = 0.0
     faults: int = 0
     starts: int = 0
+    took_s: float = 0.0
 
     def add(self, outcome: Outcome) -> None:
         """One more seed."""
@@ -119,20 +129,52 @@ class Tally:
         if outcome.invariant:
             self.failed.append(outcome)
 
-    def data(self, took_s: float) -> dict[str, object]:
+    def data(self) -> dict[str, object]:
         """What programs, and the report of high availability, are told."""
-        seeds = self.kinds.total()
+        seeds, took_s = self.kinds.total(), self.took_s
+        failed = {str(one.seed): one.invariant for one in self.failed}
         return {
             "seeds": seeds,
             "first": self.first,
-            "failed": {str(one.seed): one.invariant for one in sorted(self.failed, key=lambda one: one.seed)},
+            "code": self.code,
+            "failed": dict(sorted((self.failed_before | failed).items(), key=lambda one: int(one[0]))),
             "kinds": dict(sorted(self.kinds.items())),
-            "simulated_hours": round(self.simulated_s / 3600, 1),
+            "simulated_hours": round(self.simulated_s / HOUR_S, 1),
             "faults": self.faults,
             "engine_starts": self.starts,
             "took_s": round(took_s, 1),
             "seeds_per_minute": round(60 * seeds / max(took_s, 0.001)),
         }
+
+
+def code() -> str:
+    """The digest of the brokers' and the simulator's source: numbers of one are not added to another's."""
+    root = Path(__file__).resolve().parents[1]
+    total = hashlib.sha256()
+    for file in sorted(root.rglob("*.py")):
+        total.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())
+    return total.hexdigest()[:12]
+
+
+def begun(report: Path, first: int, digest: str) -> Tally:
+    """A tally that goes on with the kept run when that one ended with the seed before ``first`` and ran the same code: so a
+    run of hours can be done in parts."""
+    try:
+        kept = json.loads(report.read_text())
+        if kept["code"] != digest or kept["first"] + kept["seeds"] != first:
+            return Tally(first, digest)
+        return Tally(
+            first=int(kept["first"]),
+            code=digest,
+            kinds=Counter({str(kind): int(count) for kind, count in kept["kinds"].items()}),
+            failed_before={str(seed): str(invariant) for seed, invariant in kept["failed"].items()},
+            simulated_s=float(kept["simulated_hours"]) * HOUR_S,
+            faults=int(kept["faults"]),
+            starts=int(kept["engine_starts"]),
+            took_s=float(kept["took_s"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # none, or none that could be gone on with
+        return Tally(first, digest)
 
 
 def _leave(report: Path, data: dict[str, object]) -> None:

@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -95,6 +96,28 @@ def test_seeds_report_progress_and_numbers(tmp_path: Path) -> None:
     assert json.loads(report.read_text()) == {name: value for name, value in told.items() if name != "failures"}
     many.seeds_of(range(3, 4), 1, tmp_path / "build/sim", Output(True, io.StringIO(), stderr))
     assert json.loads(report.read_text())["seeds"] == 2, "a shorter run does not replace a longer one's"
+
+
+def test_a_run_goes_on_where_the_kept_one_of_the_same_code_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that fifty thousand seeds can be run in parts."""
+    report = tmp_path / many.REPORT
+
+    def run(seeds: range) -> dict[str, Any]:
+        many.seeds_of(seeds, 1, tmp_path / "sim", Output(True, io.StringIO(), io.StringIO()))
+        return dict(json.loads(report.read_text()))
+
+    monkeypatch.setattr(many, "run_many", lambda seeds, jobs: [_outcome(seed) for seed in seeds])
+    monkeypatch.setattr(many, "shrunk", lambda outcome, folder: many.Failure(outcome.seed, "S1", "", (), ""))
+    assert run(range(1, 11))["seeds"] == 10
+    found = run(range(11, 16))
+    assert (found["first"], found["seeds"], found["faults"], found["failed"]) == (1, 15, 150, {"7": "S1", "14": "S1"})
+    assert run(range(20, 22))["seeds"] == 15, "not the next seed: a shorter run of its own"
+    monkeypatch.setattr(many, "code", lambda: "other")
+    assert run(range(16, 18))["seeds"] == 15, "other code: not added"
+
+
+def _outcome(seed: int) -> Outcome:
+    return Outcome(seed, "chaos", "S1" if seed % 7 == 0 else "", "", 10, 650.0, 5000, 3)
 
 
 def test_a_long_run_leaves_its_counts_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
