@@ -12,8 +12,9 @@ from appliance.model.ha import HaStatus, MaintenanceState
 from appliance.model.vm import VmSpec
 from ha_broker import act, limits
 from ha_broker.broker import Broker
-from ha_broker.ports import Event, HostFacts
+from ha_broker.ports import Event
 from ha_broker.sim import guest
+from ha_broker.sim.given import FACTS
 from ha_broker.sim.guest import Qemu
 from ha_broker.sim.migration import Migration
 from ha_broker.sim.net import MANAGEMENT
@@ -28,8 +29,6 @@ WALL_S = 1_800_000_000.0
 """Wall clock when the world begins."""
 UP_BEFORE_S = 100.0
 """Monotonic clock of a host when the world begins."""
-FACTS = HostFacts(0.5, 2, 8192, "/images/trivet-engine-1.raw")
-"""Of a good host."""
 LIBVIRT_RETRY_S = 0.5
 RESTORE_S = 12.0
 """A restore that hangs is given up after this (``RESTORE_TIMEOUT_S`` of the appliance), and a cold boot follows."""

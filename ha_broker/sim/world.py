@@ -9,16 +9,16 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from appliance.errors import Refused
-from appliance.model.cluster import Cluster, EngineVm, Member
 from ha_broker import board
 from ha_broker.ports import Event
 from ha_broker.sim import fast, guest
 from ha_broker.sim.brokers import BROKER_RESTART_S, Brokers
 from ha_broker.sim.check import Check
 from ha_broker.sim.copies import HEAL_S
+from ha_broker.sim.given import FACTS, cluster_of
 from ha_broker.sim.guest import Qemu
 from ha_broker.sim.heap import Heap, Waiting
-from ha_broker.sim.host import FACTS, SimHost
+from ha_broker.sim.host import SimHost
 from ha_broker.sim.net import MANAGEMENT, STORAGE, Net
 from ha_broker.sim.storage import Storage, VolumeOptions
 from ha_broker.state import Notes, Register
@@ -55,13 +55,6 @@ class WorldOptions:
     jitter_s: float = 0.01
     """Calls of a healthy node take up to this."""
     keep_log: bool = True
-
-
-def cluster_of(names: tuple[str, ...]) -> Cluster:
-    """A cluster of these hosts."""
-    members = tuple(Member(f"id-{name}", name, f"198.18.0.{11 + index}") for index, name in enumerate(names))
-    engine = EngineVm("id-engine", "engine.trivet.lab", "198.18.0.100", 24, "", (), "52:54:00:00:00:01", 1024, 2, 1 << 33)
-    return Cluster("id-cluster", "lab", members, engine)
 
 
 @dataclass

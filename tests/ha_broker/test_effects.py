@@ -33,7 +33,7 @@ from ha_broker.monitors.health import epoch_of
 from ha_broker.monitors.host import check_image, newest_image
 from ha_broker.ports import Event, HostFacts, call
 from ha_broker.score import Fitness, score
-from ha_broker.sim.world import cluster_of
+from ha_broker.sim.given import cluster_of
 from ha_broker.state import Attempt, Held, LocalVm, Notes, OwnStorage, Slot
 
 CLUSTER = cluster_of(("node1", "node2", "node3"))

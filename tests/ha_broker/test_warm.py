@@ -20,7 +20,7 @@ from ha_broker.effects.libvirt_vm import LibvirtEngineVm
 from ha_broker.effects.qemu_process import EngineProcess
 from ha_broker.effects.waking import Waking, WatchedHealth
 from ha_broker.engine_vm import vm_spec
-from ha_broker.sim.world import cluster_of
+from ha_broker.sim.given import cluster_of
 from ha_broker.warm.facts import FAILED, PANIC, READY, STANDBY_NAME, Machine, Saved, file_name, machine, standby, why_not
 from ha_broker.warm.make import LOOK_EVERY_S, SETTLE_S, Maker
 from ha_broker.warm.shelf import HEADER_BYTES, MAGIC, Shelf, checked, checksum, rename_inside
