@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections import Counter
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -76,6 +77,22 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     report = yield
     _refuse_skip(report)
     return report
+
+
+SLOWEST_SHOWN = 14
+"""Files: what is not among them takes seconds."""
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say where the minutes went, because the whole run has to stay under an hour."""
+    spent_s: Counter[str] = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                spent_s[report.location[0]] += round(report.duration)
+    terminalreporter.section("minutes by file")
+    for file, seconds in spent_s.most_common(SLOWEST_SHOWN):
+        terminalreporter.line(f"{seconds / 60:6.1f}  {file}")
 
 
 @pytest.fixture(scope="session")

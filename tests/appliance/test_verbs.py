@@ -305,8 +305,7 @@ def test_a_volume_is_mounted_by_units_that_try_again(root: Root) -> None:
         "var-lib-trivet-volumes-engine.mount",
     ]
     assert (
-        'exec systemctl start "var-lib-trivet-volumes-engine.mount"'
-        in (folder / "trivet-volume-engine.service").read_text()
+        'exec systemctl start "var-lib-trivet-volumes-engine.mount"' in (folder / "trivet-volume-engine.service").read_text()
     )
     assert ("systemctl", "start", "var-lib-trivet-volumes-engine.mount") in processes.ran
     assert root.at(layout.STATE).stat().st_mode & 0o777 == 0o711, "QEMU passes through"

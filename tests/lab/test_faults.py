@@ -16,7 +16,6 @@ MEASURED_ONLY = ("38", "1c", "3", "12", "13", "14", "36")
 to 1): `make bench` measures them with these faults."""
 
 
-
 OPEN = ("5b", "11", "2", "39", "17", "25")
 """Rows not yet seen to pass on an idle machine (25: passes, but in four minutes)."""
 
