@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import subprocess
 from collections import Counter
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -93,6 +94,21 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.section("minutes by file")
     for file, seconds in spent_s.most_common(SLOWEST_SHOWN):
         terminalreporter.line(f"{seconds / 60:6.1f}  {file}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def images_begun(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Begin the images while the fast tests run, which use one core. Who needs an image waits for this build, or makes it
+    anew and says why when this one failed."""
+    wanted = {"images", "lab"}
+    if os.geteuid() or not any(wanted & {mark.name for mark in item.iter_markers()} for item in request.session.items):
+        yield
+        return
+    command = [str(ROOT / "trivet"), "image", "build", "node"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True) as building:
+        Path(f"/proc/{building.pid}/autogroup").write_text("10")  # what is tested comes first
+        yield
+        building.terminate()
 
 
 @pytest.fixture(scope="session")

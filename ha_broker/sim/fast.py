@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ha_broker import board, broker, observe, readings
+from ha_broker import board, broker
 from ha_broker.sim import plain
 from ha_broker.state import Slot
 from ha_broker.tell import Teller
@@ -88,7 +88,6 @@ def quick(wanted: bool) -> Iterator[None]:
         (Teller, "_hear", _nothing),
         *plain.patches("ha_broker."),
         *plain.patches("appliance.model.ha"),
-        *[patch for module in (broker, observe, readings) for patch in plain.by_position(module)],
     ]
     before = [(owner, name, _value(owner, name)) for owner, name, _ in patches]
     for owner, name, value in patches:

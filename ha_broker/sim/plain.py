@@ -1,19 +1,15 @@
 """Frozen data made and copied by plain assignments: the same values, without asking at each of twenty attributes whether the
-object is frozen. That question is a quarter of a simulated turn. And made by position where the source says it by keyword,
-because for a class the interpreter puts keywords into a table and takes them out again: a fifteenth of a turn.
+object is frozen. That question is a quarter of a simulated turn.
 
 What is lost is only the refusal to change such an object; one seed of sixty-four and every scenario run with it.
 """
 
 from __future__ import annotations
 
-import ast
 import dataclasses
-import inspect
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
-from types import CodeType, FunctionType, ModuleType
 from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
@@ -38,59 +34,6 @@ def patches(prefix: str) -> list[Patch]:
                 (kind, "__delattr__", object.__delattr__),
             ]
     return found
-
-
-@cache
-def by_position(module: ModuleType) -> tuple[Patch, ...]:
-    """The code of that module's functions, with the keywords of every frozen class's call as positions."""
-    tree = _ByPosition(vars(module)).visit(ast.parse(inspect.getsource(module)))
-    whole = compile(ast.fix_missing_locations(tree), str(module.__file__), "exec", dont_inherit=True)
-    made = {(code.co_qualname, code.co_firstlineno): code for code in _codes(whole)}
-    owners = [module, *[one for one in vars(module).values() if isinstance(one, type) and one.__module__ == module.__name__]]
-    functions = [one for owner in owners for one in vars(owner).values() if isinstance(one, FunctionType)]
-    found = [(function, made.get((function.__qualname__, function.__code__.co_firstlineno))) for function in functions]
-    return tuple((function, "__code__", code) for function, code in found if code and code != function.__code__)
-
-
-def _codes(code: CodeType) -> Iterator[CodeType]:
-    """That of every function within."""
-    for one in code.co_consts:
-        if isinstance(one, CodeType):
-            yield one
-            yield from _codes(one)
-
-
-class _ByPosition(ast.NodeTransformer):
-    def __init__(self, scope: dict[str, Any]) -> None:
-        self._scope = scope
-
-    def visit_Call(self, node: ast.Call) -> ast.Call:
-        self.generic_visit(node)
-        kind = self._scope.get(node.func.id) if isinstance(node.func, ast.Name) else None
-        if isinstance(kind, type) and _is_frozen_data(kind):
-            arguments = _in_order(kind, node)
-            if arguments:
-                return ast.copy_location(ast.Call(node.func, arguments, []), node)
-        return node
-
-
-def _in_order(kind: type, call: ast.Call) -> list[ast.expr]:
-    """All arguments of that call by position; none where it says them in another order than the class, or leaves out one
-    whose default is no constant."""
-    if any(isinstance(one, ast.Starred) for one in call.args):
-        return []
-    given = {one.arg: one.value for one in call.keywords}
-    arguments, names = list(call.args), list(given)
-    for field in dataclasses.fields(kind)[len(arguments) :]:
-        if not names:
-            break
-        if field.name == names[0]:
-            arguments.append(given[names.pop(0)])
-        elif isinstance(field.default, str | int | float | None):
-            arguments.append(ast.Constant(field.default))
-        else:
-            return []
-    return [] if names else arguments
 
 
 def copied(old: T, /, **changes: Any) -> T:
