@@ -33,13 +33,16 @@ def loader_entry(title: str, arguments: Sequence[str]) -> str:
     return f"title {title}\nlinux /vmlinuz\ninitrd /initrd\noptions {' '.join(arguments)}\n"
 
 
-def partition_script(disk: UUID, root: UUID, root_name: str, esp_bytes: int, root_bytes: int, start_bytes: int) -> str:
-    """The partition table for sfdisk: GPT, the FAT partition (marked for BIOS loaders), the root right behind it."""
-    esp_start = start_bytes // SECTOR_BYTES
-    esp_size = esp_bytes // SECTOR_BYTES
+def partition_script(disk: UUID, esp: UUID, esp_bytes: int, start_bytes: int) -> str:
+    """The partition table for sfdisk: GPT with the FAT partition, marked for BIOS loaders."""
+    start, size = start_bytes // SECTOR_BYTES, esp_bytes // SECTOR_BYTES
     return (
         f"label: gpt\nlabel-id: {disk}\nunit: sectors\nfirst-lba: 2048\n\n"
-        f'start={esp_start}, size={esp_size}, type={ESP_TYPE}, name="trivet-esp", attrs="LegacyBIOSBootable"\n'
-        f"start={esp_start + esp_size}, size={root_bytes // SECTOR_BYTES}, type={ROOT_TYPE}, uuid={root}, "
-        f'name="{root_name}-root"\n'
+        f'start={start}, size={size}, type={ESP_TYPE}, uuid={esp}, name="trivet-esp", attrs="LegacyBIOSBootable"\n'
     )
+
+
+def root_line(root: UUID, root_name: str, start_bytes: int, root_bytes: int) -> str:
+    """The line of that table for a root partition."""
+    start, size = start_bytes // SECTOR_BYTES, root_bytes // SECTOR_BYTES
+    return f'start={start}, size={size}, type={ROOT_TYPE}, uuid={root}, name="{root_name}-root"\n'

@@ -16,11 +16,11 @@ from typing import Final, Protocol
 
 from appliance.effects.clock import Clock, SystemClock
 from appliance.effects.process import SystemProcesses
-from appliance.errors import Failed, Refused, TrivetError
+from appliance.errors import Failed, TrivetError
 from appliance.ports import Processes
 from appliance.version import VERSION
 from image import disk, hashing, oslayer, tree, workshop
-from image.manifest import Manifest, check_sums, manifest_path, read_manifest, write_manifest
+from image.manifest import Manifest, check_sums, current, manifest_path, publish, read_manifest
 from image.recipe import CACHE, DEBIAN_RELEASE, ENGINE, IMAGES, LOGS, MIB, NODE, RECIPES, Kind, Recipe
 
 __all__ = ["Builder", "Built", "check_sums", "node_tree"]
@@ -127,16 +127,7 @@ class Builder:
 
     def current(self, recipe: Recipe) -> Manifest | None:
         """The manifest of the image if it is there, whole, and made of the present inputs."""
-        image = self.image_path(recipe)
-        if not image.is_file() or not manifest_path(image).is_file():
-            return None
-        try:
-            if read_manifest(manifest_path(image)).inputs_sha256 != self.inputs_sha256(recipe):
-                return None
-            return check_sums(image)
-        except Refused as damaged:
-            self._report.log(f"{damaged}")
-            return None
+        return current(self.image_path(recipe), self.inputs_sha256(recipe), self._report.log)
 
     # Building ------------------------------------------------------------------------------------------------------
 
@@ -168,11 +159,15 @@ class Builder:
 
     def tools(self) -> Path:
         """The root of the node's OS layer: Debian 13's QEMU and firmware, for running guests on this machine."""
-        layer = self.os_layer(NODE)
+        return self.layer(NODE) / "root"
+
+    def layer(self, recipe: Recipe) -> Path:
+        """The OS layer of ``recipe``, made when it is missing; same errors as :meth:`build`."""
+        layer = self.os_layer(recipe)
         with self._alone():
             if not layer.is_dir():
-                self._run(Kind.NODE, self._tree_stages(NODE)[:1])
-        return layer / "root"
+                self._run(recipe.kind, self._tree_stages(recipe)[:1])
+        return layer
 
     def _engine_stages(self, kind: Kind) -> list[Stage]:
         if kind is Kind.ENGINE or self.current(ENGINE) is not None:
@@ -236,10 +231,7 @@ class Builder:
                 debian=packages["debian"],
                 python=packages["python"],
             )
-            # The manifest of older bytes must never stand beside new ones: it goes first, and comes last.
-            manifest_path(final).unlink(missing_ok=True)
-            making.rename(final)
-            write_manifest(self._images, manifest)
+            publish(making, manifest)
         finally:
             for part in {raw, making}:
                 part.unlink(missing_ok=True)

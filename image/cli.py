@@ -10,12 +10,17 @@ from appliance.command import Command, Option, Output, require_root, table
 from appliance.effects.clock import SystemClock
 from appliance.effects.process import SystemProcesses
 from image.build import Builder
+from image.guest import build as guest
 from image.manifest import Manifest, read_manifest
 from image.qemu import Firmware
 from image.recipe import CACHE, IMAGES, MIB, RECIPES, Kind
 from image.verify import Verifier
 
 KIND = Option(("kind",), "which image", {"choices": [kind.value for kind in Kind], "metavar": "node|engine"})
+
+BUILT = Option(
+    ("kind",), "which image", {"choices": [*(kind.value for kind in Kind), guest.NAME], "metavar": "node|engine|guest"}
+)
 
 FIRMWARE = Option(
     ("--firmware",), "under which firmware (default: both)", {"choices": ["bios", "uefi", "both"], "default": "both"}
@@ -25,7 +30,11 @@ FIRMWARE = Option(
 def build(arguments: argparse.Namespace, output: Output) -> None:
     """``trivet image build``."""
     require_root()
-    built = Builder(SystemProcesses(), SystemClock(), output, os.environ).build(Kind(arguments.kind))
+    builder = Builder(SystemProcesses(), SystemClock(), output, os.environ)
+    if arguments.kind == guest.NAME:
+        built = guest.GuestBuilder(SystemProcesses(), output, builder).build()
+    else:
+        built = builder.build(Kind(arguments.kind))
     words = "unchanged" if built.reused else "built"
     size = f"{built.manifest.size_bytes / MIB:.0f} MiB"
     data = {"image": str(built.image), "reused": built.reused, **_short(built.manifest)}
@@ -65,7 +74,7 @@ def _short(manifest: Manifest) -> dict[str, object]:
 
 
 COMMANDS: tuple[Command, ...] = (
-    Command(("image", "build"), "build an image; at once when nothing changed", "trivet image build node", build, (KIND,)),
+    Command(("image", "build"), "build an image; at once when nothing changed", "trivet image build node", build, (BUILT,)),
     Command(
         ("image", "verify"),
         "boot an image under both firmware kinds and see that its units are up",

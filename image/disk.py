@@ -43,6 +43,9 @@ COPY_TIMEOUT_S: Final = 600.0
 MAKE_TIMEOUT_S: Final = 900.0
 """Half a gigabyte takes 5 s here; slow disks get their time."""
 
+NO_TIMES: Final = {"SOURCE_DATE_EPOCH": "315532800"}
+"""1980, the first year of FAT: mtools (also when syslinux calls it) writes this instead of the time of the build."""
+
 MBR_CODE: Final = Path("/usr/lib/syslinux/mbr/gptmbr.bin")
 MBR_CODE_BYTES: Final = 440
 
@@ -99,13 +102,9 @@ def make_disk(
         else:
             root_bytes = rounded_up(int(tree_bytes(processes, tree) * EXT4_OVERHEAD) + recipe.root_slack_bytes, 64 * MIB)
         arguments = kernel_arguments(recipe, root_id)
-        layout = Layout(make_esp(processes, recipe, boot_files, arguments, esp), root_bytes)
-        with target.open("wb") as file:
-            file.truncate(layout.total_bytes)
-        disk_id = uuid.uuid5(NAMESPACE, f"disk {inputs_sha256}")
-        script = boot.partition_script(disk_id, root_id, recipe.root_label, layout.esp_bytes, root_bytes, START_BYTES)
-        processes.run(["sfdisk", "--quiet", str(target)], timeout_s=COPY_TIMEOUT_S, stdin=script)
-        copy_into(esp, target, START_BYTES)
+        layout = Layout(make_esp(processes, recipe.kind.value, boot_files, arguments, esp), root_bytes)
+        root = boot.root_line(root_id, recipe.root_label, layout.root_start_bytes, root_bytes)
+        start_disk(processes, layout, inputs_sha256, esp, target, root)
         if recipe.root is RootKind.SQUASHFS:
             copy_into(squashfs, target, layout.root_start_bytes)
         else:
@@ -117,35 +116,65 @@ def make_disk(
     return layout
 
 
+def make_boot_disk(
+    processes: Processes, name: str, boot_files: Path, arguments: tuple[str, ...], inputs_sha256: str, target: Path
+) -> Layout:
+    """Write a disk image that is a boot partition and nothing else: what runs lives in its initrd."""
+    esp = target.with_name(target.name + ".esp")
+    try:
+        layout = Layout(make_esp(processes, name, boot_files, arguments, esp), root_bytes=0)
+        start_disk(processes, layout, inputs_sha256, esp, target)
+        write_boot_code(target)
+    finally:
+        esp.unlink(missing_ok=True)
+    return layout
+
+
+def start_disk(
+    processes: Processes, layout: Layout, inputs_sha256: str, esp: Path, target: Path, more_partitions: str = ""
+) -> None:
+    """Make ``target`` with its partition table and the boot partition of ``esp``."""
+    target.unlink(missing_ok=True)
+    with target.open("wb") as file:
+        file.truncate(layout.total_bytes)
+    disk_id, esp_id = (uuid.uuid5(NAMESPACE, f"{what} {inputs_sha256}") for what in ("disk", "esp"))
+    script = boot.partition_script(disk_id, esp_id, layout.esp_bytes, START_BYTES) + more_partitions
+    processes.run(["sfdisk", "--quiet", str(target)], timeout_s=COPY_TIMEOUT_S, stdin=script)
+    copy_into(esp, target, START_BYTES)
+
+
 def tree_bytes(processes: Processes, tree: Path) -> int:
     """How much disk the files of ``tree`` take (each hard link once)."""
     return int(processes.run(["du", "-sx", "--block-size=1", str(tree)], timeout_s=COPY_TIMEOUT_S).stdout.split()[0])
 
 
-def make_esp(processes: Processes, recipe: Recipe, boot_files: Path, arguments: tuple[str, ...], esp: Path) -> int:
-    """Make the FAT partition with both boot loaders at ``esp`` and return its size in bytes."""
+def make_esp(processes: Processes, name: str, boot_files: Path, arguments: tuple[str, ...], esp: Path) -> int:
+    """Make the FAT partition with both boot loaders at ``esp`` and return its size in bytes. Equal inputs, equal bytes."""
+
+    def run(argv: list[str], stdin: str | None = None) -> None:
+        processes.run(argv, timeout_s=COPY_TIMEOUT_S, stdin=stdin, env=NO_TIMES)
+
     size = esp_bytes(sum(path.stat().st_size for path in boot_files.iterdir()))
     esp.unlink(missing_ok=True)
     with esp.open("wb") as file:
         file.truncate(size)
-    label = f"TRIVET-{recipe.kind.value[:3]}".upper()
-    processes.run(["mkfs.vfat", "-F", "32", "-s", "1", "-n", label, str(esp)], timeout_s=COPY_TIMEOUT_S)
-    folders = ["::/EFI", "::/EFI/BOOT", "::/loader", "::/loader/entries"]
-    processes.run(["mmd", "-i", str(esp), *folders], timeout_s=COPY_TIMEOUT_S)
-    for name, place in (("vmlinuz", "::/vmlinuz"), ("initrd", "::/initrd"), ("bootx64.efi", "::/EFI/BOOT/BOOTX64.EFI")):
-        processes.run(["mcopy", "-i", str(esp), str(boot_files / name), place], timeout_s=COPY_TIMEOUT_S)
-    for place, text in texts(recipe, arguments).items():
-        processes.run(["mcopy", "-i", str(esp), "-", place], timeout_s=COPY_TIMEOUT_S, stdin=text)
-    processes.run(["syslinux", "--install", str(esp)], timeout_s=COPY_TIMEOUT_S)
+    label = f"TRIVET-{name[:3]}".upper()
+    run(["mkfs.vfat", "--invariant", "-F", "32", "-s", "1", "-n", label, str(esp)])
+    run(["mmd", "-i", str(esp), "::/EFI", "::/EFI/BOOT", "::/loader", "::/loader/entries"])
+    for file, place in (("vmlinuz", "::/vmlinuz"), ("initrd", "::/initrd"), ("bootx64.efi", "::/EFI/BOOT/BOOTX64.EFI")):
+        run(["mcopy", "-i", str(esp), str(boot_files / file), place])
+    for place, text in texts(name, arguments).items():
+        run(["mcopy", "-i", str(esp), "-", place], stdin=text)
+    run(["syslinux", "--install", str(esp)])
     return size
 
 
-def texts(recipe: Recipe, arguments: tuple[str, ...]) -> Mapping[str, str]:
+def texts(name: str, arguments: tuple[str, ...]) -> Mapping[str, str]:
     """The boot loaders' text files by their place on the FAT partition."""
     return {
         "::/syslinux.cfg": boot.syslinux_config(arguments),
         "::/loader/loader.conf": boot.loader_config(),
-        "::/loader/entries/trivet.conf": boot.loader_entry(f"Trivet {recipe.kind.value} {VERSION}", arguments),
+        "::/loader/entries/trivet.conf": boot.loader_entry(f"Trivet {name} {VERSION}", arguments),
     }
 
 

@@ -1,4 +1,4 @@
-"""The engine VM's initrd: busybox, three or four kernel modules and ``boot/init``, as a cpio archive.
+"""Small initrds as cpio archives: busybox, a few kernel modules and one script. The engine VM's is made here.
 
 Not initramfs-tools: its udev alone takes longer under emulation than this whole initrd, and the VM's hardware is known.
 """
@@ -19,6 +19,9 @@ MODULES: Final = ("virtio_blk", "squashfs", "overlay")
 
 LIBRARIES: Final = ("libresolv.so.2", "libc.so.6")
 """What Debian's busybox is linked to."""
+
+APPLETS: Final = ("sh", "mount", "insmod", "mkdir", "sleep", "grep", "switch_root", "poweroff", "[")
+"""What ``boot/init`` calls."""
 
 FOLDERS: Final = ("bin", "modules", "proc", "sys", "dev", "lower", "memory", "root", "lib64", "lib")
 
@@ -64,7 +67,7 @@ def load_order(dependencies: Mapping[str, tuple[str, ...]], wanted: Iterable[str
             raise Failed(
                 "image.module-missing",
                 subject=f"kernel module {name}",
-                reason="the image's kernel does not have it, and the engine VM cannot find its root without it",
+                reason="the image's kernel does not have it, and the VM cannot do its work without it",
                 remedy="Check the kernel package in image/elements/trivet-engine.",
             )
         add(by_name[name])
@@ -84,22 +87,34 @@ def parse_modules_dep(text: str) -> dict[str, tuple[str, ...]]:
 
 def engine_initrd(tree: Path, modules: Path, init: Path) -> bytes:
     """The archive for the kernel whose modules are in ``modules``, with busybox out of ``tree``."""
-    order = load_order(parse_modules_dep((modules / "modules.dep").read_text()), MODULES)
     entries = [Entry(folder, stat.S_IFDIR | 0o755) for folder in FOLDERS]
     entries.append(Entry("lib/x86_64-linux-gnu", stat.S_IFDIR | 0o755))
-    entries += [
-        Entry("init", stat.S_IFREG | 0o755, init.read_bytes()),
+    entries.append(Entry("init", stat.S_IFREG | 0o755, init.read_bytes()))
+    entries += busybox_entries(tree)
+    entries += [Entry(f"bin/{applet}", stat.S_IFLNK | 0o777, b"busybox") for applet in APPLETS]
+    entries += module_entries(modules, MODULES)
+    return cpio(entries)
+
+
+def busybox_entries(tree: Path) -> list[Entry]:
+    """Busybox out of ``tree``, and what Debian links it to; its folders are the caller's."""
+    entries = [
         Entry("bin/busybox", stat.S_IFREG | 0o755, (tree / "usr/bin/busybox").read_bytes()),
         Entry("lib64/ld-linux-x86-64.so.2", stat.S_IFREG | 0o755, (tree / "usr/lib64/ld-linux-x86-64.so.2").read_bytes()),
     ]
     for name in LIBRARIES:
         library = tree / "usr/lib/x86_64-linux-gnu" / name
         entries.append(Entry(f"lib/x86_64-linux-gnu/{name}", stat.S_IFREG | 0o755, library.read_bytes()))
-    for applet in ("sh", "mount", "insmod", "mkdir", "sleep", "grep", "switch_root", "poweroff", "["):
-        entries.append(Entry(f"bin/{applet}", stat.S_IFLNK | 0o777, b"busybox"))
-    for number, path in enumerate(order):
-        entries.append(Entry(f"modules/{number:02}-{module_name(path)}.ko", stat.S_IFREG | 0o644, _unpacked(modules / path)))
-    return cpio(entries)
+    return entries
+
+
+def module_entries(modules: Path, wanted: Iterable[str]) -> list[Entry]:
+    """The modules ``wanted`` of the kernel whose modules are in ``modules``, named in the order in which they load."""
+    order = load_order(parse_modules_dep((modules / "modules.dep").read_text()), wanted)
+    return [
+        Entry(f"modules/{number:02}-{module_name(path)}.ko", stat.S_IFREG | 0o644, _unpacked(modules / path))
+        for number, path in enumerate(order)
+    ]
 
 
 def _unpacked(module: Path) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -66,6 +66,30 @@ def write_manifest(folder: Path, manifest: Manifest) -> Path:
             lines += [f"{found.sha256}  {found.file}\n", f"{file_sha256(other)}  {other.name}\n"]
     write_atomically(folder / SUMS, "".join(sorted(lines, key=lambda line: line[66:])).encode())
     return path
+
+
+def publish(making: Path, manifest: Manifest) -> None:
+    """Give a finished image its final name, beside ``making``, and write its manifest.
+
+    The manifest of older bytes must never stand beside new ones: it goes first, and comes last.
+    """
+    final = making.with_name(manifest.file)
+    manifest_path(final).unlink(missing_ok=True)
+    making.rename(final)
+    write_manifest(final.parent, manifest)
+
+
+def current(image: Path, inputs_sha256: str, say: Callable[[str], None]) -> Manifest | None:
+    """The manifest of ``image`` if it is there, whole, and made of those inputs."""
+    if not image.is_file() or not manifest_path(image).is_file():
+        return None
+    try:
+        if read_manifest(manifest_path(image)).inputs_sha256 != inputs_sha256:
+            return None
+        return check_sums(image)
+    except Refused as damaged:
+        say(f"{damaged}")
+        return None
 
 
 def read_manifest(path: Path) -> Manifest:

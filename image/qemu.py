@@ -40,17 +40,18 @@ STOP_S: Final = 10.0
 
 @dataclass(frozen=True)
 class Disk:
-    """A disk of the machine: a file in its folder. ``bus`` ``root`` is virtio-blk, ``data`` virtio-scsi, ``cdrom`` a CD."""
+    """A disk of the machine: a file in its folder. ``bus`` ``root`` is virtio-blk and booted from, ``blk`` virtio-blk,
+    ``data`` virtio-scsi, ``cdrom`` a CD."""
 
     file: str
-    bus: Literal["root", "data", "cdrom"]
+    bus: Literal["root", "blk", "data", "cdrom"]
     read_only: bool = False
 
 
 @dataclass(frozen=True)
 class Machine:
     """An emulated machine. ``forwards``: port on 127.0.0.1 → port of the guest. ``watchdog``: it has a watchdog device that
-    resets it, and each such act is written to the folder's ``trace``. A reset ends QEMU."""
+    resets it, and each such act is written to the folder's ``trace``. A reset ends QEMU. ``control``: QMP on the folder's socket ``qmp``, and a free port (``port0``) to plug a device into."""
 
     firmware: Firmware
     memory_mib: int
@@ -59,6 +60,7 @@ class Machine:
     cpus: int = 2
     processor: str = layout.GUEST_CPU_MODEL
     watchdog: bool = False
+    control: bool = False
 
 
 def qemu_argv(machine: Machine) -> list[str]:
@@ -86,6 +88,8 @@ def qemu_argv(machine: Machine) -> list[str]:
     if machine.watchdog:
         argv += ["-device", "i6300esb", "-action", "watchdog=reset"]
         argv += ["-trace", "watchdog_perform_action", "-D", f"{INSIDE_RUN}/trace"]
+    if machine.control:
+        argv += ["-qmp", f"unix:{INSIDE_RUN}/qmp,server=on,wait=off", "-device", "pcie-root-port,id=port0,chassis=1"]
     argv += ["-device", "virtio-scsi-pci,id=scsi"]
     for number, disk in enumerate(machine.disks):
         argv += _disk(number, disk)
@@ -97,6 +101,7 @@ def _disk(number: int, disk: Disk) -> list[str]:
     drive = f"if=none,id={name},format=raw,file={INSIDE_RUN}/{disk.file},readonly={'on' if disk.read_only else 'off'}"
     device = {
         "root": f"virtio-blk-pci,drive={name},bootindex=1",
+        "blk": f"virtio-blk-pci,drive={name}",
         "data": f"scsi-hd,drive={name},serial={layout.ENGINE_DISK_SERIAL}",
         "cdrom": f"scsi-cd,drive={name}",
     }[disk.bus]
