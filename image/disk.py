@@ -161,8 +161,12 @@ def make_esp(processes: Processes, name: str, boot_files: Path, arguments: tuple
     label = f"TRIVET-{name[:3]}".upper()
     run(["mkfs.vfat", "--invariant", "-F", "32", "-s", "1", "-n", label, str(esp)])
     run(["mmd", "-i", str(esp), "::/EFI", "::/EFI/BOOT", "::/loader", "::/loader/entries"])
-    for file, place in (("vmlinuz", "::/vmlinuz"), ("initrd", "::/initrd"), ("bootx64.efi", "::/EFI/BOOT/BOOTX64.EFI")):
-        run(["mcopy", "-i", str(esp), str(boot_files / file), place])
+    for name_there, place in (
+        ("vmlinuz", "::/vmlinuz"),
+        ("initrd", "::/initrd"),
+        ("bootx64.efi", "::/EFI/BOOT/BOOTX64.EFI"),
+    ):
+        run(["mcopy", "-i", str(esp), str(boot_files / name_there), place])
     for place, text in texts(name, arguments).items():
         run(["mcopy", "-i", str(esp), "-", place], stdin=text)
     run(["syslinux", "--install", str(esp)])

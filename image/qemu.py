@@ -50,8 +50,11 @@ class Disk:
 
 @dataclass(frozen=True)
 class Machine:
-    """An emulated machine. ``forwards``: port on 127.0.0.1 → port of the guest. ``watchdog``: it has a watchdog device that
-    resets it, and each such act is written to the folder's ``trace``. A reset ends QEMU. ``control``: QMP on the folder's socket ``qmp``, and a free port (``port0``) to plug a device into."""
+    """An emulated machine. ``forwards``: port on 127.0.0.1 → port of the guest.
+
+    ``watchdog``: it has a watchdog device that resets it, and each such act is written to the folder's ``trace``. A reset
+    ends QEMU. ``control``: QMP on the folder's socket ``qmp``, and a free port (``port0``) to plug a device into.
+    """
 
     firmware: Firmware
     memory_mib: int

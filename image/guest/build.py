@@ -1,7 +1,7 @@
 """``trivet image build guest``: a Linux of a few MiB for tests of VMs, as a disk that boots under both firmware kinds.
 
-Kernel, modules, busybox and the UEFI loader come from the engine's OS layer: what is tested with it is Debian's own kernel, and
-no package is fetched for it. Everything it does is in its initrd; no file system of a disk is ever mounted.
+Kernel, modules, busybox and the UEFI loader come from the engine's OS layer: what is tested with it is Debian's own
+kernel, and no package is fetched for it. Everything it does is in its initrd; no file system of a disk is ever mounted.
 """
 
 from __future__ import annotations
@@ -34,13 +34,14 @@ LIBC: Final = Path("/usr/lib/x86_64-linux-gnu/libc.a")
 MODULES: Final = (
     "virtio_blk", "virtio_scsi", "sd_mod", "virtio_net", "virtio_balloon", "virtio_rng", "evdev", "button",
 )  # fmt: skip
-"""Disks, NICs, the balloon, and the power button with the device it is read from. virtio itself is in the cloud kernel."""
+"""Disks, NICs, the balloon, and the power button with its input device. virtio itself is in the cloud kernel."""
 
 APPLETS: Final = (
     "sh", "[", "mount", "insmod", "ip", "stty", "acpid", "udhcpc", "sleep", "kill", "poweroff",
 )  # fmt: skip
 FOLDERS: Final = (
-    "bin", "lib", "lib/x86_64-linux-gnu", "lib64", "modules", "proc", "sys", "dev", "run", "etc", "etc/acpi", "etc/acpi/PWRF",
+    "bin", "lib", "lib/x86_64-linux-gnu", "lib64", "modules", "proc", "sys", "dev", "run", "etc",
+    "etc/acpi", "etc/acpi/PWRF",
 )  # fmt: skip
 
 ARGUMENTS: Final = (

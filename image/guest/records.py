@@ -1,8 +1,8 @@
 """Reads the disk that the test guest's record writer (``files/recorder.c``) wrote, and judges what it acknowledged. Pure.
 
-A record is one slot of 4 KiB, at its sequence number modulo the ring's size. A *run* is one stretch of writing: a boot, and
-how often that boot began. The writer goes on behind the newest record that it finds, so over the runs of a disk the numbers only
-rise; a run that begins at or before a number which an earlier one acknowledged did not find that record.
+A record is one slot of 4 KiB, at its sequence number modulo the ring's size. A *run* is one stretch of writing: a boot,
+and how often that boot began. The writer goes on behind the newest record that it finds, so over the runs of a disk the
+numbers only rise; a run that begins at or before a number which an earlier one acknowledged did not find that record.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Said:
-    """What a run said on the console. ``acknowledged``: its newest record that is on the disk for certain; None: none yet."""
+    """What a run said on the console. ``acknowledged``: its newest record that must be on the disk; None: none yet."""
 
     run: Run
     disk: str

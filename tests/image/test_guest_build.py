@@ -1,4 +1,4 @@
-"""The test guest's image out of a small OS layer: the same bytes each time, nothing done twice, everything it needs inside."""
+"""The test guest's image out of a small OS layer: the same bytes each time, nothing done twice, all it needs inside."""
 
 from __future__ import annotations
 
