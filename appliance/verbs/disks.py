@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -89,8 +90,8 @@ class Disks:
         return self._start(task, "disk.move", source, [source, target], work)
 
     def remove(self, task: str, file: DiskFile, wipe: bool) -> TaskState:
-        """Remove it, and what broken-off work left beside it. ``wipe``: its data is overwritten with zeros first; its name
-        is gone before that. Not there: nothing. Error: ``disk.locked``."""
+        """Remove it, what broken-off work left beside it, and its folder if nothing else is in it. ``wipe``: its data is
+        overwritten with zeros first; its name is gone before that. Not there: nothing. Error: ``disk.locked``."""
 
         def work(control: Control) -> None:
             place = self._chains.place(file)
@@ -106,6 +107,8 @@ class Disks:
                 disk_bytes.zero(hidden, _watch(control))
                 self._unlink(hidden)
             self._sweep(place)
+            if len(Path(file.path).parts) > 1:  # never the domain's own folder
+                _leave_no_empty_folder(place.parent)
 
         return self._start(task, "disk.remove", file, [file, wipe], work)
 
@@ -290,6 +293,14 @@ class Disks:
         """What work on this name left that was broken off by the end of its agent."""
         for left in place.parent.glob(f".{_plain(place.name)}.*.new"):
             left.unlink(missing_ok=True)
+
+
+def _leave_no_empty_folder(folder: Path) -> None:
+    try:
+        folder.rmdir()
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.ENOENT):
+            raise
 
 
 def _watch(control: Control) -> disk_bytes.Watch:

@@ -149,6 +149,19 @@ def test_remove(node: Node, wipe: bool) -> None:
     node.done(node.disks.remove("twice", file, wipe))
 
 
+def test_an_empty_folder_goes_with_its_last_disk(node: Node) -> None:
+    first, second = node.create("disk/v1", "raw"), node.create("disk/v2", "raw")
+    node.done(node.disks.remove("one", first, False))
+    assert node.at(second).exists()
+    node.done(node.disks.remove("other", second, False))
+    assert not node.at(second).parent.exists()
+    node.done(node.disks.remove("twice", second, False))
+    top = node.create("v3", "raw")
+    domain = node.at(top).parent
+    node.done(node.disks.remove("top", top, False))
+    assert domain.is_dir(), "the domain stays, also when it is empty"
+
+
 def test_a_wipe_that_was_broken_off_is_finished(node: Node) -> None:
     file = node.create("v1", "raw")
     node.at(file).rename(node.at(file).with_name(".v1.wipe"))
