@@ -114,6 +114,10 @@ class Cluster:
     def lab(self, *words: str, ok: bool = True, timeout_s: float = COMMAND_TIMEOUT_S) -> Answer:
         return trivet("lab", *words, "--name", self.name, ok=ok, timeout_s=timeout_s)
 
+    def lab_file(self) -> model.LabFile:
+        """What the lab was asked to be."""
+        return self._lab.wanted()
+
     def on(self, node: str, *argv: str, ok: bool = True, timeout_s: float = COMMAND_TIMEOUT_S) -> Answer:
         """Run a command in a node: as `trivet lab exec`, but without the start of a Python for each."""
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -11,13 +10,23 @@ import ovirtsdk4 as sdk
 import pytest
 from ovirtsdk4 import types
 
-from tests.lab.cluster import VIRSH_LIST, Cluster, wait
+from tests.lab.cluster import Cluster, wait
+from tests.lab.guest import (
+    DATA_MIB,
+    MEMORY_MIB,
+    MIB,
+    PATIENCE_S,
+    Serial,
+    await_status,
+    await_usable,
+    disk,
+    file_of,
+    image,
+    lost,
+    where,
+)
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
-
-MIB = 1024**2
-PATIENCE_S = 120.0
-"""A job's journal is written by an emulated engine; each step of it takes a second or two on a busy machine."""
 
 
 @pytest.fixture
@@ -35,17 +44,6 @@ def system(cluster: Cluster) -> Iterator[Any]:
     made.close()
 
 
-def _where(cluster: Cluster, identifier: str) -> list[str]:
-    """The nodes whose libvirt has that VM (there it is named by its id), running or paused."""
-    return [node for node in cluster.nodes if identifier in cluster.shell(node, VIRSH_LIST).split()]
-
-
-def _is(vm: Any, status: Any) -> None:
-    begun_s = time.monotonic()
-    wait(f"the VM {status}", PATIENCE_S, lambda: vm.get().status == status or None)
-    print(f"{status.name} after {time.monotonic() - begun_s:.1f} s")
-
-
 def test_the_life_of_a_vm(cluster: Cluster, system: Any) -> None:
     """Made, given a disk and a NIC, started, changed while it runs, moved, paused, suspended, stopped and removed; after
     each of them libvirt of the nodes says what the API says."""
@@ -58,50 +56,89 @@ def test_the_life_of_a_vm(cluster: Cluster, system: Any) -> None:
     attachments, nics = vm.disk_attachments_service(), vm.nics_service()
     try:
         nics.add(types.Nic(name="nic1", interface=types.NicInterface.VIRTIO))
-        first = attachments.add(_disk(f"{name}-root", bootable=True))
-        _usable(attachments, first)
+        first = attachments.add(disk(f"{name}-root", bootable=True))
+        await_usable(attachments, first)
         vm.start()
-        _is(vm, types.VmStatus.UP)
+        await_status(vm, types.VmStatus.UP)
         source = vm.get(follow="host").host.name
-        assert _where(cluster, made.id) == [source]
-        second = attachments.add(_disk(f"{name}-data", bootable=False))
-        _usable(attachments, second)
+        assert where(cluster, made.id) == [source]
+        second = attachments.add(disk(f"{name}-data", bootable=False))
+        await_usable(attachments, second)
         assert cluster.shell(source, f"virsh -c qemu:///system domblklist {made.id} | grep -c vmstore").strip() == "2"
         target = next(node for node in cluster.nodes if node != source)
         vm.migrate(host=types.Host(name=target))
-        wait("the VM on its new host", PATIENCE_S, lambda: _where(cluster, made.id) == [target] or None)
+        wait("the VM on its new host", PATIENCE_S, lambda: where(cluster, made.id) == [target] or None)
         wait("the API says so", PATIENCE_S, lambda: vm.get(follow="host").host.name == target or None)
-        _is(vm, types.VmStatus.UP)
+        await_status(vm, types.VmStatus.UP)
         vm.suspend()
-        _is(vm, types.VmStatus.SUSPENDED)
-        assert _where(cluster, made.id) == []
+        await_status(vm, types.VmStatus.SUSPENDED)
+        assert where(cluster, made.id) == []
         vm.start()
-        _is(vm, types.VmStatus.UP)
-        cluster.shell(_where(cluster, made.id)[0], f"virsh -c qemu:///system destroy {made.id}")
-        _is(vm, types.VmStatus.DOWN)
+        await_status(vm, types.VmStatus.UP)
+        cluster.shell(where(cluster, made.id)[0], f"virsh -c qemu:///system destroy {made.id}")
+        await_status(vm, types.VmStatus.DOWN)
         vm.start(pause=True)
-        _is(vm, types.VmStatus.PAUSED)
+        await_status(vm, types.VmStatus.PAUSED)
     finally:
-        if _where(cluster, made.id):
+        if where(cluster, made.id):
             vm.stop()
-            _is(vm, types.VmStatus.DOWN)
+            await_status(vm, types.VmStatus.DOWN)
         vm.remove()
         wait("the VM gone", PATIENCE_S, lambda: not vms.list(search=f"name={name}"))
     left = cluster.shell(cluster.nodes[0], "find /var/lib/trivet/volumes/vmstore")
     assert not [one for one in (made.id, first.id, second.id) if one in left], left
 
 
-def _disk(alias: str, bootable: bool) -> Any:
-    disk = types.Disk(
-        name=alias,
-        provisioned_size=64 * MIB,
-        format=types.DiskFormat.COW,
-        sparse=True,
-        storage_domains=[types.StorageDomain(name="vmstore")],
+def test_no_acknowledged_record_is_lost(cluster: Cluster, system: Any) -> None:
+    """A real guest records all the time: while it is moved to another host, when its QEMU is killed, and after that."""
+    name = f"records-{uuid.uuid4().hex[:6]}"
+    vms, clusters = system.vms_service(), system.clusters_service().list()
+    made = vms.add(
+        types.Vm(
+            name=name,
+            cluster=types.Cluster(id=clusters[0].id),
+            template=types.Template(name="Blank"),
+            memory=MEMORY_MIB * MIB,
+            console=types.Console(enabled=True),
+        )
     )
-    return types.DiskAttachment(disk=disk, interface=types.DiskInterface.VIRTIO, bootable=bootable, active=True)
-
-
-def _usable(attachments: Any, one: Any) -> None:
-    service = attachments.attachment_service(one.id)
-    wait("the disk usable", PATIENCE_S, lambda: service.get(follow="disk").disk.status == types.DiskStatus.OK or None)
+    vm, serial = vms.vm_service(made.id), Serial(cluster, made.id)
+    attachments = vm.disk_attachments_service()
+    try:
+        raw = types.DiskFormat.RAW
+        root = attachments.add(disk(f"{name}-root", bootable=True, kind=raw))
+        data = attachments.add(disk(f"{name}-data", bootable=False, size_mib=DATA_MIB, kind=raw))
+        await_usable(attachments, root)
+        await_usable(attachments, data)
+        with file_of(cluster, cluster.nodes[0], root.id).open("r+b") as target:
+            target.write(image().read_bytes())
+        vm.start()
+        await_status(vm, types.VmStatus.UP)
+        source = vm.get(follow="host").host.name
+        serial.listen(source)
+        serial.await_more(60)
+        target_host = next(node for node in cluster.nodes if node != source)
+        vm.migrate(host=types.Host(name=target_host))
+        wait("the VM on its new host", PATIENCE_S, lambda: where(cluster, made.id) == [target_host] or None)
+        serial.listen(target_host)
+        before = serial.await_more(60)
+        print(f"{before} records, moved from {source} to {target_host}")
+        cluster.shell(target_host, f"kill -9 $(pgrep -f 'guest={made.id}')")
+        await_status(vm, types.VmStatus.DOWN)
+        assert lost(serial.said(), file_of(cluster, source, data.id)) == ()
+        vm.start()
+        await_status(vm, types.VmStatus.UP)
+        serial.listen(vm.get(follow="host").host.name)
+        assert serial.await_more(60) > before
+        vm.shutdown()
+        await_status(vm, types.VmStatus.DOWN)
+        assert "TRIVET-GUEST down" in serial.text()
+        assert lost(serial.said(), file_of(cluster, source, data.id)) == ()
+    finally:
+        print(serial.text()[-2000:])
+        serial.close()
+        if where(cluster, made.id):
+            vm.stop()
+            await_status(vm, types.VmStatus.DOWN)
+        vm.remove()
+        wait("the VM gone", PATIENCE_S, lambda: not vms.list(search=f"name={name}"))
