@@ -14,7 +14,7 @@ from appliance.model.task import TaskState
 from appliance.model.vm import VmDisk, VmNic, VmSpec, VmState
 from appliance.model.vm_live import MigrationLimits
 from appliance.wire.client import connect
-from appliance.wire.definition import NodeApi, VmApi
+from appliance.wire.definition import FilesApi, NodeApi, VmApi
 from appliance.wire.disk_api import DiskApi, TaskApi
 from appliance.wire.tls import MutualTls
 from appliance.wire.vm_api import VmDeviceApi, VmMoveApi
@@ -171,6 +171,36 @@ def wire_vms(guest: Guest, cluster: Cluster, epoch: int, port: int) -> Callable[
             return connect(interface, member.address, port, tls, epoch, member.name)
 
         return WireVms(client(TaskApi), client(VmApi), client(VmDeviceApi), client(VmMoveApi))  # type: ignore[arg-type]
+
+    return node_of
+
+
+@dataclass(frozen=True)
+class WirePool:
+    """A node's verbs of the pool, and of its mounts, over HTTPS (:class:`engine.jobs.ports.PoolNode`)."""
+
+    gluster: GlusterApi
+    files: FilesApi
+
+    def gluster_pool(self) -> PoolStatus:
+        return self.gluster.gluster_pool()
+
+    def gluster_reject(self, volume: str, addresses: tuple[str, ...]) -> bool:
+        return self.gluster.gluster_reject(volume, addresses)
+
+    def mount_volume(self, volume: str, servers: tuple[str, ...]) -> None:
+        self.files.mount_volume(volume, servers)
+
+
+def wire_pools(guest: Guest, cluster: Cluster, epoch: int, port: int) -> Callable[[Member], WirePool]:
+    """The pool's verbs of nodes, as :func:`wire_disks`."""
+    tls = MutualTls(guest.ca, guest.certificate, guest.key, cluster.id)
+
+    def node_of(member: Member) -> WirePool:
+        def client(interface: type) -> object:
+            return connect(interface, member.address, port, tls, epoch, member.name)
+
+        return WirePool(client(GlusterApi), client(FilesApi))  # type: ignore[arg-type]
 
     return node_of
 

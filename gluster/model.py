@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 STARTED = "Started"
 """Gluster's own word for a volume that serves; the others are ``Created`` and ``Stopped``."""
+REJECT = "auth.reject"
+"""The option that names the addresses whose clients the bricks refuse."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,11 @@ class Capacity:
     size_bytes: int
     used_bytes: int
     available_bytes: int
+
+
+def rejected(value: str) -> frozenset[str]:
+    """The addresses that a value of :data:`REJECT` names."""
+    return frozenset(one.strip() for one in value.split(",") if one.strip() not in ("", "none"))
 
 
 @dataclass(frozen=True)

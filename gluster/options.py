@@ -2,7 +2,7 @@
 
 Not here because 11.1 sets them when it makes a replicated volume: granular entry heal (and refuses ``volume set`` for it),
 ``nfs.disable``. Not used: ``auth.ssl-allow`` and TLS on the data path, because the pool lives on the management network
-which the nodes own; ``auth.reject`` is the broker's instrument of eviction and never touched here.
+which the nodes own; ``auth.reject`` is how a lost host is evicted (:func:`gluster.verbs.reject`) and never touched here.
 """
 
 from __future__ import annotations

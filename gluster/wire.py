@@ -44,6 +44,10 @@ class GlusterApi(Protocol):
     def gluster_set_options(self, volume: str, options: Mapping[str, str]) -> tuple[str, ...]:
         """Set the options that differ; answers their names."""
 
+    @route("POST", "/v1/gluster/volumes/{volume}/reject", "command", CHANGE_DEADLINE_S + _ANSWER_S)
+    def gluster_reject(self, volume: str, addresses: tuple[str, ...]) -> bool:
+        """Evict exactly the clients of these addresses from the volume, and admit all others; answers whether it changed."""
+
     @route("POST", "/v1/gluster/volumes/{volume}/start", "command", CHANGE_DEADLINE_S + _ANSWER_S)
     def gluster_start(self, volume: str) -> None:
         """Start the volume if it is not started."""
@@ -83,6 +87,9 @@ class GlusterNode:
 
     def gluster_set_options(self, volume: str, options: Mapping[str, str]) -> tuple[str, ...]:
         return verbs.set_options(self._pool, volume, options)
+
+    def gluster_reject(self, volume: str, addresses: tuple[str, ...]) -> bool:
+        return verbs.reject(self._pool, volume, addresses)
 
     def gluster_start(self, volume: str) -> None:
         verbs.start(self._pool, volume)

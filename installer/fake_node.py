@@ -14,7 +14,7 @@ from appliance.model.ha import EngineHa, HaStatus, HostHa
 from appliance.model.node import CpuFacts, Disk, FolderFacts, Nic, NodeFacts, NodeStatistics
 from appliance.version import VERSION
 from appliance.wire.definition import JoinHello, Reached, VolumeFile
-from gluster.model import STARTED, Brick, BrickHeal, Peer, PoolStatus, Volume, VolumeSpec
+from gluster.model import REJECT, STARTED, Brick, BrickHeal, Peer, PoolStatus, Volume, VolumeSpec
 from installer.fake_servers import GIB, RESTART_CALLS, FakeServers, engine_runs
 
 
@@ -237,6 +237,12 @@ class FakeNode:
         self._servers.data["volumes"][volume]["options"].update(options)
         self._servers.keep("gluster_set_options")
         return tuple(options)
+
+    def gluster_reject(self, volume: str, addresses: tuple[str, ...]) -> bool:
+        assert self._node
+        self._servers.data["volumes"][volume]["options"][REJECT] = ",".join(addresses)
+        self._servers.keep("gluster_reject")
+        return True
 
     def gluster_start(self, volume: str) -> None:
         assert self._node

@@ -21,6 +21,8 @@ class Lost:
     """Storage domains of its disks that are not read-only."""
     locked: frozenset[str] = frozenset()
     """Domains on which a new holder has the locks of all its disks."""
+    over: str = ""
+    """Why its old run is certainly over, if that was found out before and written down."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,8 @@ def is_over(lost: Lost, fates: Mapping[str, Fate], fencing: frozenset[str] = fro
     found = next((fate.name for fate in fates.values() if fate.answers and lost.vm.id in fate.vms), "")
     if found:
         return Verdict(False, f"{found} answers and has the VM")
+    if lost.over:
+        return Verdict(True, lost.over)
     if not lost.ran:
         return Verdict(False, "nobody knows where it ran")
     said = []

@@ -44,21 +44,32 @@ class News:
     detail: str = ""
 
 
-def heard(host: str, told: Mapping[str, VmPower], known: Iterable[Known], asked_ms: int, now_ms: int) -> tuple[News, ...]:
+def heard(
+    host: str,
+    told: Mapping[str, VmPower],
+    known: Iterable[Known],
+    asked_ms: int,
+    now_ms: int,
+    *,
+    is_evicted: bool = False,
+) -> tuple[News, ...]:
     """What changes because the host said which VMs it has.
 
     ``told``: id → power. ``asked_ms``: when the question was sent; the answer says nothing about a VM that changed since.
-    ``known``: the VMs that are at this host, and those of which it speaks.
+    ``known``: the VMs that are at this host, and those of which it speaks. ``is_evicted``: what it still has is left
+    over, and is ended before the host is let in again; only what it has no more is news.
     """
     found = []
     for vm in known:
         if vm.changed_ms >= asked_ms:
             continue
         power = told.get(vm.id)
+        if power in RUNNING and is_evicted:
+            continue
         if power in RUNNING:
             found.append(_there(host, vm, power, now_ms))
         elif vm.host == host and power != "incoming":
-            found.append(_gone(vm))
+            found.append(_gone(vm, power))
     return tuple(one for one in found if one is not None)
 
 
@@ -90,8 +101,10 @@ def _there(host: str, vm: Known, power: VmPower, now_ms: int) -> News | None:
     return News(vm.id, status, host, event, reason, detail)
 
 
-def _gone(vm: Known) -> News:
-    """Its host has it no more."""
+def _gone(vm: Known, power: VmPower | None) -> News:
+    """Its host has it no more. ``VM_DOWN_ERROR``: nobody wanted that, so a highly available one is started again."""
+    if power == "crashed":
+        return News(vm.id, "down", "", "VM_DOWN_ERROR", "its QEMU has crashed")
     if vm.status in ("powering_down", "reboot_in_progress"):
         return News(vm.id, "down", "", "VM_DOWN", "Exit message: User shut down from within the guest")
     if vm.status in ("unknown", "powering_up", "wait_for_launch"):

@@ -18,7 +18,9 @@ from appliance.model.task import TaskState
 from appliance.model.vm import VmDisk, VmNic, VmPower, VmSpec, VmState
 from appliance.model.vm_live import MigrationLimits
 from engine.fakes.disk_node import FakeDiskNode, FakeTasks
+from engine.fakes.pool_node import FakePoolNode, refused_by
 from engine.jobs.ports import HostReport
+from gluster.model import PoolStatus
 
 GIB = 1024**3
 
@@ -83,7 +85,8 @@ class FakeVmNode(FakeTasks):
         return state_of(self._need(spec.name))
 
     def _refuse_second(self, spec: VmSpec) -> None:
-        if any(path.name == spec.name for path in (self.folder / "vms").glob("*/*")):
+        cut_off = refused_by(self.folder)  # their locks are gone, and what they still write is refused
+        if any(path.name == spec.name and path.parent.name not in cut_off for path in (self.folder / "vms").glob("*/*")):
             reason = "another QEMU has its disk open"
             raise Conflict("vm.disk-locked", subject=f"VM {spec.name}", reason=reason, remedy="Stop that one.")
 
@@ -205,12 +208,20 @@ class FakeNodes:
 
     nodes: dict[str, FakeDiskNode]
     down: set[str] = field(default_factory=set)
+    deaf: set[str] = field(default_factory=set)
+    """Their agents do not answer, but their glusterd is connected to the pool."""
     ids: dict[str, str] = field(default_factory=dict)
     memory_bytes: int = 8 * GIB
     hosts: dict[str, FakeVmNode] = field(default_factory=dict)
+    mounted: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Volume → servers, of the last mount that was asked for."""
 
     def up(self) -> Sequence[str]:
-        return [name for name in self.nodes if name not in self.down]
+        return [name for name in self.nodes if self.is_up(name)]
+
+    def is_up(self, name: str) -> bool:
+        """Whether its agent answers."""
+        return name not in self.down | self.deaf
 
     def reports(self) -> Sequence[HostReport]:
         """Everything as it is now: nothing here is old."""
@@ -218,10 +229,11 @@ class FakeNodes:
             HostReport(
                 self.ids.get(name, name),
                 name,
-                name not in self.down,
+                self.is_up(name),
                 self.facts(name),
                 NodeStatistics(self.memory_bytes, self.memory_bytes, 0, 0, 0.4, 0.4, 0.3, 12.0, 3.0, 85.0, 86_400.0, ()),
-                self.host(name).vms() if name not in self.down else (),
+                self.host(name).vms() if self.is_up(name) else (),
+                address=name,
             )
             for name in self.nodes
         ]
@@ -239,13 +251,22 @@ class FakeNodes:
         return self.hosts.setdefault(name, FakeVmNode(name, disks.folder, disks.point, disks.fail_with))
 
     def _answering(self, host: str) -> None:
-        if host in self.down:
+        if not self.is_up(host):
             raise self.silent(host)
 
     @staticmethod
     def silent(host: str) -> TrivetError:
         """What a caller of a host that is down gets."""
         return Unavailable("agent.unreachable", subject=host, reason="it did not answer", remedy="Look at that node.")
+
+    def pool(self) -> PoolStatus | None:
+        """As the first host that is up says."""
+        return self.pools(self.up()[0]).gluster_pool() if self.up() else None
+
+    def pools(self, host: str) -> FakePoolNode:
+        self._answering(host)
+        disks = self.nodes[host]
+        return FakePoolNode(host, disks.folder, tuple(self.nodes), self.down, disks.point, disks.fail_with, self.mounted)
 
     def disks(self, host: str) -> FakeDiskNode:
         self._answering(host)

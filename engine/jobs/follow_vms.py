@@ -9,6 +9,8 @@ from dataclasses import replace
 from appliance.effects.clock import Clock
 from appliance.model.vm import VmPower, VmState
 from engine.decide.vm_follow import Known, News, heard, silent
+from engine.jobs import owed
+from engine.jobs.evicted import record_of
 from engine.jobs.vm_place import ENGINE_MARK
 from engine.jobs.vm_state import ASKED, RUN, went_down
 from engine.store.audit import Audit
@@ -35,7 +37,9 @@ class VmFollower:
         here = {one.id: one for one in self._store.entities.referring(("host", host_id), "vm", "host")}
         strangers = [one for one in told if one not in here]
         others = self._store.entities.many("vm", strangers) if strangers else {}
-        found = heard(host_id, told, self._known((*here.values(), *others.values())), asked_ms, self.now_ms())
+        known = self._known((*here.values(), *others.values()))
+        is_evicted = bool(record_of(self._store.entities.get("host", host_id)))
+        found = heard(host_id, told, known, asked_ms, self.now_ms(), is_evicted=is_evicted)
         return tuple(one for one in found if self._write(one, host_id))
 
     def silent(self, host_id: str) -> tuple[News, ...]:
@@ -65,6 +69,9 @@ class VmFollower:
             before = self._store.entities.get("vm", news.id)
             if before is None or before.locked_as:
                 return False
+            if news.event == "VM_DOWN_ERROR":
+                owed.failed(self._store.entities, self._clock, before, speaker, news.reason)
+                return True
             after = went_down(before, now_ms) if news.status == "down" else _at(before, news)
             if after == before:
                 return False

@@ -7,6 +7,7 @@ from typing import Any
 
 from appliance.errors import Conflict, Unavailable
 from appliance.model.disk import DiskFile, DiskFormat
+from engine.jobs.evicted import evicted_names
 from engine.jobs.job import Work
 from engine.store.entities import Entities, Entity
 
@@ -16,7 +17,7 @@ FORMATS: Mapping[str, DiskFormat] = {"cow": "qcow2", "raw": "raw"}
 
 def choose_host(work: Work) -> dict[str, Any]:
     """A step's ``do``: pick the host that does the job, and write it down, so that a crash changes nothing about it."""
-    hosts = work.nodes.up()
+    hosts = usable(work)
     if not hosts:
         raise Unavailable(
             "job.no-host", subject="the job", reason="no host is up", remedy="Activate a host, or wait until one answers."
@@ -25,9 +26,15 @@ def choose_host(work: Work) -> dict[str, Any]:
     return {"host": hosts[0]}
 
 
+def usable(work: Work) -> list[str]:
+    """Names of the hosts that are up and have their storage, the least loaded first."""
+    lost = evicted_names(work.entities)
+    return [one for one in work.nodes.up() if one not in lost]
+
+
 def host_for_cleaning(work: Work, chosen: str) -> str:
     """The host that undoes or repeats a step on shared storage: the one that began, else any other that is up."""
-    hosts = work.nodes.up()
+    hosts = usable(work)
     return chosen if chosen in hosts or not hosts else hosts[0]
 
 

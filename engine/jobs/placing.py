@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from appliance.model.vm import VmState
 from engine.decide import schedule, schedule_model
 from engine.decide.schedule import Placement
 from engine.decide.schedule_model import AffinityGroup, Host, HostStatus, Migration, Promise, Rule, Vm
 from engine.decide.schedule_policies import read_policy
+from engine.decide.schedule_words import listed
 from engine.decide.vm_machine import cpu_model, cpus_of
-from engine.jobs.job import Work
-from engine.jobs.ports import HostReport
+from engine.jobs.evicted import record_of
+from engine.jobs.ports import HostReport, Nodes
 from engine.jobs.vm_place import ENGINE_MARK, THERE
 from engine.jobs.vm_spec import Parts
 from engine.jobs.vm_state import MOVE
@@ -25,6 +26,16 @@ ARRIVING = (*THERE, "paused-io-error", "incoming")
 """Powers of a VM that takes memory of its host."""
 
 
+class Sight(Protocol):
+    """What is looked with: a step's work, or the world of all jobs."""
+
+    @property
+    def entities(self) -> Entities: ...
+
+    @property
+    def nodes(self) -> Nodes: ...
+
+
 @dataclass(frozen=True)
 class Scene:
     """A cluster as it is now: what the scheduler decides upon."""
@@ -34,7 +45,7 @@ class Scene:
     promises: tuple[Promise, ...]
 
 
-def place(work: Work, parts: Parts, only: Iterable[str] = ()) -> Placement:
+def place(work: Sight, parts: Parts, only: Iterable[str] = ()) -> Placement:
     """Where to start it. To be called in the transaction that writes the answer down. Raises ``Conflict``
     ``schedule.no-host``."""
     scene = look(work, parts)
@@ -43,7 +54,7 @@ def place(work: Work, parts: Parts, only: Iterable[str] = ()) -> Placement:
     return decided(found, parts.vm.name)
 
 
-def target(work: Work, parts: Parts, only: Iterable[str] = ()) -> Placement:
+def target(work: Sight, parts: Parts, only: Iterable[str] = ()) -> Placement:
     """Where to move it; a person asked for that."""
     scene = look(work, parts)
     asked = frozenset(only) or None
@@ -59,16 +70,20 @@ def decided(found: Placement | schedule.Refusal, name: str) -> Placement:
     return found
 
 
-def look(work: Work, parts: Parts) -> Scene:
+def look(work: Sight, parts: Parts) -> Scene:
     """The cluster of a VM. One placement of a cluster at a time: its row is held until the answer is written."""
-    entities = work.entities
-    cluster_id = parts.vm.ref("cluster")
+    return look_at(work, parts.vm.ref("cluster"))
+
+
+def look_at(sight: Sight, cluster_id: str) -> Scene:
+    """A cluster, its row held until the transaction ends."""
+    entities = sight.entities
     cluster = entities.change("cluster", cluster_id, lambda before: before)
     vms = entities.referring(cluster.key, "vm", "cluster")
     labels = _labels(entities)
-    light = {one.id: light_vm(one, parts.cluster, labels.get(one.key, frozenset())) for one in vms}
+    light = {one.id: light_vm(one, cluster.body, labels.get(one.key, frozenset())) for one in vms}
     mine = {one.id: one for one in entities.referring(cluster.key, "host", "cluster")}
-    reports = [one for one in work.nodes.reports() if one.id in mine]
+    reports = [one for one in sight.nodes.reports() if one.id in mine]
     networks = {str(one.body.get("vdsm_name") or one.name): one.name for one in entities.list("network")}
     domains = frozenset(one.name for one in entities.list("storage_domain"))
     hosts = tuple(
@@ -134,10 +149,12 @@ def host_of(
     cpu = facts.cpu if facts else None
     bridges = {one.name for one in facts.nics} if facts else set()
     status = entity.status or ("up" if report.is_up else "non_responsive")
+    lost = record_of(entity).get("domains", ())
     return Host(
         report.id,
         report.name,
-        cast(HostStatus, status if report.is_up or entity.status else "non_responsive"),
+        cast(HostStatus, "non_operational" if lost and report.is_up else status),
+        f"cut off from {listed(lost)}" if lost else "",
         memory_bytes=numbers.memory_total_bytes if numbers else 0,
         free_bytes=numbers.memory_available_bytes if numbers else None,
         cpu_threads=cpu.sockets * cpu.cores * cpu.threads if cpu else 0,

@@ -11,6 +11,7 @@ from appliance.model.node import NodeFacts, NodeStatistics
 from appliance.model.task import TaskState
 from appliance.model.vm import VmDisk, VmNic, VmSpec, VmState
 from appliance.model.vm_live import MigrationLimits
+from gluster.model import PoolStatus
 
 
 class TaskNode(Protocol):
@@ -71,9 +72,21 @@ class VmNode(TaskNode, Protocol):
     def vm_set_cd(self, name: str, drive: str, path: str, force: bool) -> None: ...
 
 
+class PoolNode(Protocol):
+    """What jobs ask of a node about the pool, and of its own mounts: the part of :class:`gluster.wire.GlusterApi` and
+    ``FilesApi`` that they use. The fake is :class:`engine.fakes.pool_node.FakePoolNode`."""
+
+    def gluster_pool(self) -> PoolStatus: ...
+
+    def gluster_reject(self, volume: str, addresses: tuple[str, ...]) -> bool: ...
+
+    def mount_volume(self, volume: str, servers: tuple[str, ...]) -> None: ...
+
+
 @dataclass(frozen=True)
 class HostReport:
-    """A host as it is known now, from what it said last. ``None``: it has not said."""
+    """A host as it is known now, from what it said last. ``None``: it has not said. ``address``: where its clients of the
+    storage come from."""
 
     id: str
     name: str
@@ -81,6 +94,7 @@ class HostReport:
     facts: NodeFacts | None = None
     statistics: NodeStatistics | None = None
     vms: tuple[VmState, ...] = ()
+    address: str = ""
 
 
 class Nodes(Protocol):
@@ -94,6 +108,12 @@ class Nodes(Protocol):
 
     def vms(self, host: str) -> VmNode:
         """That host's VM verbs. Raises ``Unavailable`` when it cannot be reached."""
+
+    def pool(self) -> PoolStatus | None:
+        """What a node that is up said last of the pool; ``None``: nothing that is not too old."""
+
+    def pools(self, host: str) -> PoolNode:
+        """That host's verbs of the pool. Raises ``Unavailable`` when it cannot be reached."""
 
     def disks(self, host: str) -> DiskNode:
         """That host's disk verbs. Raises ``Unavailable`` when it cannot be reached."""

@@ -17,15 +17,17 @@ from appliance.model.engine_start import EngineStart
 from engine.boot.files import read
 from engine.boot.seed import REMEDY
 from engine.boot.standby import wait_until_active, wait_until_serving
-from engine.jobs.bell import Ear
+from engine.jobs.bell import Bell, Ear
+from engine.jobs.desk import Desk
 from engine.jobs.follow import Following
+from engine.jobs.keep_ha import KEEP_EVERY_S, Keeper
 from engine.jobs.process import JobsProcess
 from engine.jobs.reach import WireNodes
 from engine.jobs.run import World
 from engine.jobs.sampling import Sampler
 from engine.jobs.types import BY_NAME
 from engine.layout import Guest
-from engine.nodes import wire_disks, wire_nodes, wire_vms
+from engine.nodes import wire_disks, wire_nodes, wire_pools, wire_vms
 from engine.store.durable import Store
 from engine.store.jobs import Jobs
 from engine.store.observed import Observations
@@ -50,6 +52,13 @@ def only_one(path: Path) -> int:
     return descriptor
 
 
+def keep(keeper: Keeper, stopping: threading.Event) -> None:
+    """Take the keeper's turns until the process ends."""
+    while not stopping.wait(KEEP_EVERY_S):
+        keeper.turn()
+    keeper.entities.connection.close()
+
+
 def main(guest: Guest, agent_port: int, log: Log) -> None:
     """Wait until the engine is active, then work until a signal ends it."""
     clock = SystemClock()
@@ -64,12 +73,16 @@ def main(guest: Guest, agent_port: int, log: Log) -> None:
     disks = wire_disks(guest, cluster, start.epoch, agent_port)
     jobs = Jobs(store.entities, clock)
     vms = wire_vms(guest, cluster, start.epoch, agent_port)
-    world = World(store.entities, jobs, WireNodes(cluster, observations, disks, vms), clock, BY_NAME, log)
+    pools = wire_pools(guest, cluster, start.epoch, agent_port)
+    world = World(store.entities, jobs, WireNodes(cluster, observations, disks, vms, pools), clock, BY_NAME, log)
     ear = Ear(guest.jobs_bell)
+    desk = Desk(store.entities, jobs, BY_NAME, clock, Bell(guest.jobs_bell).ring)
+    keeper = Keeper(store.entities, world.nodes, desk, log)
     process = JobsProcess(world, ear.wait)
     worker = threading.Thread(target=process.serve, name="jobs")
     sampler = Sampler(cluster, store, observations, clock, log)
-    keeper = threading.Thread(target=sampler.run, args=(world.stopping,), name="history")
+    sampling = threading.Thread(target=sampler.run, args=(world.stopping,), name="history")
+    keeping = threading.Thread(target=keep, args=(keeper, world.stopping), name="ha")
 
     def stop(_number: int, _frame: object) -> None:
         following.stopped.set()
@@ -78,17 +91,19 @@ def main(guest: Guest, agent_port: int, log: Log) -> None:
     def alive() -> None:
         if following.superseded:
             world.stopping.set()  # a newer engine has the journal, too
-        if worker.is_alive() or world.stopping.is_set():
+        if (worker.is_alive() and keeping.is_alive()) or world.stopping.is_set():
             tell_systemd("WATCHDOG=1")
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     worker.start()
-    keeper.start()
+    sampling.start()
+    keeping.start()
     tell_systemd("READY=1")
     following.run(alive)
     world.stopping.set()
     worker.join()
-    keeper.join()
+    sampling.join()
+    keeping.join()
     ear.close()
     os.close(held)

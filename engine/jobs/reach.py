@@ -13,11 +13,14 @@ from appliance.model.node import NodeFacts, NodeStatistics
 from appliance.model.vm import VmState
 from engine.decide.follow import SILENCE_S
 from engine.jobs.follow import HEARD
-from engine.jobs.ports import DiskNode, HostReport, VmNode
+from engine.jobs.ports import DiskNode, HostReport, PoolNode, VmNode
 from engine.store.observed import Observations
 from engine.store.records import Heard
+from gluster.model import PoolStatus
 
 T = TypeVar("T")
+POOL_AGE_S = 30.0
+"""The pool is asked every 6 s, and an answer may take 20: what is older says nothing of now."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class WireNodes:
     observations: Observations
     disk_node: Callable[[Member], DiskNode]
     vm_node: Callable[[Member], VmNode]
+    pool_node: Callable[[Member], PoolNode]
 
     def up(self) -> Sequence[str]:
         """Hosts heard lately, that with the most free memory first: it is the least busy."""
@@ -46,9 +50,21 @@ class WireNodes:
                 _said(NodeFacts, heard.get((one.name, "facts"))),
                 _said(NodeStatistics, heard.get((one.name, "statistics"))),
                 _said(tuple[VmState, ...], heard.get((one.name, "vms"))) or (),
+                one.address,
             )
             for one in self.cluster.members
         ]
+
+    def pool(self) -> PoolStatus | None:
+        """As the node that was asked last says."""
+        heard = self.observations.all()
+        told = [said for one in self.cluster.members if (said := heard.get((one.name, "pool"))) is not None]
+        newest = min(told, key=lambda said: said.age_s, default=None)
+        return _said(PoolStatus, newest) if newest is not None and newest.age_s < POOL_AGE_S else None
+
+    def pools(self, host: str) -> PoolNode:
+        """That host's verbs of the pool. Nothing is sent before the first call. Raises as :meth:`disks`."""
+        return self.pool_node(self._member(host))
 
     def disks(self, host: str) -> DiskNode:
         """That host's disk verbs. Nothing is sent before the first call. Raises ``Unavailable`` ``job.host-unknown``."""

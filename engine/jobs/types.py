@@ -6,6 +6,8 @@ from typing import Any
 
 from engine.jobs.disk_create import DiskCreate
 from engine.jobs.disk_remove import DiskRemove
+from engine.jobs.host_admit import HostAdmit
+from engine.jobs.host_evict import HostEvict
 from engine.jobs.job import JobType, by_name
 from engine.jobs.vm_cd import VmChangeCd
 from engine.jobs.vm_create import VmCreate
@@ -13,6 +15,7 @@ from engine.jobs.vm_disks import VmAddDisk, VmPlugDisk, VmUnplugDisk
 from engine.jobs.vm_migrate import VmMigrate
 from engine.jobs.vm_nics import VmPlugNic, VmSetNic, VmUnplugNic
 from engine.jobs.vm_remove import VmRemove
+from engine.jobs.vm_restart import VmRestart
 from engine.jobs.vm_start import VmStart
 from engine.jobs.vm_stop import VmReboot, VmReset, VmResume, VmShutdown, VmStop
 from engine.jobs.vm_suspend import VmSuspend, VmWake
@@ -21,5 +24,6 @@ TYPES: tuple[JobType[Any], ...] = (
     DiskCreate(), DiskRemove(),
     VmCreate(), VmRemove(), VmStart(), VmStop(), VmShutdown(), VmReboot(), VmReset(), VmResume(), VmSuspend(), VmWake(),
     VmMigrate(), VmAddDisk(), VmPlugDisk(), VmUnplugDisk(), VmPlugNic(), VmUnplugNic(), VmSetNic(), VmChangeCd(),
+    HostEvict(), HostAdmit(), VmRestart(),
 )  # fmt: skip
 BY_NAME = by_name(TYPES)

@@ -8,11 +8,12 @@ from typing import Any
 
 from appliance.errors import Conflict
 from engine.decide import vm_config
-from engine.jobs import placing
+from engine.jobs import owed
 from engine.jobs.job import JobType, Planned, Step, Told, Work
-from engine.jobs.vm_place import DOWN, name_of, need_vm
+from engine.jobs.vm_place import DOWN, need_vm
 from engine.jobs.vm_spec import Parts, parts_of
-from engine.jobs.vm_state import RUN, placed, started, unplaced
+from engine.jobs.vm_start_on import choose_host, forget_host, start_on_best, unstart
+from engine.jobs.vm_state import started
 from engine.store.entities import Entities
 from engine.store.entity import Entity
 from engine.store.jobs import Lock
@@ -30,25 +31,6 @@ class StartVm:
     once: Mapping[str, Any] = field(default_factory=dict)
 
 
-def choose_host(work: Work, vm_id: str, hosts: Sequence[str], once: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
-    """Part of a step's ``do``: a host for the VM, written into its row in the same transaction, so that the next placement
-    counts it, and so that a repeated step finds it."""
-    with work.entities.connection.transaction():
-        vm = work.entities.need("vm", vm_id)
-        run = vm.body.get(RUN) or {}
-        if run.get("job") == work.job_id:
-            return {"id": run["host"], "host": name_of(work, str(run["host"]))}
-        found = placing.place(work, parts_of(work.entities, vm, once), hosts)
-        work.entities.change("vm", vm_id, lambda before: placed(before, found.host, work.job_id))
-    work.log(found.reason)
-    return {"id": found.host, "host": found.host_name}
-
-
-def forget_host(work: Work, vm_id: str) -> None:
-    """Part of a step's ``undo``."""
-    work.entities.change("vm", vm_id, unplaced)
-
-
 def chosen(work: Work) -> str:
     """The name of the host that step ``place`` chose."""
     return str(work.found("place")["host"])
@@ -63,16 +45,18 @@ def _forget(work: Work) -> None:
     forget_host(work, work.parameters(StartVm).vm_id)
 
 
-def _start(work: Work) -> None:
+def _start(work: Work) -> Mapping[str, Any]:
     given = work.parameters(StartVm)
-    parts = parts_of(work.entities, work.entities.need("vm", given.vm_id), given.once)
-    with work.at(chosen(work)) as node:
-        node.vm_start(parts.spec(), given.paused)
+    return start_on_best(work, given.vm_id, given.hosts, given.once, paused=given.paused)
 
 
 def _unstart(work: Work) -> None:
-    with work.at(chosen(work)) as node:
-        node.vm_destroy(work.parameters(StartVm).vm_id)
+    unstart(work, work.parameters(StartVm).vm_id)
+
+
+def started_on(work: Work) -> str:
+    """The id of the host that has it now, or that was chosen; empty: none was."""
+    return str(work.found("start").get("id") or work.found("place").get("id") or "")
 
 
 def check_parts(entities: Entities, parts: Parts) -> None:
@@ -108,7 +92,7 @@ class VmStart(JobType[StartVm]):
         return {"vm": given.vm_id}
 
     def more_about(self, work: Work) -> Mapping[str, str]:
-        host = str(work.found("place").get("id") or "")
+        host = started_on(work)
         return {"host": host} if host else {}
 
     def describe(self, entities: Entities, given: StartVm) -> str:
@@ -135,7 +119,8 @@ class VmStart(JobType[StartVm]):
         now_ms = int(work.clock.wall_s() * 1000)
         status = "paused" if given.paused else "powering_up"
         work.entities.change("vm", given.vm_id, lambda vm: started(vm, status, now_ms, run_once=bool(given.once)))
-        return {"host": work.found("place").get("id", "")}
+        owed.forget(work.entities, given.vm_id)
+        return {"host": started_on(work)}
 
     def given_up(self, work: Work) -> None:
         work.entities.set_status("vm", {work.parameters(StartVm).vm_id: "unknown"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,8 @@ from engine.decide.vm_config import with_next_run
 from engine.store.entity import Entity
 
 RUN = "trivet_run"
-"""In the body: the host that a job has chosen for it, and that job; so that a repeated step chooses no other."""
+"""In the body: the host that a job has chosen for it, and that job; so that a repeated step chooses no other. While it is
+started, also ``tried``: the hosts that could not (id → why)."""
 MOVE = "trivet_move"
 """In the body: where a job is moving it."""
 MEMORY = "trivet_memory"
@@ -19,9 +21,10 @@ ASKED = "trivet_asked_ms"
 OF_THE_RUN = (RUN, MOVE, MEMORY, ASKED, "run_once", "status_detail")
 
 
-def placed(vm: Entity, host_id: str, job_id: str) -> Entity:
-    """It is to run there."""
-    return vm.with_body(**{RUN: {"host": host_id, "job": job_id}}).with_refs(host=host_id)
+def placed(vm: Entity, host_id: str, job_id: str, tried: Mapping[str, str] | None = None) -> Entity:
+    """It is to run there. ``tried``: hosts on which this start failed already, and why."""
+    run = {"host": host_id, "job": job_id, **({"tried": dict(tried)} if tried else {})}
+    return vm.with_body(**{RUN: run}).with_refs(host=host_id)
 
 
 def unplaced(vm: Entity) -> Entity:
@@ -31,7 +34,8 @@ def unplaced(vm: Entity) -> Entity:
 
 def started(vm: Entity, status: str, now_ms: int, **more: Any) -> Entity:
     """It runs, with what waited for this start in force."""
-    body = {**with_next_run(without(vm, *OF_THE_RUN).body), RUN: vm.body.get(RUN), "start_time": now_ms, **more}
+    run = {name: value for name, value in (vm.body.get(RUN) or {}).items() if name != "tried"}
+    body = {**with_next_run(without(vm, *OF_THE_RUN).body), RUN: run, "start_time": now_ms, **more}
     return replace(vm, body=body, status=status)
 
 

@@ -13,7 +13,8 @@ from engine.jobs.places import mount_of, need_active_domain
 from engine.jobs.task import await_task, task_id
 from engine.jobs.vm_place import host_of, need_vm, state_at
 from engine.jobs.vm_spec import parts_of
-from engine.jobs.vm_start import choose_host, chosen, forget_host, locks_of
+from engine.jobs.vm_start import chosen, locks_of
+from engine.jobs.vm_start_on import choose_host, forget_host
 from engine.jobs.vm_state import ASKED, MEMORY, RUN, started, without
 from engine.jobs.vm_stop import drop_memory, memory_file
 from engine.store.entities import Entities

@@ -13,7 +13,7 @@ from appliance.errors import Failed, NotFound
 from gluster import verbs
 from gluster.adapter import GlusterPool
 from gluster.fake import FakePool
-from gluster.model import STARTED, BrickPlace
+from gluster.model import REJECT, STARTED, BrickPlace, rejected
 from gluster.options import options_for
 from gluster.plan import wanted_volumes
 from gluster.ports import Pool
@@ -144,6 +144,20 @@ class TestPool:
             pool.set_options("vmstore", {"nosuchoption": "on"})
         assert caught.value.code == "gluster.failed"
         assert [volume.options for volume in pool.volumes()] == before
+
+    def test_clients_are_refused_by_address_until_that_is_taken_back(self, pool: Pool) -> None:
+        def refused() -> frozenset[str]:
+            return next(rejected(one.options.get(REJECT, "")) for one in pool.volumes() if one.name == "vmstore")
+
+        strangers = ("192.0.2.7", "192.0.2.8")  # of the documentation's network: nobody is cut off here
+        assert verbs.reject(pool, "vmstore", strangers)
+        assert refused() == set(strangers)
+        assert not verbs.reject(pool, "vmstore", strangers[::-1])
+        assert verbs.reject(pool, "vmstore", strangers[:1])
+        assert refused() == {"192.0.2.7"}
+        assert verbs.reject(pool, "vmstore", ())
+        assert not verbs.reject(pool, "vmstore", ())
+        assert refused() == frozenset()
 
     def test_a_peer_that_is_not_there_fails(self, pool: Pool) -> None:
         with pytest.raises(Failed) as caught:

@@ -59,7 +59,13 @@ def test_hosts_that_were_heard_are_up_the_emptiest_first(tmp_path: Path) -> None
     observations = Observations(tmp_path / "observed", clock)
     fakes = nodes_at(tmp_path)
     disks = fakes.nodes["node1"]
-    nodes = WireNodes(world.CLUSTER, observations, lambda member: disks, lambda member: fakes.host("node1"))
+    nodes = WireNodes(
+        world.CLUSTER,
+        observations,
+        lambda member: disks,
+        lambda member: fakes.host("node1"),
+        lambda member: fakes.pools("node1"),
+    )
     assert nodes.up() == []
     for name, free in (("node1", 1), ("node2", 3)):
         observations.put(name, "heard", True)

@@ -89,7 +89,7 @@ class Vms:
         """Every host that answers tells which VMs it has, as the follower asks it; those that do not are silent."""
         follower = VmFollower(self.engine.store, SystemClock())
         for name, identifier in self.nodes.ids.items():
-            if name in self.nodes.down:
+            if not self.nodes.is_up(name):
                 follower.silent(identifier)
             else:
                 follower.heard(identifier, self.nodes.host(name).vms(), follower.now_ms() + 1)

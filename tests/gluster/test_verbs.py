@@ -128,6 +128,9 @@ def test_the_whole_pool_over_the_wire(tmp_path: Path) -> None:
     assert client.gluster_set_options("engine", {"features.shard": "off", "cluster.heal-timeout": "30"}) == (
         "cluster.heal-timeout",
     )
+    assert client.gluster_reject("vmstore", ("198.18.0.11",))
+    assert not client.gluster_reject("vmstore", ("198.18.0.11",))
+    assert client.gluster_reject("vmstore", ())
     pool.brick_down("engine", "node3")
     pool.written("engine", 2)
     assert [heal.pending for heal in client.gluster_heal_summary("engine")] == [2, 2, None]

@@ -1,0 +1,68 @@
+"""The pool's verbs of a node over a folder: which addresses a volume refuses is a file, so that it outlives the jobs
+process.
+
+The address of a host is its name here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from appliance.errors import NotFound, TrivetError
+from engine.fakes.disk_node import nothing
+from gluster.model import REJECT, STARTED, Peer, PoolStatus, Volume
+
+VOLUMES = ("engine", "vmstore")
+
+
+def refused_by(folder: Path, volume: str = "vmstore") -> frozenset[str]:
+    """The hosts whose clients the volume refuses."""
+    path = folder / "pool" / volume
+    return frozenset(path.read_text().split()) if path.exists() else frozenset()
+
+
+@dataclass
+class FakePoolNode:
+    """A node's glusterd. ``away``: hosts whose glusterd is not connected to it."""
+
+    name: str
+    folder: Path
+    hosts: Collection[str]
+    away: Collection[str] = ()
+    point: Callable[[str], None] = nothing
+    fail_with: dict[str, TrivetError] = field(default_factory=dict)
+    mounted: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def gluster_pool(self) -> PoolStatus:
+        peers = tuple(
+            Peer(one, one, (one,), one not in self.away, "Peer in Cluster") for one in self.hosts if one != self.name
+        )
+        return PoolStatus(peers, tuple(self._volume(one) for one in VOLUMES))
+
+    def _volume(self, name: str) -> Volume:
+        refused = ",".join(sorted(refused_by(self.folder, name)))
+        return Volume(name, name, "Replicate", STARTED, 3, (), {REJECT: refused} if refused else {})
+
+    def gluster_reject(self, volume: str, addresses: tuple[str, ...]) -> bool:
+        self.point("before reject")
+        if "reject" in self.fail_with:
+            raise self.fail_with["reject"]
+        if volume not in VOLUMES:
+            raise NotFound("gluster.volume-unknown", subject=volume, reason="there is none", remedy="Name another.")
+        before = refused_by(self.folder, volume)
+        path = self.folder / "pool" / volume
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_suffix(".draft")
+        draft.write_text(" ".join(addresses))
+        draft.rename(path)
+        self.point("after reject")
+        return before != frozenset(addresses)
+
+    def mount_volume(self, volume: str, servers: tuple[str, ...]) -> None:
+        self.point("before mount")
+        if "mount" in self.fail_with:
+            raise self.fail_with["mount"]
+        self.mounted[volume] = servers
+        self.point("after mount")

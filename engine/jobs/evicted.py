@@ -1,0 +1,76 @@
+"""Hosts that are cut off from storage domains: the record of it in the host's row, and what follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from appliance import layout
+from appliance.errors import NotFound
+from engine.store.entities import Entities
+from engine.store.entity import Entity
+from gluster.model import REJECT, PoolStatus, rejected
+
+EVICTED = "trivet_evicted"
+"""In a host's body, from the moment at which the bricks certainly refuse it: ``domains`` (names), ``volumes``, ``boot_id``
+(of its last boot that was heard), ``wall_ms``."""
+NEVER = (layout.ENGINE_VOLUME,)
+"""The engine's volume is the brokers': its locks fence by themselves."""
+
+
+def record_of(host: Entity | None) -> Mapping[str, Any]:
+    """What is written down of its eviction; empty: it is not evicted."""
+    return (host.body.get(EVICTED) or {}) if host is not None else {}
+
+
+def domains_of(host: Entity | None) -> frozenset[str]:
+    """The storage domains from which it is certainly cut off."""
+    return frozenset(str(one) for one in record_of(host).get("domains", ()))
+
+
+def evicted_names(entities: Entities) -> frozenset[str]:
+    """The names of the hosts that are cut off from anything."""
+    return frozenset(one.name for one in entities.list("host") if record_of(one))
+
+
+def evictable(entities: Entities) -> dict[str, str]:
+    """Storage domain → Gluster volume, of all domains from which hosts can be cut off."""
+    found = {}
+    for domain in entities.list("storage_domain"):
+        storage = domain.body.get("storage") or {}
+        volume = str(storage.get("path") or "").strip("/")
+        if storage.get("type") == "glusterfs" and volume and volume not in NEVER:
+            found[domain.name] = volume
+    return found
+
+
+def writes(entities: Entities, vm: Entity) -> frozenset[str]:
+    """The storage domains that a VM can write."""
+    attached = [one for one in entities.children(vm.key, "disk_attachment") if not one.body.get("read_only")]
+    disks = entities.many("disk", [one.ref("disk") for one in attached])
+    domains = entities.many("storage_domain", [name for one in disks.values() for name in one.refs["storage_domains"]])
+    return frozenset(one.name for one in domains.values())
+
+
+def cannot_write(entities: Entities, vm: Entity, host: Entity | None) -> bool:
+    """Whether the host is cut off from all that the VM could write, so that nothing of it there can do harm."""
+    return bool(record_of(host)) and writes(entities, vm) <= domains_of(host)
+
+
+def connected(pool: PoolStatus | None, host: str) -> bool | None:
+    """Whether the pool's daemons have that host's one; ``None``: nobody could say."""
+    found = [one for one in (pool.peers if pool else ()) if host in one.names]
+    return found[0].connected if found else None
+
+
+def refused(pool: PoolStatus | None, volume: str) -> frozenset[str]:
+    """The addresses that a volume refuses now. Raises ``NotFound`` ``gluster.volume-unknown``."""
+    found = pool.volume(volume) if pool else None
+    if found is None:
+        raise NotFound(
+            "gluster.volume-unknown",
+            subject=f"volume {volume}",
+            reason="the pool has no volume of that name",
+            remedy="`trivet gluster status` lists the volumes.",
+        )
+    return rejected(found.options.get(REJECT, ""))
