@@ -12,12 +12,12 @@ from appliance.model.ha import HaStatus
 from appliance.model.node import NodeFacts, NodeStatistics
 from appliance.model.task import TaskState
 from appliance.model.vm import VmDisk, VmNic, VmSpec, VmState
-from appliance.model.vm_live import MigrationLimits
+from appliance.model.vm_live import DiskMerge, MigrationLimits, VmSnapshot
 from appliance.wire.client import connect
 from appliance.wire.definition import FilesApi, NodeApi, VmApi
 from appliance.wire.disk_api import DiskApi, TaskApi
 from appliance.wire.tls import MutualTls
-from appliance.wire.vm_api import VmDeviceApi, VmMoveApi
+from appliance.wire.vm_api import VmDeviceApi, VmDiskApi, VmMoveApi
 from engine.layout import Guest
 from gluster.model import PoolStatus
 from gluster.wire import GlusterApi
@@ -94,6 +94,12 @@ class WireDisks:
     def disk_remove(self, task: str, file: DiskFile, wipe: bool) -> TaskState:
         return self.files.disk_remove(task, file, wipe)
 
+    def disk_commit(self, task: str, file: DiskFile, base: DiskFile) -> TaskState:
+        return self.files.disk_commit(task, file, base)
+
+    def disk_rebase(self, task: str, file: DiskFile, backing: DiskFile | None, unsafe: bool) -> TaskState:
+        return self.files.disk_rebase(task, file, backing, unsafe)
+
 
 @dataclass(frozen=True)
 class WireVms:
@@ -103,6 +109,7 @@ class WireVms:
     power: VmApi
     devices: VmDeviceApi
     moves: VmMoveApi
+    layers: VmDiskApi
 
     def task(self, task: str) -> TaskState:
         return self.tasks.task(task)
@@ -143,6 +150,12 @@ class WireVms:
     def vm_wake(self, task: str, spec: VmSpec, file: DiskFile, paused: bool) -> TaskState:
         return self.moves.vm_wake(task, spec, file, paused)
 
+    def vm_snapshot(self, task: str, name: str, snapshot: VmSnapshot) -> TaskState:
+        return self.layers.vm_snapshot(task, name, snapshot)
+
+    def vm_merge(self, task: str, name: str, merge: DiskMerge) -> TaskState:
+        return self.layers.vm_merge(task, name, merge)
+
     def vm_plug_disk(self, name: str, disk: VmDisk) -> None:
         self.devices.vm_plug_disk(name, disk)
 
@@ -170,7 +183,13 @@ def wire_vms(guest: Guest, cluster: Cluster, epoch: int, port: int) -> Callable[
         def client(interface: type) -> object:
             return connect(interface, member.address, port, tls, epoch, member.name)
 
-        return WireVms(client(TaskApi), client(VmApi), client(VmDeviceApi), client(VmMoveApi))  # type: ignore[arg-type]
+        return WireVms(
+            client(TaskApi),  # type: ignore[arg-type]
+            client(VmApi),  # type: ignore[arg-type]
+            client(VmDeviceApi),  # type: ignore[arg-type]
+            client(VmMoveApi),  # type: ignore[arg-type]
+            client(VmDiskApi),  # type: ignore[arg-type]
+        )
 
     return node_of
 

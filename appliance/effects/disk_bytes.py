@@ -15,6 +15,9 @@ PIECE_BYTES = 4 * 1024 * 1024
 OWNER_ATTRIBUTE = "user.trivet.task"
 """Extended attribute of a disk's file: the id of the task that made it, so that the same task asked again knows its work."""
 
+MERGED_ATTRIBUTE = "user.trivet.merged"
+"""Extended attribute of a layer that its VM was about to leave for the one below, into which it is merged."""
+
 Watch = Callable[[float], None]
 """Called with the percent after each piece; raises to stop."""
 
@@ -74,6 +77,31 @@ def seal(beside: Path, place: Path, owner: int, mode: int, task: str) -> None:
         os.close(descriptor)
     beside.rename(place)
     sync_folder(place.parent)
+
+
+def mark_merged(place: Path, *, is_merged: bool) -> None:
+    """Say, lastingly, that all of it is in the layer below and that the VM writes there from now on; or take that back.
+    Raises ``OSError``, also where a file system keeps no such marks: without it nobody could tell which of the two is
+    newer."""
+    descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        if is_merged:
+            os.setxattr(descriptor, MERGED_ATTRIBUTE, b"1")
+        elif MERGED_ATTRIBUTE in os.listxattr(descriptor):
+            os.removexattr(descriptor, MERGED_ATTRIBUTE)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def is_merged(place: Path) -> bool:
+    """Whether it bears that mark. Raises ``OSError``."""
+    try:
+        return os.getxattr(place, MERGED_ATTRIBUTE) == b"1"
+    except OSError as error:
+        if error.errno in (errno.ENODATA, errno.ENOTSUP, errno.EPERM):
+            return False
+        raise
 
 
 def made_by(place: Path) -> str:

@@ -53,6 +53,8 @@ class DiskInfo:
     qcow_version: int = 0
     dirty: bool = False
     corrupt: bool = False
+    merged: bool = False
+    """All of it is in the layer below, and its VM writes there: it must not be used any more."""
 
 
 @dataclass(frozen=True)

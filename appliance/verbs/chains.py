@@ -6,7 +6,7 @@ import posixpath
 from pathlib import Path
 from typing import cast
 
-from appliance.effects import disk_locks
+from appliance.effects import disk_bytes, disk_locks
 from appliance.effects.process import Completed
 from appliance.errors import Conflict, Failed, Refused, TrivetError
 from appliance.model.disk import DiskFile, DiskFormat, DiskInfo, DiskMeasure
@@ -59,6 +59,7 @@ class Chains:
             qcow_version=found.qcow_version,
             dirty=found.dirty,
             corrupt=found.corrupt,
+            merged=self._files.at(file.domain, file.path, disk_bytes.is_merged),
         )
 
     def chain(self, file: DiskFile) -> tuple[DiskInfo, ...]:

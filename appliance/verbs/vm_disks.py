@@ -9,7 +9,7 @@ from appliance import layout
 from appliance.effects import disk_bytes
 from appliance.effects.files import make_folders
 from appliance.effects.root import Root
-from appliance.errors import Conflict, NotFound, Refused
+from appliance.errors import Conflict, Failed, NotFound, Refused
 from appliance.model.disk import DiskFile, DiskInfo
 from appliance.model.task import TaskState
 from appliance.model.vm_live import BlockJob, DiskMerge, DiskSnapshot, VmSnapshot
@@ -226,9 +226,25 @@ class VmDisks:
                 self._hypervisor.end_block_job(name, label, pivot=False)
                 control.check()
             if active and job.ready:
-                self._hypervisor.end_block_job(name, label, pivot=True)
+                self._pivot(name, serial, label)
             else:
                 self._clock.sleep(LOOK_EVERY_S)
+
+    def _pivot(self, name: str, serial: str, label: str) -> None:
+        """The VM goes over to the base. That the layer above is merged is written on it before: if host and VM are lost
+        in just this moment, the base is the one to go on with."""
+        top = Path(self._disk(LiveDomain(self._hypervisor.domain_xml(name)), name, serial).path)
+        try:
+            disk_bytes.mark_merged(top, is_merged=True)
+        except OSError as error:
+            self._hypervisor.end_block_job(name, label, pivot=False)
+            reason = f"its layer {top.name} cannot be marked as merged: {error.strerror}"
+            raise Failed("vm.merge", subject=f"VM {name}", reason=reason, remedy="Look at the storage domain.") from error
+        try:
+            self._hypervisor.end_block_job(name, label, pivot=True)
+        except BaseException:
+            disk_bytes.mark_merged(top, is_merged=False)
+            raise
 
     def _merged(self, disk: LiveDisk, merge: DiskMerge) -> bool:
         """Whether what was above the base is in it."""

@@ -21,6 +21,7 @@ from engine.api.nouns import (
     templates,
     vm_devices,
     vm_screens,
+    vm_snapshots,
     vms,
 )
 
@@ -36,6 +37,7 @@ NOUNS: tuple[type[Noun], ...] = (
     vms.Vms,
     *vm_devices.DEVICES,
     *vm_screens.SCREENS_AND_DRIVES,
+    *vm_snapshots.SNAPSHOTS,
     events.Events,
     *templates.READ,
     disks.Disks,

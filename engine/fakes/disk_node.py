@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from appliance.codec import decode, encode
 from appliance.errors import Conflict, NotFound, TrivetError, Unavailable
 from appliance.model.disk import DiskFile, DiskInfo, NewDisk
 from appliance.model.task import TaskError, TaskState
-
-
-def nothing(_where: str) -> None:
-    """No interruption."""
+from engine.fakes.layers import FakeLayer, FakeLayers, file_at
+from engine.fakes.points import nothing as nothing
+from engine.fakes.pool_node import refused_by
 
 
 @dataclass
@@ -74,16 +73,48 @@ class FakeTasks:
 class FakeDiskNode(FakeTasks):
     """A node with mounted domains below ``folder``."""
 
+    @property
+    def layers(self) -> FakeLayers:
+        """The images of the domains."""
+        return FakeLayers(self.folder)
+
     def disk_chain(self, file: DiskFile) -> tuple[DiskInfo, ...]:
-        path = self._path(file)
-        if not path.exists():
-            raise NotFound("file.unknown", subject=file.path, reason="there is no such file", remedy="Look at the domain.")
-        status = path.stat()
-        return (DiskInfo(file, status.st_size, status.st_blocks * 512),)
+        return tuple(self._info(one) for one in self.layers.chain(file))
+
+    def _info(self, layer: FakeLayer) -> DiskInfo:
+        status = self._path(layer.file).stat()
+        return DiskInfo(layer.file, status.st_size, status.st_blocks * 512, layer.backing, merged=layer.merged)
+
+    def _refuse_in_use(self, file: DiskFile) -> None:
+        """As QEMU's locks do: what a VM has open is not touched from beside. Whoever is evicted has lost them."""
+        for path in (self.folder / "vms").glob("*/[!.]*"):
+            if path.parent.name in refused_by(self.folder):
+                continue
+            disks = json.loads(path.read_text())["spec"]["disks"]
+            used = [file_at(one["path"], one.get("format", "raw")) for one in disks if one["path"]]
+            if any(file in [layer.file for layer in self.layers.chain(one)] for one in used if self._path(one).exists()):
+                raise Conflict("disk.locked", subject=file.path, reason="a QEMU has it open", remedy="Shut the VM down.")
+
+    def disk_commit(self, task: str, file: DiskFile, base: DiskFile) -> TaskState:
+        def act() -> None:
+            self._refuse_in_use(file)
+            self.layers.fold(file, base)
+
+        return self._run(task, "commit", act)
+
+    def disk_rebase(self, task: str, file: DiskFile, backing: DiskFile | None, unsafe: bool) -> TaskState:
+        def act() -> None:
+            self._refuse_in_use(file)
+            self.layers.put(replace(self.layers.get(file), backing=backing))
+
+        return self._run(task, "rebase", act)
 
     def disk_create(self, task: str, new: NewDisk) -> TaskState:
         def act() -> None:
             path = self._path(new.file)
+            if new.backing is not None:
+                self.layers.put(FakeLayer(new.file, new.backing), self._path(new.backing).stat().st_size)
+                return
             if path.exists():
                 if path.stat().st_size != new.size_bytes:
                     raise Conflict(
@@ -103,7 +134,10 @@ class FakeDiskNode(FakeTasks):
         def act() -> None:
             path = self._path(file)
             path.with_suffix(".making").unlink(missing_ok=True)
+            if path.exists():
+                self._refuse_in_use(file)
             path.unlink(missing_ok=True)
+            self.layers.remove(file)
             self.point("half of remove")
             if path.parent.is_dir() and not any(path.parent.iterdir()):
                 path.parent.rmdir()

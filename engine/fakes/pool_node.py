@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from appliance.errors import NotFound, TrivetError
-from engine.fakes.disk_node import nothing
+from engine.fakes.points import nothing
 from gluster.model import REJECT, STARTED, Peer, PoolStatus, Volume
 
 VOLUMES = ("engine", "vmstore")

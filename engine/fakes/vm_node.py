@@ -16,7 +16,8 @@ from appliance.model.disk import DiskFile
 from appliance.model.node import CpuFacts, Nic, NodeFacts, NodeStatistics
 from appliance.model.task import TaskState
 from appliance.model.vm import VmDisk, VmNic, VmPower, VmSpec, VmState
-from appliance.model.vm_live import MigrationLimits
+from appliance.model.vm_live import DiskMerge, MigrationLimits, VmSnapshot
+from engine.fakes import vm_layers
 from engine.fakes.disk_node import FakeDiskNode, FakeTasks
 from engine.fakes.pool_node import FakePoolNode, refused_by
 from engine.jobs.ports import HostReport
@@ -149,6 +150,12 @@ class FakeVmNode(FakeTasks):
             self.put(FakeVm(spec, "paused" if paused else "running"))
 
         return self._run(task, "wake", act)
+
+    def vm_snapshot(self, task: str, name: str, snapshot: VmSnapshot) -> TaskState:
+        return self._run(task, "snapshot", lambda: vm_layers.snapshot(self, name, snapshot))
+
+    def vm_merge(self, task: str, name: str, merge: DiskMerge) -> TaskState:
+        return self._run(task, "merge", lambda: vm_layers.merge(self, name, merge))
 
     def vm_plug_disk(self, name: str, disk: VmDisk) -> None:
         self._fail("plug-disk")

@@ -8,7 +8,8 @@ from typing import Any
 
 from appliance.errors import Conflict
 from engine.jobs.job import JobType, Planned, Step, Told, Work
-from engine.jobs.places import choose_host, disk_file, host_for_cleaning, need_active_domain
+from engine.jobs.layers import chain, forget_disk, layer_file
+from engine.jobs.places import choose_host, host_for_cleaning, need_active_domain
 from engine.jobs.task import await_task, task_id
 from engine.store.entities import Entities, Entity
 from engine.store.jobs import Lock
@@ -22,13 +23,18 @@ class RemoveDisk:
 
 
 def remove_image(work: Work, disk_id: str) -> None:
-    """Part of a step's ``do``: nothing of the disk's image is left."""
+    """Part of a step's ``do``: nothing of the disk's images is left, the layers of snapshots included."""
     disk = work.entities.need("disk", disk_id)
-    domain = work.entities.need("storage_domain", disk.ref("storage_domains"))
-    file = disk_file(domain, disk.id, str(disk.body["image_id"]), str(disk.body["format"]))
     wipe = bool(disk.body.get("wipe_after_delete"))
     with work.on(host_for_cleaning(work, str(work.found("choose-host")["host"]))) as node:
-        await_task(work, node, task_id(work, "remove"), lambda task: node.disk_remove(task, file, wipe))
+        for layer in reversed(chain(work.entities, disk)):  # the uppermost first: what is left always reads
+            file = layer_file(work.entities, disk, layer)
+            await_task(
+                work,
+                node,
+                task_id(work, f"remove-{layer.image}"),
+                lambda task, f=file: node.disk_remove(task, f, wipe),  # type: ignore[misc]
+            )
 
 
 def _remove(work: Work) -> None:
@@ -94,6 +100,7 @@ class DiskRemove(JobType[RemoveDisk]):
         disk_id = work.parameters(RemoveDisk).disk_id
         for one in attached_to(work.entities, disk_id):
             work.entities.remove(one.kind, one.id)
+        forget_disk(work.entities, disk_id)
         work.entities.remove("disk", disk_id)
         return {}
 

@@ -10,7 +10,7 @@ from appliance.model.disk import DiskFile, DiskInfo, NewDisk
 from appliance.model.node import NodeFacts, NodeStatistics
 from appliance.model.task import TaskState
 from appliance.model.vm import VmDisk, VmNic, VmSpec, VmState
-from appliance.model.vm_live import MigrationLimits
+from appliance.model.vm_live import DiskMerge, MigrationLimits, VmSnapshot
 from gluster.model import PoolStatus
 
 
@@ -34,10 +34,14 @@ class DiskNode(TaskNode, Protocol):
 
     def disk_remove(self, task: str, file: DiskFile, wipe: bool) -> TaskState: ...
 
+    def disk_commit(self, task: str, file: DiskFile, base: DiskFile) -> TaskState: ...
+
+    def disk_rebase(self, task: str, file: DiskFile, backing: DiskFile | None, unsafe: bool) -> TaskState: ...
+
 
 class VmNode(TaskNode, Protocol):
-    """What jobs ask of a node's VMs: the part of ``VmApi``, ``VmDeviceApi`` and ``VmMoveApi`` of :mod:`appliance.wire` that
-    they use, with the same meaning. The fake is :class:`engine.fakes.vm_node.FakeVmNode`."""
+    """What jobs ask of a node's VMs: the part of ``VmApi``, ``VmDeviceApi``, ``VmDiskApi`` and ``VmMoveApi`` of
+    :mod:`appliance.wire` that they use, with the same meaning. The fake is :class:`engine.fakes.vm_node.FakeVmNode`."""
 
     def vms(self) -> tuple[VmState, ...]: ...
 
@@ -58,6 +62,10 @@ class VmNode(TaskNode, Protocol):
     def vm_suspend(self, task: str, name: str, file: DiskFile) -> TaskState: ...
 
     def vm_wake(self, task: str, spec: VmSpec, file: DiskFile, paused: bool) -> TaskState: ...
+
+    def vm_snapshot(self, task: str, name: str, snapshot: VmSnapshot) -> TaskState: ...
+
+    def vm_merge(self, task: str, name: str, merge: DiskMerge) -> TaskState: ...
 
     def vm_plug_disk(self, name: str, disk: VmDisk) -> None: ...
 

@@ -9,6 +9,8 @@ from engine.jobs.disk_remove import DiskRemove
 from engine.jobs.host_admit import HostAdmit
 from engine.jobs.host_evict import HostEvict
 from engine.jobs.job import JobType, by_name
+from engine.jobs.snapshot_create import SnapshotCreate
+from engine.jobs.snapshot_remove import SnapshotRemove
 from engine.jobs.vm_cd import VmChangeCd
 from engine.jobs.vm_create import VmCreate
 from engine.jobs.vm_disks import VmAddDisk, VmPlugDisk, VmUnplugDisk
@@ -24,6 +26,6 @@ TYPES: tuple[JobType[Any], ...] = (
     DiskCreate(), DiskRemove(),
     VmCreate(), VmRemove(), VmStart(), VmStop(), VmShutdown(), VmReboot(), VmReset(), VmResume(), VmSuspend(), VmWake(),
     VmMigrate(), VmAddDisk(), VmPlugDisk(), VmUnplugDisk(), VmPlugNic(), VmUnplugNic(), VmSetNic(), VmChangeCd(),
-    HostEvict(), HostAdmit(), VmRestart(),
+    HostEvict(), HostAdmit(), VmRestart(), SnapshotCreate(), SnapshotRemove(),
 )  # fmt: skip
 BY_NAME = by_name(TYPES)

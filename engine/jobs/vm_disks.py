@@ -10,6 +10,7 @@ from appliance.errors import Conflict, NotFound
 from engine.decide.vm_machine import disk_of
 from engine.jobs.disk_create import unmake_image
 from engine.jobs.job import JobType, Planned, Step, Told, Work
+from engine.jobs.layers import refuse_kept
 from engine.jobs.places import choose_host
 from engine.jobs.vm_create import (
     CREATE_DISK,
@@ -252,6 +253,8 @@ class VmUnplugDisk(JobType[UnplugDisk]):
         if attachment is None:
             reason = f"Cannot hot-unplug disk. It is not attached to VM {vm.name}"
             raise Conflict("disk.not-attached", subject=f"disk {disk.name}", reason=reason, remedy="Nothing is needed.")
+        if given.detach:
+            refuse_kept(entities, disk, "detach Virtual Disk")
         check_hot(vm, disk.name, attachment.body)
 
     def locks(self, entities: Entities, given: UnplugDisk) -> Sequence[Lock]:

@@ -9,6 +9,7 @@ from typing import Any
 from engine.decide.vm_config import check_removable
 from engine.jobs.disk_remove import remove_image
 from engine.jobs.job import JobType, Planned, Step, Told, Work
+from engine.jobs.layers import refuse_kept
 from engine.jobs.places import choose_host, need_active_domain
 from engine.store.entities import Entities, Entity
 from engine.store.jobs import Lock
@@ -63,6 +64,9 @@ class VmRemove(JobType[RemoveVm]):
         check_removable(vm.name, vm.body, vm.status)
         for disk in own_disks(entities, given):
             need_active_domain(entities, disk.ref("storage_domains"), "remove VM")
+        if given.detach_only:
+            for one in entities.children(vm.key, "disk_attachment"):
+                refuse_kept(entities, entities.need("disk", one.ref("disk")), "remove VM and keep its disks")
 
     def locks(self, entities: Entities, given: RemoveVm) -> Sequence[Lock]:
         disks = own_disks(entities, given)

@@ -36,7 +36,9 @@ def test_a_chain_grows_and_is_merged_into_its_base(node: LiveNode) -> None:
     assert node.chain() == ["s2", "a"]
     if not isinstance(node.hypervisor, FakeLibvirt):  # which has no bytes, headers neither
         assert [one.file for one in node.chains.chain(s2)] == [s2, node.a]
+    assert not node.chains.look(s2).merged
     node.done(node.live.merge("active", NAME, DiskMerge("a", node.a)))
+    assert node.chains.look(s2).merged and not node.chains.look(node.a).merged, "which of the two is newer is written down"
     assert node.chain() == ["a"] and node.live.job(NAME, "a") is None
     node.guest_reads(1, "0", "2M")
     node.guest_reads(3, "2M", "1M")

@@ -162,3 +162,52 @@ def test_errors_reach_a_client_that_waits(vms: Any, hosts: FakeNodes) -> None:
         vm.start()
     vm.remove()
     until(lambda: gone(vm))
+
+
+@pytest.mark.timeout(300)
+def test_snapshots_of_a_vm_that_runs(vms: Any, hosts: FakeNodes) -> None:
+    disk = types.Disk(
+        name="snapped",
+        provisioned_size=8 * MIB,
+        format=types.DiskFormat.RAW,
+        storage_domains=[types.StorageDomain(name="vmstore")],
+    )
+    made = vms.add(
+        types.Vm(
+            name="snapped",
+            cluster=types.Cluster(name="trivet"),
+            template=types.Template(name="Blank"),
+            memory=256 * MIB,
+            disk_attachments=[
+                types.DiskAttachment(disk=disk, interface=types.DiskInterface.VIRTIO_SCSI, bootable=True, active=True)
+            ],
+        )
+    )
+    vm = vms.vm_service(made.id)
+    until(lambda: vm.get().status == types.VmStatus.DOWN)
+    vm.start()
+    until(lambda: vm.get().status == types.VmStatus.UP)
+    snapshots = vm.snapshots_service()
+    first = snapshots.add(types.Snapshot(description="first", persist_memorystate=False))
+    one = snapshots.snapshot_service(first.id)
+    until(lambda: one.get().snapshot_status == types.SnapshotStatus.OK)
+    second = snapshots.add(types.Snapshot(description="second"), wait=True)
+    until(lambda: snapshots.snapshot_service(second.id).get().snapshot_status == types.SnapshotStatus.OK)
+    found = snapshots.list()
+    assert [(each.description, each.snapshot_type, each.persist_memorystate) for each in found] == [
+        ("first", types.SnapshotType.REGULAR, False),
+        ("second", types.SnapshotType.REGULAR, True),
+        ("Active VM", types.SnapshotType.ACTIVE, False),
+    ]
+    assert [each.format for each in one.disks_service().list()] == [types.DiskFormat.RAW]
+    assert vm.get().status == types.VmStatus.UP
+    one.remove()
+    until(lambda: gone(one))
+    snapshots.snapshot_service(second.id).remove()
+    until(lambda: [each.description for each in snapshots.list()] == ["Active VM"])
+    (attached,) = vm.disk_attachments_service().list(follow="disk")
+    assert attached.disk.format == types.DiskFormat.RAW, "it is written to its first layer again"
+    vm.stop()
+    until(lambda: vm.get().status == types.VmStatus.DOWN)
+    vm.remove()
+    until(lambda: gone(vm))

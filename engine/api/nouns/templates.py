@@ -1,4 +1,4 @@
-"""Templates, and what VMs and templates are made of, as far as it is read: jobs make and change them."""
+"""Templates, as far as they are read: jobs make and change them."""
 
 from __future__ import annotations
 
@@ -72,13 +72,5 @@ class TemplateNics(ReadOnlyStored):
     scopes, parent_attribute, defaults = {"Template": Child()}, "template", VmNics.defaults
 
 
-class Snapshots(ReadOnlyStored):
-    """A VM's snapshots."""
-
-    services, kind, entity = ("Snapshots",), "Snapshot", "snapshot"
-    scopes, parent_attribute = {"Vm": Child()}, "vm"
-    defaults = {"persist_memorystate": False, "snapshot_type": "regular", "snapshot_status": "ok"}
-
-
-READ = (Templates, TemplateDiskAttachments, TemplateNics, Snapshots)
+READ = (Templates, TemplateDiskAttachments, TemplateNics)
 """All of this file."""

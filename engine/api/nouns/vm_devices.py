@@ -17,6 +17,7 @@ from engine.decide import vm_config
 from engine.decide.mac import normal
 from engine.decide.merge import merged
 from engine.jobs import vm_nics
+from engine.jobs.layers import refuse_kept
 from engine.jobs.vm_create import AddedDisk
 from engine.jobs.vm_disks import AddVmDisk, PlugDisk, UnplugDisk, VmAddDisk, VmPlugDisk, VmUnplugDisk, is_hot
 from engine.jobs.vm_nics import PlugNic, SetNic, UnplugNic, VmPlugNic, VmSetNic, VmUnplugNic
@@ -258,6 +259,7 @@ class DiskAttachments(Stored):
             return work.told(work.awaited(call, VmUnplugDisk, UnplugDisk(vm.id, disk_id, detach=True)))
         with call.engine.store.connection.transaction():
             call.engine.jobs.refuse_held(vm.key, ("disk", disk_id))
+            refuse_kept(self.entities(call), self.entities(call).need("disk", disk_id), "detach Virtual Disk")
             tell(call, "USER_DETACH_DISK_FROM_VM", {"vm": vm.id, "disk": disk_id})
             self.entities(call).remove("disk_attachment", attachment.id)
         return Done()
