@@ -264,12 +264,12 @@ from domain \
 9803 error EXTERNAL_EVENT_ERROR {reason}
 9804 alert EXTERNAL_ALERT {reason}
 10700 alert TRIVET_SUPERSEDED This engine (epoch {epoch}) is superseded: {reason}
-10701 warning TRIVET_HOST_EVICTED Host {host} is cut off from {domains}, so that its Highly Available VMs can be \
-started elsewhere. {reason}
-10702 error TRIVET_HOST_EVICTION_FAILED Host {host} could not be cut off from {domains}. Its VMs are started nowhere. \
-{reason}
-10703 normal TRIVET_HOST_ADMITTED Host {host} has access to {domains} again.
-10704 warning TRIVET_HOST_ADMISSION_FAILED Host {host} stays cut off from {domains}. {reason}
+10701 warning TRIVET_HOST_EVICTED Host {host} answers neither the engine nor the pool. It is cut off from {storage_domain}, \
+so that its Highly Available VMs can be started elsewhere.
+10702 error TRIVET_HOST_EVICTION_FAILED Host {host} could not be cut off from {storage_domain}. Its VMs are started \
+nowhere. {reason}
+10703 normal TRIVET_HOST_ADMITTED Host {host} has access to {storage_domain} again.
+10704 warning TRIVET_HOST_ADMISSION_FAILED Host {host} stays cut off from {storage_domain}. {reason}
 """
 """From 10,700 on they are ours, beyond oVirt's: an agent refused this engine because a newer one exists; hosts that are
 evicted from storage and let in again."""

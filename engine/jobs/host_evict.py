@@ -39,6 +39,7 @@ def through(work: Work, given: OnHost) -> str:
 def _look(work: Work) -> Mapping[str, Any]:
     """Once more, by asking now: the host may have come back since this was ordered."""
     given = work.parameters(OnHost)
+    work.log(given.why)
     host = through(work, given)
     report = next((one for one in work.nodes.reports() if one.id == given.host_id), None)
     pool = work.nodes.pools(host).gluster_pool()
@@ -80,10 +81,7 @@ class OnHostJob(JobType[OnHost]):
         return {"host": given.host_id}
 
     def values(self, work: Work) -> Mapping[str, object]:
-        given = work.parameters(OnHost)
-        return {"domains": listed(given.domains), **({"reason": given.why} if self.tells_why else {})}
-
-    tells_why = False
+        return {"storage_domain": listed(work.parameters(OnHost).domains)}
 
     def locks(self, entities: Entities, given: OnHost) -> Sequence[Lock]:
         return (Lock("host", given.host_id, ""),)
