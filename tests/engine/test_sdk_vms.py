@@ -13,7 +13,9 @@ from ovirtsdk4 import types
 
 from appliance.effects.clock import SystemClock
 from engine.fakes.vm_node import FakeNodes
+from engine.jobs.desk import Desk
 from engine.jobs.follow_vms import VmFollower
+from engine.jobs.keep_ha import Keeper
 from engine.jobs.process import JobsProcess
 from engine.jobs.run import World
 from engine.jobs.types import BY_NAME
@@ -35,10 +37,15 @@ def hosts(running: world.Running, tmp_path_factory: pytest.TempPathFactory) -> I
 
     def follow() -> None:
         follower = VmFollower(store, clock)
+        keeper = Keeper(store.entities, nodes, Desk(store.entities, made.jobs, BY_NAME, clock), lambda _text: None)
         while not made.stopping.wait(0.2):
             for name, identifier in nodes.ids.items():
                 asked_ms = follower.now_ms()
-                follower.heard(identifier, nodes.host(name).vms(), asked_ms)
+                if nodes.is_up(name):
+                    follower.heard(identifier, nodes.host(name).vms(), asked_ms)
+                else:
+                    follower.silent(identifier)
+            keeper.turn()
         store.close()
 
     following = threading.Thread(target=follow)
@@ -211,3 +218,33 @@ def test_snapshots_of_a_vm_that_runs(vms: Any, hosts: FakeNodes) -> None:
     until(lambda: vm.get().status == types.VmStatus.DOWN)
     vm.remove()
     until(lambda: gone(vm))
+
+
+@pytest.mark.timeout(300)
+def test_a_highly_available_vm_outlives_its_host(vms: Any, hosts: FakeNodes) -> None:
+    network = types.OperatingSystem(boot=types.Boot(devices=[types.BootDevice.NETWORK]))
+    common = {"cluster": types.Cluster(name="trivet"), "template": types.Template(name="Blank"), "os": network}
+    ha = types.HighAvailability(enabled=True, priority=50)
+    made = vms.add(types.Vm(name="ha", memory=256 * MIB, high_availability=ha, **common))
+    plain = vms.add(types.Vm(name="plain", memory=256 * MIB, **common))
+    vm, other = vms.vm_service(made.id), vms.vm_service(plain.id)
+    vm.nics_service().add(types.Nic(name="nic1"))
+    other.nics_service().add(types.Nic(name="nic1"))
+    vm.start()
+    until(lambda: vm.get().status == types.VmStatus.UP)
+    lost = vm.get(follow="host").host
+    other.start(vm=types.Vm(placement_policy=types.VmPlacementPolicy(hosts=[types.Host(id=lost.id)])))
+    until(lambda: other.get().status == types.VmStatus.UP)
+    hosts.down.add(lost.name)
+
+    def runs_elsewhere() -> bool:
+        now = vm.get()
+        return now.status == types.VmStatus.UP and now.host is not None and now.host.id != lost.id
+
+    until(runs_elsewhere)
+    until(lambda: other.get().status == types.VmStatus.DOWN)
+    hosts.down.discard(lost.name)
+    until(lambda: hosts.host(lost.name).vms() == ())
+    assert runs_elsewhere()
+    vm.stop()
+    until(lambda: vm.get().status == types.VmStatus.DOWN)
