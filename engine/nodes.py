@@ -16,6 +16,7 @@ from appliance.model.vm_live import MigrationLimits
 from appliance.wire.client import connect
 from appliance.wire.definition import NodeApi, VmApi
 from appliance.wire.disk_api import DiskApi, TaskApi
+from appliance.wire.route import route
 from appliance.wire.tls import MutualTls
 from appliance.wire.vm_api import VmDeviceApi, VmMoveApi
 from engine.layout import Guest
@@ -43,6 +44,14 @@ class Node(Protocol):
 
 
 NodeOf = Callable[[Member], Node]
+
+
+class BrokerApi(Protocol):
+    """What the engine asks of a node's broker: a part of ``ha_broker.wire.HaApi``, which we may not import; a test holds the
+    two together."""
+
+    @route("POST", "/v1/ha/local-maintenance", "command")
+    def ha_local_maintenance(self, on: bool) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -103,6 +112,7 @@ class WireVms:
     power: VmApi
     devices: VmDeviceApi
     moves: VmMoveApi
+    broker: BrokerApi
 
     def task(self, task: str) -> TaskState:
         return self.tasks.task(task)
@@ -161,6 +171,9 @@ class WireVms:
     def vm_set_cd(self, name: str, drive: str, path: str, force: bool) -> None:
         self.devices.vm_set_cd(name, drive, path, force)
 
+    def ha_local_maintenance(self, on: bool) -> None:
+        self.broker.ha_local_maintenance(on)
+
 
 def wire_vms(guest: Guest, cluster: Cluster, epoch: int, port: int) -> Callable[[Member], WireVms]:
     """VM verbs of nodes, as :func:`wire_disks`."""
@@ -170,7 +183,7 @@ def wire_vms(guest: Guest, cluster: Cluster, epoch: int, port: int) -> Callable[
         def client(interface: type) -> object:
             return connect(interface, member.address, port, tls, epoch, member.name)
 
-        return WireVms(client(TaskApi), client(VmApi), client(VmDeviceApi), client(VmMoveApi))  # type: ignore[arg-type]
+        return WireVms(client(TaskApi), client(VmApi), client(VmDeviceApi), client(VmMoveApi), client(BrokerApi))  # type: ignore[arg-type]
 
     return node_of
 

@@ -173,7 +173,9 @@ class Following:
         ids = {member.name: member.id for member in self._cluster.members}
         for change in found:
             severity = "normal" if change.status == "up" else "error"
-            self._event(severity, CODES[change.status], change.sentence, ids[change.host])
+            why = {one.member.name: one.silent_because for one in self.followers}[change.host]
+            sentence = f"{change.sentence} {why}" if why and change.status == "non_responsive" else change.sentence
+            self._event(severity, CODES[change.status], sentence, ids[change.host])
             if change.status == "non_responsive":
                 self._lost(ids[change.host])
         return found

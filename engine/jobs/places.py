@@ -12,11 +12,13 @@ from engine.store.entities import Entities, Entity
 
 FORMATS: Mapping[str, DiskFormat] = {"cow": "qcow2", "raw": "raw"}
 """v4's words for a disk's format, and QEMU's."""
+AWAY = ("maintenance", "preparing_for_maintenance")
+"""Statuses of a host on which nothing new is begun."""
 
 
 def choose_host(work: Work) -> dict[str, Any]:
     """A step's ``do``: pick the host that does the job, and write it down, so that a crash changes nothing about it."""
-    hosts = work.nodes.up()
+    hosts = usable(work)
     if not hosts:
         raise Unavailable(
             "job.no-host", subject="the job", reason="no host is up", remedy="Activate a host, or wait until one answers."
@@ -25,10 +27,19 @@ def choose_host(work: Work) -> dict[str, Any]:
     return {"host": hosts[0]}
 
 
+def usable(work: Work) -> list[str]:
+    """The hosts that are up and not in maintenance, nor on the way there; the least busy first."""
+    resting = {one.id for one in work.entities.list("host") if one.shown_status in AWAY}
+    names = {one.name for one in work.nodes.reports() if one.id in resting} if resting else set()
+    return [one for one in work.nodes.up() if one not in names]
+
+
 def host_for_cleaning(work: Work, chosen: str) -> str:
     """The host that undoes or repeats a step on shared storage: the one that began, else any other that is up."""
     hosts = work.nodes.up()
-    return chosen if chosen in hosts or not hosts else hosts[0]
+    if chosen in hosts or not hosts:
+        return chosen
+    return next(iter(usable(work)), hosts[0])
 
 
 def mount_of(domain: Entity) -> str:

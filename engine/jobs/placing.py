@@ -60,13 +60,17 @@ def decided(found: Placement | schedule.Refusal, name: str) -> Placement:
 
 
 def look(work: Work, parts: Parts) -> Scene:
-    """The cluster of a VM. One placement of a cluster at a time: its row is held until the answer is written."""
+    """The cluster of a VM, as :func:`scene`."""
+    return scene(work, parts.vm.ref("cluster"))
+
+
+def scene(work: Work, cluster_id: str) -> Scene:
+    """A cluster. One placement of a cluster at a time: its row is held until the answer is written."""
     entities = work.entities
-    cluster_id = parts.vm.ref("cluster")
     cluster = entities.change("cluster", cluster_id, lambda before: before)
     vms = entities.referring(cluster.key, "vm", "cluster")
     labels = _labels(entities)
-    light = {one.id: light_vm(one, parts.cluster, labels.get(one.key, frozenset())) for one in vms}
+    light = {one.id: light_vm(one, cluster.body, labels.get(one.key, frozenset())) for one in vms}
     mine = {one.id: one for one in entities.referring(cluster.key, "host", "cluster")}
     reports = [one for one in work.nodes.reports() if one.id in mine]
     networks = {str(one.body.get("vdsm_name") or one.name): one.name for one in entities.list("network")}
@@ -133,11 +137,11 @@ def host_of(
     facts, numbers = report.facts, report.statistics
     cpu = facts.cpu if facts else None
     bridges = {one.name for one in facts.nics} if facts else set()
-    status = entity.status or ("up" if report.is_up else "non_responsive")
+    status = entity.shown_status or ("up" if report.is_up else "non_responsive")
     return Host(
         report.id,
         report.name,
-        cast(HostStatus, status if report.is_up or entity.status else "non_responsive"),
+        cast(HostStatus, status),
         memory_bytes=numbers.memory_total_bytes if numbers else 0,
         free_bytes=numbers.memory_available_bytes if numbers else None,
         cpu_threads=cpu.sockets * cpu.cores * cpu.threads if cpu else 0,

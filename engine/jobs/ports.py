@@ -70,6 +70,8 @@ class VmNode(TaskNode, Protocol):
 
     def vm_set_cd(self, name: str, drive: str, path: str, force: bool) -> None: ...
 
+    def ha_local_maintenance(self, on: bool) -> None: ...
+
 
 @dataclass(frozen=True)
 class HostReport:

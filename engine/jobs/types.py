@@ -6,6 +6,8 @@ from typing import Any
 
 from engine.jobs.disk_create import DiskCreate
 from engine.jobs.disk_remove import DiskRemove
+from engine.jobs.host_activate import HostActivate
+from engine.jobs.host_deactivate import HostDeactivate
 from engine.jobs.job import JobType, by_name
 from engine.jobs.vm_cd import VmChangeCd
 from engine.jobs.vm_create import VmCreate
@@ -18,7 +20,7 @@ from engine.jobs.vm_stop import VmReboot, VmReset, VmResume, VmShutdown, VmStop
 from engine.jobs.vm_suspend import VmSuspend, VmWake
 
 TYPES: tuple[JobType[Any], ...] = (
-    DiskCreate(), DiskRemove(),
+    DiskCreate(), DiskRemove(), HostDeactivate(), HostActivate(),
     VmCreate(), VmRemove(), VmStart(), VmStop(), VmShutdown(), VmReboot(), VmReset(), VmResume(), VmSuspend(), VmWake(),
     VmMigrate(), VmAddDisk(), VmPlugDisk(), VmUnplugDisk(), VmPlugNic(), VmUnplugNic(), VmSetNic(), VmChangeCd(),
 )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from appliance import layout
 from engine.api.documents import Object
 from engine.api.noun import Call, Noun
+from engine.api.nouns.hosts import status_of
 from engine.api.stored import Referring, Stored
 from engine.store.entity import Entity
 from gluster.model import STARTED, Volume
@@ -30,7 +31,10 @@ class DataCenters(Stored):
     }
 
     def show(self, call: Call, entity: Entity) -> Object:
-        is_up = any(host.status == "up" for host in call.engine.view().hosts)
+        hosts = self.entities(call).many("host", [one.member.id for one in call.engine.view().hosts])
+        is_up = any(
+            status_of(hosts[one.member.id], one) == "up" for one in call.engine.view().hosts if one.member.id in hosts
+        )
         return {**super().show(call, entity), "status": "up" if is_up else "not_operational"}
 
 
