@@ -9,7 +9,7 @@ from typing import Any, Literal
 from appliance.errors import Conflict, Refused
 from appliance.model.disk import NewDisk
 from engine.jobs.job import JobType, Planned, Step, Told, Work
-from engine.jobs.places import choose_host, disk_file, host_for_cleaning, need_active_domain
+from engine.jobs.places import choose_host, disk_file, host_for_cleaning, need_active_domain, need_room
 from engine.jobs.task import await_task, task_id
 from engine.store.entities import Entities, Entity
 from engine.store.jobs import Lock
@@ -79,6 +79,7 @@ class DiskCreate(JobType[CreateDisk]):
 
     def check(self, entities: Entities, given: CreateDisk) -> None:
         need_active_domain(entities, given.domain_id, "add Virtual Disk")
+        need_room(entities, given.domain_id, "add Virtual Disk", 0 if given.is_sparse else given.size_bytes)
         if not SMALLEST_BYTES <= given.size_bytes <= LARGEST_BYTES:
             raise Refused(
                 "disk.size",

@@ -164,7 +164,8 @@ def _wait_for_engine(work: Work, host: Entity, name: str) -> None:
         work.check_stop()
         work.check_cancel()
         if work.clock.monotonic_s() >= until_s:
-            raise kept(host, [(engine.name, f"is the engine's own, and its broker has not moved it for {ENGINE_LIMIT_S:g} s")])
+            why = f"is the engine's own, and its broker has not moved it for {ENGINE_LIMIT_S:g} s"
+            raise kept(host, [(engine.name, why)])
         work.clock.sleep(LOOK_EVERY_S)
 
 
@@ -202,8 +203,8 @@ class HostDeactivate(JobType[DeactivateHost]):
         mates = entities.referring(("cluster", host.ref("cluster")), "host", "cluster")
         away = [one.name for one in mates if one.id != host.id and one.shown_status in AWAY]
         if away:
-            reason = f"Host {away[0]} is in Maintenance mode: one host at a time, because the pool needs the bricks of the others"
-            raise refused(host, reason, f"Activate {away[0]} first.", "host.one-at-a-time")
+            why = f"Host {away[0]} is in Maintenance mode: one host at a time, because the pool needs the others' bricks"
+            raise refused(host, why, f"Activate {away[0]} first.", "host.one-at-a-time")
         stay = fixed(vms_on(entities, host.id))
         if stay:
             raise kept(host, stay)

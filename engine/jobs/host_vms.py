@@ -18,9 +18,7 @@ from engine.jobs.vm_state import MOVE
 from engine.store.entities import Entities
 from engine.store.entity import Entity
 
-PASSING = frozenset(
-    {"wait_for_launch", "powering_down", "migrating", "saving_state", "restoring_state", "image_locked"}
-)
+PASSING = frozenset({"wait_for_launch", "powering_down", "migrating", "saving_state", "restoring_state", "image_locked"})
 """Shown statuses that pass by themselves: the VM is moved, or has gone, a little later."""
 STRANGER = "is none of this engine's: it was started by hand"
 """What keeps a VM that only its host knows."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from appliance.errors import Conflict, Unavailable
 from appliance.model.disk import DiskFile, DiskFormat
+from engine.decide.domain_space import critical_bytes
 from engine.jobs.job import Work
 from engine.store.entities import Entities, Entity
 
@@ -43,8 +44,9 @@ def host_for_cleaning(work: Work, chosen: str) -> str:
 
 
 def mount_of(domain: Entity) -> str:
-    """The name under which the hosts have mounted a storage domain."""
-    return str(domain.body.get("mount") or domain.name)
+    """The name under which the hosts have mounted a storage domain: its volume's, whatever people call it now."""
+    path = str((domain.body.get("storage") or {}).get("path") or "").lstrip("/")
+    return str(domain.body.get("mount") or path or domain.name)
 
 
 def disk_file(domain: Entity, disk_id: str, image_id: str, disk_format: str) -> DiskFile:
@@ -63,3 +65,18 @@ def need_active_domain(entities: Entities, domain_id: str, action: str) -> Entit
             remedy="Activate it first.",
         )
     return domain
+
+
+def need_room(entities: Entities, domain_id: str, action: str, now_bytes: int = 0) -> None:
+    """Refuse what would bring a domain below its ``critical_space_action_blocker``. ``now_bytes``: what is taken at once.
+    Raises ``Conflict`` ``domain.low-space``; while nobody has said how much there is, nothing is refused."""
+    domain = entities.need("storage_domain", domain_id)
+    available = domain.body.get("available")
+    if available is not None and int(available) - now_bytes < critical_bytes(domain.body):
+        raise Conflict(
+            "domain.low-space",
+            subject=f"storage domain {domain.name}",
+            reason=f"Cannot {action}. Low disk space on Storage Domain {domain.name}",
+            remedy="Free room on it, or lower its critical_space_action_blocker.",
+            facts={"available_bytes": int(available), "blocked_below_bytes": critical_bytes(domain.body)},
+        )

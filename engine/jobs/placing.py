@@ -74,7 +74,7 @@ def scene(work: Work, cluster_id: str) -> Scene:
     mine = {one.id: one for one in entities.referring(cluster.key, "host", "cluster")}
     reports = [one for one in work.nodes.reports() if one.id in mine]
     networks = {str(one.body.get("vdsm_name") or one.name): one.name for one in entities.list("network")}
-    domains = frozenset(one.name for one in entities.list("storage_domain"))
+    domains = frozenset(one.name for one in entities.list("storage_domain") if one.status in ("", "active"))
     hosts = tuple(
         host_of(one, mine[one.id], light, networks, domains, labels.get(("host", one.id), frozenset())) for one in reports
     )

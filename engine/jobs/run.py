@@ -127,9 +127,7 @@ class StepWork:
 
     def check_stop(self) -> None:
         if self.world.stopping.is_set():
-            raise Unavailable(
-                "jobs.stopping", subject="the jobs process", reason="it ends", remedy="The next one goes on."
-            )
+            raise Unavailable("jobs.stopping", subject="the jobs process", reason="it ends", remedy="The next one goes on.")
 
     @contextmanager
     def on(self, host: str) -> Iterator[DiskNode]:

@@ -184,9 +184,7 @@ def test_what_arrives_is_moved_on(vms: Vms) -> None:
     vm = vms.started(name="a")
     source = vms.host_of(vm)
     target = next(name for name in NODE if name != source)
-    vms.engine.store.entities.change(
-        "vm", vm, lambda one: one.with_body(**{MOVE: {"host": NODE[target], "job": "gone"}})
-    )
+    vms.engine.store.entities.change("vm", vm, lambda one: one.with_body(**{MOVE: {"host": NODE[target], "job": "gone"}}))
     vms.nodes.down = {name for name in NODE if name not in (source, target)}
     assert vms.ask("POST", f"hosts/{NODE[target]}/deactivate?async=true", {})[0] == 202
     vms.engine.store.entities.change("vm", vm, lambda one: one.with_body(**{MOVE: None}))
