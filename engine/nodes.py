@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from appliance.model.cluster import Cluster, Member
-from appliance.model.disk import DiskFile, DiskInfo, NewDisk
+from appliance.model.disk import DiskCopy, DiskFile, DiskInfo, NewDisk
 from appliance.model.ha import HaStatus
 from appliance.model.node import NodeFacts, NodeStatistics
 from appliance.model.task import TaskState
@@ -99,6 +99,9 @@ class WireDisks:
 
     def disk_create(self, task: str, new: NewDisk) -> TaskState:
         return self.files.disk_create(task, new)
+
+    def disk_copy(self, task: str, copy: DiskCopy) -> TaskState:
+        return self.files.disk_copy(task, copy)
 
     def disk_remove(self, task: str, file: DiskFile, wipe: bool) -> TaskState:
         return self.files.disk_remove(task, file, wipe)

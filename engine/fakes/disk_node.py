@@ -12,8 +12,11 @@ from pathlib import Path
 
 from appliance.codec import decode, encode
 from appliance.errors import Conflict, NotFound, TrivetError, Unavailable
-from appliance.model.disk import DiskFile, DiskInfo, NewDisk
+from appliance.model.disk import DiskCopy, DiskFile, DiskInfo, NewDisk
 from appliance.model.task import TaskError, TaskState
+
+OVER = b"over "
+"""How a layer's file begins here; the path of what is below follows."""
 
 
 def nothing(_where: str) -> None:
@@ -93,11 +96,44 @@ class FakeDiskNode(FakeTasks):
             path.parent.mkdir(parents=True, exist_ok=True)
             draft = path.with_suffix(".making")
             with draft.open("wb") as out:
+                if new.backing is not None:
+                    self.guest_bytes(new.backing)  # it must be there
+                    out.write(OVER + new.backing.path.encode() + b"\n")
                 out.truncate(new.size_bytes)
             self.point("half of create")
             draft.rename(path)
 
         return self._run(task, "create", act)
+
+    def disk_copy(self, task: str, copy: DiskCopy) -> TaskState:
+        def act() -> None:
+            path = self._path(copy.target)
+            content = self.guest_bytes(copy.source)
+            if path.exists():
+                if path.read_bytes() != content:
+                    raise Conflict(
+                        "disk.exists", subject=copy.target.path, reason="it is there already", remedy="Another name."
+                    )
+                return
+            path.parent.mkdir(parents=True, exist_ok=True)
+            draft = path.with_suffix(".making")
+            draft.write_bytes(content)
+            self.point("half of copy")
+            draft.rename(path)
+
+        return self._run(task, "copy", act)
+
+    def backing(self, file: DiskFile) -> str:
+        """The path of what a disk is a layer over; empty: nothing."""
+        with self._path(file).open("rb") as data:
+            line = data.readline(4096)
+        return line.removeprefix(OVER).decode().strip() if line.startswith(OVER) else ""
+
+    def guest_bytes(self, file: DiskFile) -> bytes:
+        """What a guest sees (nothing is written into a layer here). Raises ``NotFound`` ``file.unknown``."""
+        self.disk_chain(file)
+        below = self.backing(file)
+        return self.guest_bytes(DiskFile(file.domain, below)) if below else self._path(file).read_bytes()
 
     def disk_remove(self, task: str, file: DiskFile, wipe: bool) -> TaskState:
         def act() -> None:

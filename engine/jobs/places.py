@@ -54,6 +54,12 @@ def disk_file(domain: Entity, disk_id: str, image_id: str, disk_format: str) -> 
     return DiskFile(mount_of(domain), f"images/{disk_id}/{image_id}", FORMATS[disk_format])
 
 
+def file_of(entities: Entities, disk: Entity) -> DiskFile:
+    """Where a disk's image is."""
+    domain = entities.need("storage_domain", disk.ref("storage_domains"))
+    return disk_file(domain, disk.id, str(disk.body["image_id"]), str(disk.body["format"]))
+
+
 def need_active_domain(entities: Entities, domain_id: str, action: str) -> Entity:
     """The storage domain, if it is active. Raises ``NotFound`` ``entity.unknown``, ``Conflict`` ``domain.not-active``."""
     domain = entities.need("storage_domain", domain_id)
