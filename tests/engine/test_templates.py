@@ -11,13 +11,11 @@ from flask.testing import FlaskClient
 from appliance.errors import Failed
 from appliance.model.disk import DiskFile
 from engine.core import Engine
-from engine.inventory import derived_id
 from engine.jobs.vm_spec import file_of
 from engine.store.entity import Entity
 from tests.engine.job_world import files
-from tests.engine.vm_world import BLANK, CLUSTER, DOMAIN, GIB, MIB, NEW_DISK, PROFILE, Vms, detail, fake_hosts
+from tests.engine.vm_world import BLANK, CLUSTER, DOMAIN, GIB, NEW_DISK, PROFILE, Vms, detail, fake_hosts
 
-ENGINES = derived_id(CLUSTER, "storage-domain:engine")
 NIC = {"name": "nic1", "vnic_profile": {"id": PROFILE}}
 
 
@@ -83,7 +81,9 @@ def test_it_is_made_of_a_vm(vms: Vms) -> None:
 
 
 def test_a_vm_with_layers_over_it(vms: Vms) -> None:
-    wanted = template(vms, source(vms))
+    golden = source(vms)
+    wanted = template(vms, golden)
+    before = [one["mac"]["address"] for one in get(vms, f"vms/{golden}/nics")["nic"]]
     vm = made_from(vms, wanted, "thin")
     assert (vm["template"]["id"], vm["memory"]) == (wanted, str(2 * GIB))
     node = vms.nodes.disks("node1")
@@ -95,10 +95,7 @@ def test_a_vm_with_layers_over_it(vms: Vms) -> None:
     assert below == {file(vms, one["id"]).path for one in its}
     (nic,) = get(vms, f"vms/{vm['id']}/nics")["nic"]
     assert nic["name"] == "nic1"
-    assert (
-        nic["mac"]["address"]
-        != get(vms, f"vms/{vms.ask('GET', 'vms?search=name%3Dgolden')[1]['vm'][0]['id']}/nics")["nic"][0]["mac"]["address"]
-    )
+    assert nic["mac"]["address"] not in before
     vms.done("POST", f"vms/{vm['id']}/start?async=true", {})
     vms.look()
     assert [one.format for one in vms.running(vm["id"]).spec.disks if one.bus != "cdrom"] == ["qcow2", "qcow2"]
@@ -111,9 +108,9 @@ def test_a_clone_needs_nothing_of_it(vms: Vms, tmp_path: Path) -> None:
     vm = made_from(vms, wanted, "clone", "?clone=true", disk_attachments=[wish])
     assert (vm["template"]["id"], vm["original_template"]["id"]) == (BLANK, wanted)
     mine = disks(vms, f"vms/{vm['id']}")
-    assert [(one["name"], one["format"]) for one in mine] == [("clone_Disk2", "cow"), ("mine", "cow")] or [
-        (one["name"], one["format"]) for one in mine
-    ] == [("clone_Disk1", "cow"), ("mine", "cow")]
+    assert {one["format"] for one in mine} == {"cow"}
+    assert [one["name"].startswith("clone_Disk") for one in mine] == [True, False]
+    assert mine[1]["name"] == "mine"
     assert [vms.nodes.disks("node1").backing(file(vms, one["id"])) for one in mine] == ["", ""]
     vms.done("DELETE", f"templates/{wanted}")
     assert vms.ask("GET", f"templates/{wanted}")[0] == 404
@@ -256,4 +253,3 @@ def test_a_vm_of_a_template_that_is_being_removed(vms: Vms) -> None:
     assert vms.ask("DELETE", f"templates/{wanted}?async=true")[0] == 200
     status, answer = vms.ask("POST", "vms", {"name": "b2", "cluster": {"id": CLUSTER}, "template": {"id": wanted}})
     assert (status, "The Template is locked" in detail(answer)) == (409, True)
-    assert MIB
