@@ -41,4 +41,4 @@ def is_news(before: int | None, available_bytes: int, was: str, now: Level) -> b
 
 def has_got_worse(was: str, now: Level) -> bool:
     """Whether people are to be told."""
-    return now in EVENTS and ORDER.index(now) > (ORDER.index(was) if was in ORDER else 0)  # type: ignore[arg-type]
+    return now in EVENTS and ORDER.index(now) > (ORDER.index(was) if was in ORDER else 0)

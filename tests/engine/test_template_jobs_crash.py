@@ -13,11 +13,11 @@ from appliance.errors import Failed, TrivetError
 from engine.jobs.desk import Desk
 from engine.jobs.disk_create import CreateDisk
 from engine.jobs.job import JobType
+from engine.jobs.places import file_of
 from engine.jobs.template_create import CreateTemplate, TemplateCreate
 from engine.jobs.template_remove import RemoveTemplate, TemplateRemove
 from engine.jobs.vm_create import AddedDisk, CreateVm, VmCreate
 from engine.jobs.vm_parts import NewNic
-from engine.jobs.vm_spec import file_of
 from engine.store.audit import EVENT
 from engine.store.durable import Store
 from engine.store.entities import Entity

@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from appliance.errors import Failed
 from appliance.model.disk import DiskFile
 from engine.core import Engine
-from engine.jobs.vm_spec import file_of
+from engine.jobs.places import file_of
 from engine.store.entity import Entity
 from tests.engine.job_world import files
 from tests.engine.vm_world import BLANK, CLUSTER, DOMAIN, GIB, NEW_DISK, PROFILE, Vms, detail, fake_hosts

@@ -53,6 +53,8 @@ def wish_for(wishes: Any, disk_id: str) -> Mapping[str, Any]:
 def new_disk(
     call: Call, attachment: Entity, disk: Entity, wish: Mapping[str, Any], name: str, *, is_thin: bool = False
 ) -> AddedDisk:
+    """A disk that begins as ``disk``, attached as that is, with what ``wish`` says of it. ``is_thin``: a layer over it.
+    Raises ``Refused`` ``disk.format``, ``Denied`` ``permit.missing``."""
     domains = wish.get("storage_domains") or ([wish["storage_domain"]] if wish.get("storage_domain") else [])
     domain = str(domains[0]["id"]) if domains and domains[0].get("id") else disk.ref("storage_domains")
     call.rights.need("create_disk", ("storage_domain", domain))
