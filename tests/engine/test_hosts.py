@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,17 @@ from flask.testing import FlaskClient
 from appliance.effects.clock import FakeClock
 from appliance.errors import Failed
 from appliance.model.node import NicTraffic
+from appliance.model.vm import VmSpec
 from appliance.wire.signatures import methods
 from engine.core import Engine
-from engine.jobs.vm_state import MOVE
+from engine.fakes.vm_node import FakeVm
+from engine.jobs import host_deactivate
+from engine.jobs.vm_state import MOVE, went_down
 from engine.nodes import BrokerApi
 from ha_broker.wire import HaApi
 from tests.engine import world
 from tests.engine.vm_world import DOMAIN, GIB, MIB, NEW_DISK, Vms, detail, fake_hosts
+from tests.engine.world import CLUSTER
 
 NODE = {one.name: one.id for one in world.MEMBERS}
 
@@ -196,3 +201,70 @@ def test_the_brokers_word_is_the_same_on_both_ends() -> None:
     theirs = {one.name: one for one in methods(HaApi)}
     for mine in methods(BrokerApi):
         assert mine == theirs[mine.name]
+
+
+def with_the_engine(vms: Vms, name: str) -> None:
+    """The engine's own VM runs on that host."""
+    spec = VmSpec(CLUSTER.engine.id, "HostedEngine", 1024, 2, "Westmere", (), ())
+    vms.nodes.host(name).put(FakeVm(spec))
+
+
+def test_the_engines_vm_is_waited_for(vms: Vms) -> None:
+    with_the_engine(vms, "node2")
+    leaves = threading.Timer(0.5, lambda: vms.nodes.host("node2").end("HostedEngine"))
+    leaves.start()
+    job = deactivated(vms, "node2")
+    leaves.join()
+    assert (job.status, job.result["moved"]) == ("finished", []), job.error
+
+
+def test_an_engine_that_stays_keeps_its_host(vms: Vms, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host_deactivate, "ENGINE_LIMIT_S", 0.3)
+    with_the_engine(vms, "node2")
+    job = deactivated(vms, "node2")
+    assert (job.status, "VM HostedEngine cannot leave it: it is the engine's own" in job.error["reason"]) == ("failed", True)
+    assert (host(vms, "node2")["status"], vms.nodes.host("node2").is_in_local_maintenance) == ("up", False)
+
+
+def test_a_vm_that_stays_busy_keeps_it(vms: Vms, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host_deactivate, "BUSY_LIMIT_S", 0.3)
+    vm = vms.started(name="a")
+    name = vms.host_of(vm)
+    vms.engine.store.entities.set_status("vm", {vm: "powering_down"})
+    job = deactivated(vms, name)
+    assert (job.status, "VM a cannot leave it: it is powering_down, and stays so" in job.error["reason"]) == ("failed", True)
+
+
+def test_a_vm_that_ends_meanwhile_needs_no_place(vms: Vms) -> None:
+    vm = vms.started(name="a")
+    name = vms.host_of(vm)
+    vms.engine.store.entities.set_status("vm", {vm: "powering_down"})
+
+    def ends() -> None:
+        vms.nodes.host(name).end(vm)
+        vms.engine.store.entities.change("vm", vm, lambda one: went_down(one, 1))
+
+    ending = threading.Timer(0.5, ends)
+    ending.start()
+    job = deactivated(vms, name)
+    ending.join()
+    assert (job.status, vms.vm(vm)["status"]) == ("finished", "down"), job.error
+
+
+def test_it_can_be_cancelled(vms: Vms) -> None:
+    vm = vms.started(name="a")
+    name = vms.host_of(vm)
+    status, answer = vms.ask("POST", f"hosts/{NODE[name]}/deactivate?async=true", {})
+    assert (status, host(vms, name)["status"]) == (202, "preparing_for_maintenance")
+    vms.engine.desk.cancel(answer["job"]["id"])
+    vms.work()
+    assert vms.newest().status == "aborted"
+    assert (host(vms, name)["status"], vms.host_of(vm)) == ("up", name)
+
+
+def test_a_vm_that_nobody_made_keeps_it(vms: Vms) -> None:
+    spec = VmSpec("44444444-0000-4000-8000-000000000001", "handmade", 256, 1, "Westmere", (), ())
+    vms.nodes.host("node1").put(FakeVm(spec))
+    job = deactivated(vms, "node1")
+    assert (job.status, "VM handmade cannot leave it" in job.error["reason"]) == ("failed", True)
+    assert "was started by hand" in job.error["reason"]
