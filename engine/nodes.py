@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from appliance.model.cluster import Cluster, Member
-from appliance.model.disk import DiskFile, DiskInfo, NewDisk
+from appliance.model.disk import DiskCopy, DiskFile, DiskInfo, NewDisk
 from appliance.model.ha import HaStatus
 from appliance.model.node import NodeFacts, NodeStatistics
 from appliance.model.task import TaskState
@@ -16,6 +16,7 @@ from appliance.model.vm_live import DiskMerge, MigrationLimits, VmSnapshot
 from appliance.wire.client import connect
 from appliance.wire.definition import FilesApi, NodeApi, VmApi
 from appliance.wire.disk_api import DiskApi, TaskApi
+from appliance.wire.route import route
 from appliance.wire.tls import MutualTls
 from appliance.wire.vm_api import VmDeviceApi, VmDiskApi, VmMoveApi
 from engine.layout import Guest
@@ -43,6 +44,14 @@ class Node(Protocol):
 
 
 NodeOf = Callable[[Member], Node]
+
+
+class BrokerApi(Protocol):
+    """What the engine asks of a node's broker: a part of ``ha_broker.wire.HaApi``, which we may not import; a test holds the
+    two together."""
+
+    @route("POST", "/v1/ha/local-maintenance", "command")
+    def ha_local_maintenance(self, on: bool) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -91,6 +100,9 @@ class WireDisks:
     def disk_create(self, task: str, new: NewDisk) -> TaskState:
         return self.files.disk_create(task, new)
 
+    def disk_copy(self, task: str, copy: DiskCopy) -> TaskState:
+        return self.files.disk_copy(task, copy)
+
     def disk_remove(self, task: str, file: DiskFile, wipe: bool) -> TaskState:
         return self.files.disk_remove(task, file, wipe)
 
@@ -110,6 +122,7 @@ class WireVms:
     devices: VmDeviceApi
     moves: VmMoveApi
     layers: VmDiskApi
+    broker: BrokerApi
 
     def task(self, task: str) -> TaskState:
         return self.tasks.task(task)
@@ -174,6 +187,9 @@ class WireVms:
     def vm_set_cd(self, name: str, drive: str, path: str, force: bool) -> None:
         self.devices.vm_set_cd(name, drive, path, force)
 
+    def ha_local_maintenance(self, on: bool) -> None:
+        self.broker.ha_local_maintenance(on)
+
 
 def wire_vms(guest: Guest, cluster: Cluster, epoch: int, port: int) -> Callable[[Member], WireVms]:
     """VM verbs of nodes, as :func:`wire_disks`."""
@@ -189,6 +205,7 @@ def wire_vms(guest: Guest, cluster: Cluster, epoch: int, port: int) -> Callable[
             client(VmDeviceApi),  # type: ignore[arg-type]
             client(VmMoveApi),  # type: ignore[arg-type]
             client(VmDiskApi),  # type: ignore[arg-type]
+            client(BrokerApi),  # type: ignore[arg-type]
         )
 
     return node_of

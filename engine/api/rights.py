@@ -94,7 +94,7 @@ ACTIONS: Mapping[tuple[str, str], str] = {
     ("Snapshot", "restore"): "manipulate_vm_snapshots",
 }
 """(struct, action) → permit."""
-PLACES = ("cluster", "storage_domain", "storage_domains", "network", "data_center")
+PLACES = ("cluster", "storage_domain", "storage_domains", "network", "data_center", "vm")
 """Attributes of a new object at the root that say in what it will be, the nearest first."""
 WORDS = ("add", "update", "remove")
 

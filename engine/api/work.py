@@ -44,6 +44,18 @@ def awaited(call: Call, kind: type[JobType[Any]], given: Any) -> JobRecord:
     return job
 
 
+def accepted(call: Call, kind: type[JobType[Any]], given: Any, step: str) -> JobRecord:
+    """Order a job that may take long, and whose ``step`` decides whether it can be: the caller is answered when that is
+    done, and gets its refusal."""
+    job = order(call, kind, given)
+    if job.state != "ended" and call.parameters.is_asynchronous is None:
+        job = call.engine.desk.wait(job.id, AWAITED_S, step)
+        error = error_of(job)
+        if error is not None:
+            raise error
+    return job
+
+
 def told(job: JobRecord) -> Done:
     """What an action answers that is this job."""
     return Done(job.id, pending=job.state != "ended")

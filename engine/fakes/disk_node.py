@@ -12,7 +12,7 @@ from pathlib import Path
 
 from appliance.codec import decode, encode
 from appliance.errors import Conflict, NotFound, TrivetError, Unavailable
-from appliance.model.disk import DiskFile, DiskInfo, NewDisk
+from appliance.model.disk import DiskCopy, DiskFile, DiskInfo, NewDisk
 from appliance.model.task import TaskError, TaskState
 from engine.fakes.layers import FakeLayer, FakeLayers, file_at
 from engine.fakes.points import nothing as nothing
@@ -129,6 +129,34 @@ class FakeDiskNode(FakeTasks):
             draft.rename(path)
 
         return self._run(task, "create", act)
+
+    def disk_copy(self, task: str, copy: DiskCopy) -> TaskState:
+        def act() -> None:
+            path = self._path(copy.target)
+            content = self.guest_bytes(copy.source)
+            if path.exists():
+                if path.read_bytes() != content:
+                    raise Conflict(
+                        "disk.exists", subject=copy.target.path, reason="it is there already", remedy="Another name."
+                    )
+                return
+            path.parent.mkdir(parents=True, exist_ok=True)
+            draft = path.with_suffix(".making")
+            draft.write_bytes(content)
+            self.point("half of copy")
+            self.layers.put(FakeLayer(copy.target, None, self.layers.content(copy.source)))
+            draft.rename(path)
+
+        return self._run(task, "copy", act)
+
+    def backing(self, file: DiskFile) -> str:
+        """The path of what a disk is a layer over; empty: nothing."""
+        below = self.layers.get(file).backing
+        return below.path if below is not None else ""
+
+    def guest_bytes(self, file: DiskFile) -> bytes:
+        """The bytes below all layers (what is written into those, :class:`FakeLayers` tells). Raises ``NotFound``."""
+        return self._path(self.layers.chain(file)[-1].file).read_bytes()
 
     def disk_remove(self, task: str, file: DiskFile, wipe: bool) -> TaskState:
         def act() -> None:

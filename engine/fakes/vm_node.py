@@ -203,6 +203,21 @@ class FakeVmNode(FakeTasks):
         self.put(replace(found, spec=replace(found.spec, disks=disks)))
         self.point("after set-cd")
 
+    def ha_local_maintenance(self, on: bool) -> None:
+        self._fail("ha")
+        path = self.folder / "ha" / self.name
+        if on:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        else:
+            path.unlink(missing_ok=True)
+        self.point("after ha")
+
+    @property
+    def is_in_local_maintenance(self) -> bool:
+        """Whether its broker was told to leave the engine's VM alone."""
+        return (self.folder / "ha" / self.name).exists()
+
 
 def state_of(vm: FakeVm) -> VmState:
     """As a node tells it."""

@@ -32,15 +32,17 @@ class Desk:
     clock: Clock
     ring: Callable[[], None] = lambda: None
 
-    def order(self, kind: type[JobType[Any]], given: Any, *, owner_id: str, correlation_id: str) -> JobRecord:
-        """Order a job. Raises what its check refuses, ``Conflict`` ``entity.locked``, ``Unavailable`` ``jobs.full``; then
-        nothing was changed."""
+    def order(
+        self, kind: type[JobType[Any]], given: Any, *, owner_id: str, correlation_id: str, job_id: str = ""
+    ) -> JobRecord:
+        """Order a job. ``job_id``: the one that it shall have. Raises what its check refuses, ``Conflict``
+        ``entity.locked``, ``Unavailable`` ``jobs.full``; then nothing was changed."""
         job_type = self.types[kind.name]
         job_type.check(self.entities, given)
         planned = job_type.plan(self.entities, given)
         steps = [StepRecord(number, one.step, one.title, arguments=one.arguments) for number, one in enumerate(planned)]
         job = JobRecord(
-            str(uuid.uuid4()),
+            job_id or str(uuid.uuid4()),
             job_type.name,
             job_type.describe(self.entities, given),
             owner_id,
@@ -59,17 +61,21 @@ class Desk:
         self.ring()
         return stored
 
-    def wait(self, job_id: str, timeout_s: float = WAIT_LIMIT_S) -> JobRecord:
-        """The job when it has ended, or as it is after ``timeout_s`` (at most :data:`WAIT_LIMIT_S`)."""
+    def wait(self, job_id: str, timeout_s: float = WAIT_LIMIT_S, past: str = "") -> JobRecord:
+        """The job when it has ended (or done its step ``past``), or as it is after ``timeout_s`` (at most
+        :data:`WAIT_LIMIT_S`)."""
         until_s = self.clock.monotonic_s() + min(timeout_s, WAIT_LIMIT_S)
         pause_s = FIRST_LOOK_S
         while True:
             job = self.jobs.need(job_id)
             left_s = until_s - self.clock.monotonic_s()
-            if job.state == "ended" or left_s <= 0:
+            if job.state == "ended" or left_s <= 0 or (past and self._is_past(job_id, past)):
                 return job
             self.clock.sleep(min(pause_s, left_s))
             pause_s = min(LONGEST_LOOK_S, pause_s * 1.5)
+
+    def _is_past(self, job_id: str, step: str) -> bool:
+        return any(one.name == step and one.state == "done" for one in self.jobs.steps(job_id))
 
     def cancel(self, job_id: str) -> JobRecord:
         """Ask it to stop; it is undone. Raises ``Conflict`` ``job.past-return`` when it can only go on."""

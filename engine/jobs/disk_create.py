@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from appliance.errors import Conflict, Refused
-from appliance.model.disk import NewDisk
+from appliance.model.disk import DiskCopy, NewDisk, Preallocation
 from engine.jobs.job import JobType, Planned, Step, Told, Work
-from engine.jobs.places import choose_host, disk_file, host_for_cleaning, need_active_domain
+from engine.jobs.places import choose_host, disk_file, file_of, host_for_cleaning, need_active_domain, need_room
 from engine.jobs.task import await_task, task_id
 from engine.store.entities import Entities, Entity
 from engine.store.jobs import Lock
@@ -22,7 +22,8 @@ LARGEST_BYTES = 8 * 1024**4
 
 @dataclass(frozen=True)
 class CreateDisk:
-    """The disk to be made. The caller draws the ids. ``attributes`` are those of the v4 disk that are only kept."""
+    """The disk to be made. The caller draws the ids. ``attributes`` are those of the v4 disk that are only kept.
+    ``source_disk_id``: the disk that it begins as a copy of, or, ``is_thin``, that it is a layer over."""
 
     disk_id: str
     image_id: str
@@ -32,6 +33,8 @@ class CreateDisk:
     format: Literal["raw", "cow"] = "raw"
     is_sparse: bool = True
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    source_disk_id: str = ""
+    is_thin: bool = False
 
 
 def make_image(work: Work, given: CreateDisk) -> Mapping[str, Any]:
@@ -39,9 +42,15 @@ def make_image(work: Work, given: CreateDisk) -> Mapping[str, Any]:
     host = str(work.found("choose-host")["host"])
     domain = work.entities.need("storage_domain", given.domain_id)
     file = disk_file(domain, given.disk_id, given.image_id, given.format)
-    new = NewDisk(file, given.size_bytes, "off" if given.is_sparse else "falloc")
+    room: Preallocation = "off" if given.is_sparse else "falloc"
+    source = file_of(work.entities, work.entities.need("disk", given.source_disk_id)) if given.source_disk_id else None
+    new = NewDisk(file, given.size_bytes, room, source if given.is_thin else None)
     with work.on(host) as node:
-        await_task(work, node, task_id(work, "create"), lambda task: node.disk_create(task, new))
+        if source is not None and not given.is_thin:
+            copy = DiskCopy(source, file, room)
+            await_task(work, node, task_id(work, "copy"), lambda task: node.disk_copy(task, copy))
+        else:
+            await_task(work, node, task_id(work, "create"), lambda task: node.disk_create(task, new))
         return {"actual_bytes": node.disk_chain(file)[0].actual_bytes}
 
 
@@ -79,6 +88,7 @@ class DiskCreate(JobType[CreateDisk]):
 
     def check(self, entities: Entities, given: CreateDisk) -> None:
         need_active_domain(entities, given.domain_id, "add Virtual Disk")
+        need_room(entities, given.domain_id, "add Virtual Disk", 0 if given.is_sparse else given.size_bytes)
         if not SMALLEST_BYTES <= given.size_bytes <= LARGEST_BYTES:
             raise Refused(
                 "disk.size",
@@ -94,6 +104,9 @@ class DiskCreate(JobType[CreateDisk]):
                 remedy="Ask for format cow, or for no incremental backup.",
             )
 
+        if given.source_disk_id:
+            check_source(entities, given)
+
     def locks(self, entities: Entities, given: CreateDisk) -> Sequence[Lock]:
         return Lock("disk", given.disk_id), Lock("storage_domain", given.domain_id, "", is_shared=True)
 
@@ -108,6 +121,8 @@ class DiskCreate(JobType[CreateDisk]):
         }
         # Its own status is seen only if the job is given up.
         refs = {"storage_domains": (given.domain_id,)}
+        if given.is_thin:
+            refs["backing_disk"] = (given.source_disk_id,)
         entities.add(Entity("disk", given.disk_id, given.name, body, refs, status="illegal"))
 
     def plan(self, entities: Entities, given: CreateDisk) -> Sequence[Planned]:
@@ -121,3 +136,18 @@ class DiskCreate(JobType[CreateDisk]):
 
     def undone(self, work: Work) -> None:
         work.entities.remove("disk", work.parameters(CreateDisk).disk_id)
+
+
+def check_source(entities: Entities, given: CreateDisk) -> None:
+    """Refuse (``disk.not-ok``, ``disk.backing-domain``) what cannot begin as that disk."""
+    source = entities.need("disk", given.source_disk_id)
+    need_active_domain(entities, source.ref("storage_domains"), "add Virtual Disk")
+    if source.status not in ("", "ok"):
+        reason = f"Cannot add Virtual Disk. Disk {source.name}, of which it is made, is {source.status}"
+        raise Conflict("disk.not-ok", subject=f"disk {given.name}", reason=reason, remedy="Remove that disk.")
+    if given.is_thin and given.domain_id != source.ref("storage_domains"):
+        reason = (
+            f"Cannot add Virtual Disk. Its template's disk {source.name} is not on the Storage Domain that was asked for"
+        )
+        remedy = "Leave the domain out, or ask for a clone (`clone=true`)."
+        raise Conflict("disk.backing-domain", subject=f"disk {given.name}", reason=reason, remedy=remedy)

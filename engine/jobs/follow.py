@@ -13,11 +13,13 @@ from appliance.errors import Conflict, TrivetError
 from appliance.model.cluster import Cluster, Member
 from appliance.model.vm import VmState
 from engine.decide.follow import Change, HostStatus, changes, host_status
+from engine.jobs.follow_domains import DomainFollower
 from engine.jobs.follow_vms import VmFollower
 from engine.nodes import Node, NodeOf
 from engine.store.durable import Store
 from engine.store.observed import Observations
 from engine.store.records import EventRecord
+from gluster.model import PoolStatus
 
 TURN_S = 2.0
 """How often a node is asked: the console shows a change within two of these."""
@@ -136,6 +138,7 @@ class Following:
         self._superseded = threading.Event()
         self.stopped = threading.Event()
         self._vms = VmFollower(store, clock)
+        self._domains = DomainFollower(store, clock)
         self.followers = tuple(
             Follower(member, node_of(member), observations, clock, self._stale, log, self._vms) for member in cluster.members
         )
@@ -173,7 +176,9 @@ class Following:
         ids = {member.name: member.id for member in self._cluster.members}
         for change in found:
             severity = "normal" if change.status == "up" else "error"
-            self._event(severity, CODES[change.status], change.sentence, ids[change.host])
+            why = {one.member.name: one.silent_because for one in self.followers}[change.host]
+            sentence = f"{change.sentence} {why}" if why and change.status == "non_responsive" else change.sentence
+            self._event(severity, CODES[change.status], sentence, ids[change.host])
             if change.status == "non_responsive":
                 self._lost(ids[change.host])
         return found
@@ -199,7 +204,7 @@ class Following:
         # In threads of their own: glusterd may take many seconds to answer, and its node is not silent for that.
         targets += [
             partial(self._ask, "ha", TURN_S, lambda node: node.ha_status()),
-            partial(self._ask, "pool", POOL_EVERY_S, lambda node: node.pool()),
+            partial(self._ask, "pool", POOL_EVERY_S, self.pool),
         ]
         threads = [threading.Thread(target=target, daemon=True) for target in targets]
         for thread in threads:
@@ -215,6 +220,16 @@ class Following:
             self.stopped.wait(rest_s)
         self._observations.close()
         self._store.close()
+
+    def pool(self, node: Node) -> PoolStatus:
+        """Ask a node for the pool, and write down what concerns the storage domains. A database that does not answer says
+        nothing about the pool."""
+        found = node.pool()
+        try:
+            self._domains.heard(found)
+        except TrivetError as error:
+            self._log(f"what the pool says of its volumes could not be written: {error} [{error.code}]")
+        return found
 
     def _ask(self, kind: str, every_s: float, ask: Callable[[Node], object]) -> None:
         while not self.stopped.is_set() and not self.superseded:

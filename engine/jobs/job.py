@@ -71,6 +71,10 @@ class Work(Protocol):
     def check_cancel(self) -> None:
         """Raises :class:`Cancelled` when somebody asked the job to stop and it still can."""
 
+    def check_stop(self) -> None:
+        """Raises ``Unavailable`` ``jobs.stopping`` when the process is to end: the next one repeats the step. For steps that
+        wait for what this process does itself."""
+
     def on(self, host: str) -> AbstractContextManager[DiskNode]:
         """Use a host: waits while as many jobs as it may have work on it."""
 

@@ -7,12 +7,15 @@ from typing import Any
 
 from appliance.errors import Conflict, Unavailable
 from appliance.model.disk import DiskFile, DiskFormat
+from engine.decide.domain_space import critical_bytes
 from engine.jobs.evicted import evicted_names
 from engine.jobs.job import Work
 from engine.store.entities import Entities, Entity
 
 FORMATS: Mapping[str, DiskFormat] = {"cow": "qcow2", "raw": "raw"}
 """v4's words for a disk's format, and QEMU's."""
+AWAY = ("maintenance", "preparing_for_maintenance")
+"""Statuses of a host on which nothing new is begun."""
 
 
 def choose_host(work: Work) -> dict[str, Any]:
@@ -27,25 +30,38 @@ def choose_host(work: Work) -> dict[str, Any]:
 
 
 def usable(work: Work) -> list[str]:
-    """Names of the hosts that are up and have their storage, the least loaded first."""
-    lost = evicted_names(work.entities)
-    return [one for one in work.nodes.up() if one not in lost]
+    """Names of the hosts that are up and have their storage, and are not in maintenance, nor on the way there; the least
+    loaded first."""
+    resting = {one.id for one in work.entities.list("host") if one.shown_status in AWAY}
+    away = {one.name for one in work.nodes.reports() if one.id in resting} if resting else set()
+    away |= evicted_names(work.entities)
+    return [one for one in work.nodes.up() if one not in away]
 
 
 def host_for_cleaning(work: Work, chosen: str) -> str:
     """The host that undoes or repeats a step on shared storage: the one that began, else any other that is up."""
-    hosts = usable(work)
-    return chosen if chosen in hosts or not hosts else hosts[0]
+    lost = evicted_names(work.entities)
+    hosts = [one for one in work.nodes.up() if one not in lost]
+    if chosen in hosts or not hosts:
+        return chosen
+    return next(iter(usable(work)), hosts[0])
 
 
 def mount_of(domain: Entity) -> str:
-    """The name under which the hosts have mounted a storage domain."""
-    return str(domain.body.get("mount") or domain.name)
+    """The name under which the hosts have mounted a storage domain: its volume's, whatever people call it now."""
+    path = str((domain.body.get("storage") or {}).get("path") or "").lstrip("/")
+    return str(domain.body.get("mount") or path or domain.name)
 
 
 def disk_file(domain: Entity, disk_id: str, image_id: str, disk_format: str) -> DiskFile:
     """Where a disk's image is on a domain: ``images/<disk>/<image>``, as oVirt lays it out."""
     return DiskFile(mount_of(domain), f"images/{disk_id}/{image_id}", FORMATS[disk_format])
+
+
+def file_of(entities: Entities, disk: Entity) -> DiskFile:
+    """Where a disk's image is."""
+    domain = entities.need("storage_domain", disk.ref("storage_domains"))
+    return disk_file(domain, disk.id, str(disk.body["image_id"]), str(disk.body["format"]))
 
 
 def need_active_domain(entities: Entities, domain_id: str, action: str) -> Entity:
@@ -59,3 +75,18 @@ def need_active_domain(entities: Entities, domain_id: str, action: str) -> Entit
             remedy="Activate it first.",
         )
     return domain
+
+
+def need_room(entities: Entities, domain_id: str, action: str, now_bytes: int = 0) -> None:
+    """Refuse what would bring a domain below its ``critical_space_action_blocker``. ``now_bytes``: what is taken at once.
+    Raises ``Conflict`` ``domain.low-space``; while nobody has said how much there is, nothing is refused."""
+    domain = entities.need("storage_domain", domain_id)
+    available = domain.body.get("available")
+    if available is not None and int(available) - now_bytes < critical_bytes(domain.body):
+        raise Conflict(
+            "domain.low-space",
+            subject=f"storage domain {domain.name}",
+            reason=f"Cannot {action}. Low disk space on Storage Domain {domain.name}",
+            remedy="Free room on it, or lower its critical_space_action_blocker.",
+            facts={"available_bytes": int(available), "blocked_below_bytes": critical_bytes(domain.body)},
+        )

@@ -85,7 +85,7 @@ def look_at(sight: Sight, cluster_id: str) -> Scene:
     mine = {one.id: one for one in entities.referring(cluster.key, "host", "cluster")}
     reports = [one for one in sight.nodes.reports() if one.id in mine]
     networks = {str(one.body.get("vdsm_name") or one.name): one.name for one in entities.list("network")}
-    domains = frozenset(one.name for one in entities.list("storage_domain"))
+    domains = frozenset(one.name for one in entities.list("storage_domain") if one.status in ("", "active"))
     hosts = tuple(
         host_of(one, mine[one.id], light, networks, domains, labels.get(("host", one.id), frozenset())) for one in reports
     )
@@ -148,7 +148,7 @@ def host_of(
     facts, numbers = report.facts, report.statistics
     cpu = facts.cpu if facts else None
     bridges = {one.name for one in facts.nics} if facts else set()
-    status = entity.status or ("up" if report.is_up else "non_responsive")
+    status = entity.shown_status or ("up" if report.is_up else "non_responsive")
     lost = record_of(entity).get("domains", ())
     return Host(
         report.id,

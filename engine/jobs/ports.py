@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from appliance.model.disk import DiskFile, DiskInfo, NewDisk
+from appliance.model.disk import DiskCopy, DiskFile, DiskInfo, NewDisk
 from appliance.model.node import NodeFacts, NodeStatistics
 from appliance.model.task import TaskState
 from appliance.model.vm import VmDisk, VmNic, VmSpec, VmState
@@ -31,6 +31,8 @@ class DiskNode(TaskNode, Protocol):
     def disk_chain(self, file: DiskFile) -> tuple[DiskInfo, ...]: ...
 
     def disk_create(self, task: str, new: NewDisk) -> TaskState: ...
+
+    def disk_copy(self, task: str, copy: DiskCopy) -> TaskState: ...
 
     def disk_remove(self, task: str, file: DiskFile, wipe: bool) -> TaskState: ...
 
@@ -78,6 +80,8 @@ class VmNode(TaskNode, Protocol):
     def vm_set_nic(self, name: str, mac: str, bridge: str, link_up: bool) -> None: ...
 
     def vm_set_cd(self, name: str, drive: str, path: str, force: bool) -> None: ...
+
+    def ha_local_maintenance(self, on: bool) -> None: ...
 
 
 class PoolNode(Protocol):

@@ -125,6 +125,10 @@ class StepWork:
         if self.is_returnable and self.world.jobs.need(self.job.id).is_cancelled:
             raise Cancelled
 
+    def check_stop(self) -> None:
+        if self.world.stopping.is_set():
+            raise Unavailable("jobs.stopping", subject="the jobs process", reason="it ends", remedy="The next one goes on.")
+
     @contextmanager
     def on(self, host: str) -> Iterator[DiskNode]:
         with self.world.slots.on(host):

@@ -6,11 +6,15 @@ from typing import Any
 
 from engine.jobs.disk_create import DiskCreate
 from engine.jobs.disk_remove import DiskRemove
+from engine.jobs.host_activate import HostActivate
 from engine.jobs.host_admit import HostAdmit
+from engine.jobs.host_deactivate import HostDeactivate
 from engine.jobs.host_evict import HostEvict
 from engine.jobs.job import JobType, by_name
 from engine.jobs.snapshot_create import SnapshotCreate
 from engine.jobs.snapshot_remove import SnapshotRemove
+from engine.jobs.template_create import TemplateCreate
+from engine.jobs.template_remove import TemplateRemove
 from engine.jobs.vm_cd import VmChangeCd
 from engine.jobs.vm_create import VmCreate
 from engine.jobs.vm_disks import VmAddDisk, VmPlugDisk, VmUnplugDisk
@@ -23,7 +27,7 @@ from engine.jobs.vm_stop import VmReboot, VmReset, VmResume, VmShutdown, VmStop
 from engine.jobs.vm_suspend import VmSuspend, VmWake
 
 TYPES: tuple[JobType[Any], ...] = (
-    DiskCreate(), DiskRemove(),
+    DiskCreate(), DiskRemove(), HostDeactivate(), HostActivate(), TemplateCreate(), TemplateRemove(),
     VmCreate(), VmRemove(), VmStart(), VmStop(), VmShutdown(), VmReboot(), VmReset(), VmResume(), VmSuspend(), VmWake(),
     VmMigrate(), VmAddDisk(), VmPlugDisk(), VmUnplugDisk(), VmPlugNic(), VmUnplugNic(), VmSetNic(), VmChangeCd(),
     HostEvict(), HostAdmit(), VmRestart(), SnapshotCreate(), SnapshotRemove(),

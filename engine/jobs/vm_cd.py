@@ -9,8 +9,9 @@ from typing import Any
 from appliance.errors import Conflict
 from engine.decide.vm_machine import DRIVE
 from engine.jobs.job import JobType, Planned, Step, Told, Work
+from engine.jobs.places import file_of
 from engine.jobs.vm_place import ANSWERING, host_of, need_vm
-from engine.jobs.vm_spec import file_of, path_of
+from engine.jobs.vm_spec import path_of
 from engine.store.entities import Entities
 from engine.store.entity import Entity
 from engine.store.jobs import Lock

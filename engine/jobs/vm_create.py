@@ -72,7 +72,11 @@ def check(entities: Entities, given: CreateVm) -> None:
     vm_config.check(given.name, given.body, "add VM")
     for name in ("cluster", "template"):
         for target in given.refs.get(name, ()):
-            entities.need(name, target)
+            found = entities.need(name, target)
+            if name == "template" and found.shown_status not in ("", "ok"):
+                reason = f"Cannot add VM. The Template is {found.shown_status}"
+                remedy = "Wait until it is ok."
+                raise Conflict("template.not-ok", subject=f"template {found.name}", reason=reason, remedy=remedy)
 
 
 def _number(work: Work) -> int:
@@ -109,10 +113,12 @@ def drop_disks(entities: Entities, disks: Sequence[AddedDisk]) -> None:
 
 
 def disk_locks(disks: Sequence[AddedDisk]) -> list[Lock]:
-    """New disks are held, their domains must stay."""
+    """New disks are held; their domains, and what they begin as, must stay."""
     domains = dict.fromkeys(one.disk.domain_id for one in disks)
+    sources = dict.fromkeys(one.disk.source_disk_id for one in disks if one.disk.source_disk_id)
     return [
         *(Lock("disk", one.disk.disk_id) for one in disks),
+        *(Lock("disk", one, "", is_shared=True) for one in sources),
         *(Lock("storage_domain", one, "", is_shared=True) for one in domains),
     ]
 

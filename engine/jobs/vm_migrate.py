@@ -24,12 +24,14 @@ MOVABLE = frozenset({"up", "powering_up", "paused", "reboot_in_progress"})
 
 @dataclass(frozen=True)
 class MigrateVm:
-    """Which VM; ``hosts``: ids of those that may be chosen (none: any)."""
+    """Which VM; ``hosts``: ids of those that may be chosen (none: any). ``is_placed``: who orders this has placed it with
+    others that move, so its one host is taken as it is (VMs that must stay together move one after the other)."""
 
     vm_id: str
     hosts: tuple[str, ...] = ()
     owner_id: str = ""
     correlation_id: str = ""
+    is_placed: bool = False
 
 
 def limits_of(vm: Entity, cluster: Entity) -> MigrationLimits:
@@ -56,19 +58,25 @@ def _choose(work: Work) -> Mapping[str, Any]:
         source = host_of(work, vm)
         if move.get("job") == work.job_id:
             return {"id": move["host"], "host": name_of(work, str(move["host"])), "source": source}
-        found = placing.target(work, parts_of(work.entities, vm), given.hosts)
-        work.entities.change(
-            "vm", vm.id, lambda before: before.with_body(**{MOVE: {"host": found.host, "job": work.job_id}})
-        )
+        host, name, reason = _target(work, vm, given)
+        work.entities.change("vm", vm.id, lambda before: before.with_body(**{MOVE: {"host": host, "job": work.job_id}}))
         Audit(work.entities.connection, work.clock).tell(
             "VM_MIGRATION_START",
             {"vm": vm.id, "host": vm.ref("host")},
-            {"target": found.host_name},
+            {"target": name},
             account=given.owner_id,
             correlation_id=given.correlation_id,
         )
-    work.log(found.reason)
-    return {"id": found.host, "host": found.host_name, "source": source}
+    work.log(reason)
+    return {"id": host, "host": name, "source": source}
+
+
+def _target(work: Work, vm: Entity, given: MigrateVm) -> tuple[str, str, str]:
+    """(id, name, why) of the host that gets it."""
+    if given.is_placed:
+        return given.hosts[0], name_of(work, given.hosts[0]), "placed with the others of its host"
+    found = placing.target(work, parts_of(work.entities, vm), given.hosts)
+    return found.host, found.host_name, found.reason
 
 
 def _forget(work: Work) -> None:

@@ -12,7 +12,7 @@ from appliance.model.vm import VmSpec
 from engine.decide.merge import merged
 from engine.decide.vm_config import with_next_run
 from engine.decide.vm_machine import DiskPart, NicPart, check_startable, machine
-from engine.jobs.places import disk_file
+from engine.jobs.places import file_of
 from engine.store.entities import Entities
 from engine.store.entity import Entity
 
@@ -72,12 +72,6 @@ def nic_part(entities: Entities, nic: Entity) -> NicPart:
     if network is None:
         return NicPart("", nic.body)
     return NicPart(str(network.body.get("vdsm_name") or network.name), nic.body, int(network.body.get("mtu") or 0))
-
-
-def file_of(entities: Entities, disk: Entity) -> DiskFile:
-    """Where a disk's image is."""
-    domain = entities.need("storage_domain", disk.ref("storage_domains"))
-    return disk_file(domain, disk.id, str(disk.body["image_id"]), str(disk.body["format"]))
 
 
 def path_of(file: DiskFile) -> str:

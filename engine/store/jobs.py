@@ -113,6 +113,10 @@ class Jobs:
         asked inside the transaction that makes the change."""
         self._refuse_locked([Lock(kind, identifier, "", is_shared=True) for kind, identifier in keys])
 
+    def refuse_used(self, *keys: Key) -> None:
+        """As :meth:`refuse_held`, and also when a job only needs that it stays."""
+        self._refuse_locked([Lock(kind, identifier, "") for kind, identifier in keys])
+
     def holder(self, key: Key) -> str:
         """The job that holds an entity for itself, empty: none."""
         held = (LOCK.kind == key[0]) & (LOCK.id == key[1]) & (LOCK.shared == 0)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 REFERENCES: Mapping[str, str] = {
     "affinity_group": "affinity_group",
+    "backing_disk": "disk",
     "base_template": "template",
     "cluster": "cluster",
     "cpu_profile": "cpu_profile",

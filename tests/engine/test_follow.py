@@ -54,7 +54,7 @@ def test_a_lost_node_is_told_once_and_its_return_too(
     nodes["node1"].error = world.unreachable("node1")
     for _ in range(20):
         turn(following, clock)
-    assert sentences(engine)[0] == "Host node1 does not answer (for 10 s)."
+    assert sentences(engine)[0].startswith("Host node1 does not answer (for 10 s). node1: did not answer")
     assert sum("node1 does not" in text for text in sentences(engine)) == 1
     assert following.speaker.member.name == "node2"
     nodes["node1"].error = None

@@ -2,59 +2,17 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import ovirtsdk4 as sdk
 import pytest
 from ovirtsdk4 import types
 
-from appliance.effects.clock import SystemClock
 from engine.fakes.vm_node import FakeNodes
-from engine.jobs.desk import Desk
-from engine.jobs.follow_vms import VmFollower
-from engine.jobs.keep_ha import Keeper
-from engine.jobs.process import JobsProcess
-from engine.jobs.run import World
-from engine.jobs.types import BY_NAME
-from engine.store.durable import Store
-from engine.store.jobs import Jobs
 from tests.engine import world
-from tests.engine.vm_world import MIB, PROFILE, fake_hosts
-
-PATIENCE_S = 60.0
-
-
-@pytest.fixture(scope="module")
-def hosts(running: world.Running, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeNodes]:
-    """The jobs process and the follower of the running engine, as threads over fake hosts."""
-    nodes, clock = fake_hosts(tmp_path_factory.mktemp("hosts")), SystemClock()
-    store = Store(running.guest.database_place)
-    made = World(store.entities, Jobs(store.entities, clock), nodes, clock, BY_NAME, lambda _text: None)
-    jobs = threading.Thread(target=JobsProcess(made, lambda _s: time.sleep(0.02)).serve)
-
-    def follow() -> None:
-        follower = VmFollower(store, clock)
-        keeper = Keeper(store.entities, nodes, Desk(store.entities, made.jobs, BY_NAME, clock), lambda _text: None)
-        while not made.stopping.wait(0.2):
-            for name, identifier in nodes.ids.items():
-                asked_ms = follower.now_ms()
-                if nodes.is_up(name):
-                    follower.heard(identifier, nodes.host(name).vms(), asked_ms)
-                else:
-                    follower.silent(identifier)
-            keeper.turn()
-        store.close()
-
-    following = threading.Thread(target=follow)
-    jobs.start()
-    following.start()
-    yield nodes
-    made.stopping.set()
-    jobs.join()
-    following.join()
+from tests.engine.sdk_world import gone, until
+from tests.engine.vm_world import MIB, PROFILE
 
 
 @pytest.fixture(scope="module")
@@ -64,22 +22,6 @@ def vms(running: world.Running, hosts: FakeNodes) -> Iterator[Any]:
     )
     yield made.system_service().vms_service()
     made.close()
-
-
-def until(true: Callable[[], bool]) -> None:
-    """Wait as clients do."""
-    end_s = time.monotonic() + PATIENCE_S
-    while not true():
-        assert time.monotonic() < end_s, "it never came true"
-        time.sleep(0.05)
-
-
-def gone(service: Any) -> bool:
-    try:
-        service.get()
-    except sdk.NotFoundError:
-        return True
-    return False
 
 
 @pytest.mark.timeout(300)

@@ -7,22 +7,26 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from appliance import layout
+from appliance.errors import Conflict
 from appliance.model.ha import HostHa
 from appliance.model.node import NodeFacts
+from engine.api import work
 from engine.api.documents import Object
-from engine.api.noun import Call, Noun
-from engine.api.nouns import ref
-from engine.api.nouns.vms import statistics as vm_statistics
-from engine.api.observed import Rows
+from engine.api.noun import Call, Done, Noun
 from engine.api.parameters import Listing
 from engine.api.stored import Stored
+from engine.api.tell import tell
 from engine.core import Engine
 from engine.decide.view import HostView, View
-from engine.inventory import derived_id
+from engine.jobs.host_activate import ActivateHost, HostActivate
+from engine.jobs.host_deactivate import ROOM, DeactivateHost, HostDeactivate
 from engine.store.entity import Entity
 
-HOST_PACKAGES_VERSION = 4, 5
-"""The compatibility level that clients reckon with."""
+SETTABLE = frozenset({
+    "name", "comment", "description", "display", "external_status", "override_iptables", "power_management", "spm", "ssh",
+    "vgpu_placement", "kdump_status", "cluster",
+})  # fmt: skip
+"""What an administrator says of a host; all else is what it is, or says itself: a client may send back what it read."""
 
 
 class Hosts(Stored):
@@ -33,6 +37,32 @@ class Hosts(Stored):
     refs = {"cluster": "cluster"}
     add = Noun.add
     remove = Noun.remove
+
+    def update(self, call: Call, identifier: str, given: dict[str, Any]) -> Object:
+        """What is kept of it. Another cluster only in maintenance: its VMs are the old one's."""
+        wanted = {name: value for name, value in given.items() if name in SETTABLE}
+        if "spm" in wanted:
+            wanted["spm"] = {name: value for name, value in wanted["spm"].items() if name == "priority"}
+        with call.engine.store.connection.transaction():
+            host = self.entities(call).get(self.entity, identifier)
+            call.engine.jobs.refuse_held((self.entity, identifier))
+            cluster = str((wanted.get("cluster") or {}).get("id") or "")
+            if host is not None and cluster not in ("", host.ref("cluster")) and host.status != "maintenance":
+                reason = "Cannot edit Host. Its cluster can be changed only while it is in Maintenance mode"
+                raise Conflict("host.status", subject=f"host {host.name}", reason=reason, remedy="Deactivate it first.")
+            found = super().update(call, identifier, wanted)
+            tell(call, "USER_UPDATE_VDS", {"host": identifier})
+        return found
+
+    def _deactivate(self, call: Call, identifier: str, given: Object) -> Done:
+        """Answered when there is a place for each of its VMs; they move afterwards."""
+        wanted = DeactivateHost(identifier, str(given.get("reason") or ""), call.account.id, call.correlation_id)
+        return work.told(work.accepted(call, HostDeactivate, wanted, ROOM))
+
+    def _activate(self, call: Call, identifier: str, given: Object) -> Done:
+        return work.told(work.awaited(call, HostActivate, ActivateHost(identifier)))
+
+    actions = {"activate": _activate, "deactivate": _deactivate}
 
     def list(self, call: Call, listing: Listing) -> Sequence[Object]:
         if call.parents:
@@ -49,26 +79,14 @@ class Hosts(Stored):
         stored = super().show(call, entity)
         if host is None:
             return {"status": "unassigned", **stored}
-        return {**host_object(call.engine, view, host), **stored, "status": entity.locked_as or host.status}
+        live = host_object(call.engine, view, host)
+        spm = {**live["spm"], **(stored.get("spm") or {})}
+        return {**live, **stored, "spm": spm, "status": status_of(entity, host)}
 
 
-class Statistics(Rows):
-    """Statistics of hosts and VMs; those of NICs, disks and steps are empty."""
-
-    services, kind = ("Statistics",), "Statistic"
-
-    def rows(self, call: Call) -> Sequence[Object]:
-        of = {"Host": statistics, "Vm": vm_statistics}.get(call.parent_kind)
-        return of(call.engine, call.parent_id) if of else []
-
-
-class HostNics(Rows):
-    """A host's network interfaces."""
-
-    services, kind = ("HostNics",), "HostNic"
-
-    def rows(self, call: Call) -> Sequence[Object]:
-        return nics(call.engine, call.parent_id)
+def status_of(entity: Entity, host: HostView) -> str:
+    """What it is: in maintenance, or on the way there or back; else how it answers."""
+    return entity.shown_status or host.status
 
 
 def host_object(engine: Engine, view: View, host: HostView) -> dict[str, Any]:
@@ -111,7 +129,7 @@ def host_object(engine: Engine, view: View, host: HostView) -> dict[str, Any]:
         "protocol": "stomp",
         "reinstallation_required": False,
         "se_linux": {"mode": "disabled"},
-        "spm": {"priority": 5, "status": "none"},
+        "spm": {"priority": 5, "status": "spm" if spm_of(engine, view) == member.id else "none"},
         "ssh": {"port": 22, "fingerprint": ""},
         "status": host.status,
         "status_detail": detail(host),
@@ -126,6 +144,13 @@ def host_object(engine: Engine, view: View, host: HostView) -> dict[str, Any]:
         "version": version_of(facts.version) if facts else {"full_version": ""},
         "vgpu_placement": "consolidated",
     }
+
+
+def spm_of(engine: Engine, view: View) -> str:
+    """The id of the host that is shown as storage pool manager. There is none here: any host does what oVirt's does. Clients
+    look for one, and find the engine's host while it is up."""
+    name = engine.runs_on()
+    return next((host.member.id for host in view.hosts if host.member.name == name and host.status == "up"), "")
 
 
 def hardware(facts: NodeFacts) -> dict[str, Any]:
@@ -156,7 +181,7 @@ def hosted_engine(view: View, name: str) -> dict[str, Any] | None:
         "active": found.alive,
         "configured": True,
         "global_maintenance": ha.maintenance == "global",
-        "local_maintenance": False,
+        "local_maintenance": found.maintenance,
         "score": found.score,
     }
 
@@ -166,65 +191,3 @@ def version_of(text: str) -> dict[str, Any]:
     numbers = [int(part) for part in re.findall(r"\d+", text)[:4]]
     names = ("major", "minor", "build", "revision")
     return {"full_version": text, **dict(zip(names, [*numbers, 0, 0, 0, 0][:4], strict=True))}
-
-
-def statistics(engine: Engine, identifier: str) -> list[dict[str, Any]]:
-    """A host's statistics under oVirt's names. Empty while it has said nothing."""
-    host = engine.view().host(identifier)
-    found = host.statistics if host else None
-    if found is None:
-        return []
-    used = found.memory_total_bytes - found.memory_available_bytes
-    values: list[tuple[str, str, float, str, str]] = [
-        ("memory.total", "Total memory", found.memory_total_bytes, "bytes", "integer"),
-        ("memory.used", "Used memory", used, "bytes", "integer"),
-        ("memory.free", "Free memory", found.memory_available_bytes, "bytes", "integer"),
-        ("swap.total", "Total swap", found.swap_total_bytes, "bytes", "integer"),
-        ("swap.free", "Free swap", found.swap_free_bytes, "bytes", "integer"),
-        ("swap.used", "Used swap", found.swap_total_bytes - found.swap_free_bytes, "bytes", "integer"),
-        ("cpu.current.user", "User CPU", found.cpu_user_percent, "percent", "decimal"),
-        ("cpu.current.system", "System CPU", found.cpu_system_percent, "percent", "decimal"),
-        ("cpu.current.idle", "Idle CPU", found.cpu_idle_percent, "percent", "decimal"),
-        ("cpu.load.avg.5m", "CPU 5 minute load average", found.load_5, "percent", "decimal"),
-        ("boot.time", "Boot time of the machine", engine.clock.wall_s() - found.uptime_s, "none", "integer"),
-    ]
-    return [
-        {
-            "id": derived_id(identifier, name),
-            "name": name,
-            "description": text,
-            "kind": "gauge",
-            "type": kind,
-            "unit": unit,
-            "values": [{"datum": round(value, 2) if kind == "decimal" else int(value)}],
-            "host": ref(identifier),
-        }
-        for name, text, value, unit, kind in values
-    ]
-
-
-def nics(engine: Engine, identifier: str) -> list[dict[str, Any]]:
-    """A host's network interfaces."""
-    host = engine.view().host(identifier)
-    if host is None:
-        return []
-    rows: list[dict[str, Any]] = []
-    for nic in host.facts.nics if host.facts else ():
-        own = derived_id(identifier, f"nic:{nic.name}")
-        address = next((text for text in nic.addresses if ":" not in text), "")
-        rows.append(
-            {
-                "id": own,
-                "name": nic.name,
-                "comment": "",
-                "description": "",
-                "bridged": bool(nic.bridge) or nic.name == layout.MANAGEMENT_BRIDGE,
-                "boot_protocol": "static" if address else "none",
-                "ip": {"address": address.partition("/")[0], "version": "v4"} if address else None,
-                "mac": {"address": nic.mac},
-                "mtu": nic.mtu,
-                "status": "up" if nic.up else "down",
-                "host": ref(identifier),
-            }
-        )
-    return rows

@@ -1,19 +1,16 @@
-"""Data centers, clusters and storage domains."""
+"""Data centers and clusters."""
 
 from __future__ import annotations
 
 from appliance import layout
 from engine.api.documents import Object
-from engine.api.noun import Call, Noun
+from engine.api.noun import Call
+from engine.api.nouns.hosts import status_of
 from engine.api.stored import Referring, Stored
 from engine.store.entity import Entity
-from gluster.model import STARTED, Volume
 
 LEVEL = {"major": 4, "minor": 7}
 """The compatibility level of data center and cluster: oVirt 4.5's."""
-WARNING_LOW_SPACE_PERCENT = 10
-CRITICAL_SPACE_GIB = 5
-"""Both oVirt's defaults."""
 
 
 class DataCenters(Stored):
@@ -30,7 +27,10 @@ class DataCenters(Stored):
     }
 
     def show(self, call: Call, entity: Entity) -> Object:
-        is_up = any(host.status == "up" for host in call.engine.view().hosts)
+        hosts = self.entities(call).many("host", [one.member.id for one in call.engine.view().hosts])
+        is_up = any(
+            status_of(hosts[one.member.id], one) == "up" for one in call.engine.view().hosts if one.member.id in hosts
+        )
         return {**super().show(call, entity), "status": "up" if is_up else "not_operational"}
 
 
@@ -77,46 +77,3 @@ class Clusters(Stored):
         "virt_service": True,
         "vnc_encryption": False,
     }
-
-
-class StorageDomains(Stored):
-    """The storage domains, with what the pool said last."""
-
-    services, kind, entity, remembered = (
-        ("StorageDomains", "AttachedStorageDomains"),
-        "StorageDomain",
-        "storage_domain",
-        False,
-    )
-    scopes = {"DataCenter": Referring("data_center")}
-    defaults = {
-        "committed": 0,
-        "backup": False,
-        "block_size": 512,
-        "critical_space_action_blocker": CRITICAL_SPACE_GIB,
-        "warning_low_space_indicator": WARNING_LOW_SPACE_PERCENT,
-        "discard_after_delete": False,
-        "external_status": "ok",
-        "master": False,
-        "storage_format": "v5",
-        "supports_discard": False,
-        "supports_discard_zeroes_data": False,
-        "type": "data",
-        "wipe_after_delete": False,
-    }
-    add = Noun.add
-    remove = Noun.remove
-
-    def show(self, call: Call, entity: Entity) -> Object:
-        path = str(entity.body.get("storage", {}).get("path", "")).lstrip("/")
-        volume = call.engine.view().volume(path)
-        told = {"available": volume.available_bytes, "used": volume.used_bytes} if volume else {}
-        centers = [{"id": one} for one in entity.refs.get("data_center", ())]
-        return {**super().show(call, entity), **told, "status": entity.locked_as or status(volume), "data_centers": centers}
-
-
-def status(volume: Volume | None) -> str:
-    """A domain's status from its volume's: unknown while nobody could say."""
-    if volume is None:
-        return "unknown"
-    return "active" if volume.status == STARTED else "inactive"

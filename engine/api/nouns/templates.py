@@ -1,27 +1,38 @@
-"""Templates, as far as they are read: jobs make and change them."""
+"""Templates: made of VMs that do not run, and removed, by jobs; and what of VMs and templates is only read."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+from appliance.errors import Conflict
+from engine.api import work
 from engine.api.documents import Object
-from engine.api.noun import Call
+from engine.api.noun import Call, Done, Made
+from engine.api.nouns import template_making, vm_making
 from engine.api.nouns.built_in import LARGE_ICON, SMALL_ICON
 from engine.api.nouns.vm_devices import DiskAttachments, VmNics
 from engine.api.nouns.vms import DEFAULTS
 from engine.api.parameters import Listing
-from engine.api.stored import Child, ReadOnlyStored
+from engine.api.stored import Child, ReadOnlyStored, Stored
+from engine.api.tell import tell
+from engine.builtin import BLANK_TEMPLATE
+from engine.decide import vm_config
+from engine.decide.merge import merged
 from engine.decide.search import And, Compare, Expression, Or, Query
+from engine.jobs.template_create import TemplateCreate, number_of
+from engine.jobs.template_remove import RemoveTemplate, TemplateRemove
 from engine.store.entity import Entity
 
 CENTER = frozenset({"datacenter", "data_center", "datacenters"})
 
 
-class Templates(ReadOnlyStored):
-    """Templates. Blank belongs to every data center: clients look for it as ``name=Blank and datacenter=X``."""
+class Templates(Stored):
+    """Templates. Blank belongs to every data center: clients look for it as ``name=Blank and datacenter=X``. It can be
+    neither changed nor removed."""
 
     services, kind, entity = ("Templates",), "Template", "template"
-    refs = {"cluster": "cluster"}
+    refs = {"cluster": "cluster", "cpu_profile": "cpu_profile", "quota": "quota"}
     defaults = {name: value for name, value in DEFAULTS.items() if name not in ("run_once", "next_run_configuration_exists")}
 
     def _select(self, call: Call, listing: Listing) -> Any:
@@ -36,9 +47,53 @@ class Templates(ReadOnlyStored):
     def stamps(self, call: Call, listing: Listing) -> Any:
         return [(one.id, one.generation) for one in self._select(call, listing)]
 
+    def add(self, call: Call, given: dict[str, Any]) -> Made:
+        """Listed at once, ``locked``; ``ok`` when its VM's disks are copied."""
+        wanted = template_making.translated(call, given)
+        job = work.order(call, TemplateCreate, wanted)
+        template_making.own(call, wanted.template_id)
+        return Made(self.show(call, self.entities(call).need("template", wanted.template_id)), work.unfinished(job))
+
+    def update(self, call: Call, identifier: str, given: dict[str, Any]) -> Object:
+        """What it is called and says of new VMs; its disks, its VM and its number stay."""
+        refuse_blank(identifier, "edit Template")
+        fixed = {"vm", "cluster", "storage_domain", *vm_making.SUB_COLLECTIONS, *vm_config.TOLD}
+        wanted = vm_config.without(given, fixed - {"status"})
+        if "version" in wanted:
+            wanted["version"] = {name: one for name, one in wanted["version"].items() if name == "version_name"}
+        with call.engine.store.connection.transaction():
+            call.engine.jobs.refuse_held(("template", identifier))
+            made = super().update(call, identifier, wanted)
+            found = self.entities(call).need("template", identifier)
+            vm_config.check(found.name, merged(self.defaults, found.body), "edit Template")
+            tell(call, "USER_UPDATE_VM_TEMPLATE", {"template": identifier})
+        return made
+
+    def _keyed(self, entity: Entity) -> Entity:
+        """Versions have the name of their base, and are told apart by their number."""
+        base = entity.ref("base_template")
+        keyed = super()._keyed(entity)
+        return replace(keyed, unique_key=f"{base}/{number_of(entity)}") if base else keyed
+
+    def remove(self, call: Call, identifier: str, given: Object) -> Done:
+        refuse_blank(identifier, "delete Template")
+        return work.done(call, TemplateRemove, RemoveTemplate(identifier))
+
     def show(self, call: Call, entity: Entity) -> Object:
+        shown = self._shown(call, entity)
+        base = entity.ref("base_template") or entity.id
+        return {**shown, "version": {"version_number": 1, **(shown.get("version") or {}), "base_template": {"id": base}}}
+
+    def _shown(self, call: Call, entity: Entity) -> Object:
         icons = {"large_icon": {"id": LARGE_ICON}, "small_icon": {"id": SMALL_ICON}}
         return {"creation_time": entity.created_ms, **icons, **super().show(call, entity)}
+
+
+def refuse_blank(identifier: str, action: str) -> None:
+    """Raises ``Conflict`` ``template.blank``."""
+    if identifier == BLANK_TEMPLATE:
+        reason = f"Cannot {action}. Blank Template cannot be edited or removed"
+        raise Conflict("template.blank", subject="template Blank", reason=reason, remedy="Make a template of your own.")
 
 
 def _names(where: Expression) -> set[str]:

@@ -9,6 +9,7 @@ from typing import Any
 from appliance.errors import Conflict, NotFound, Refused
 from engine.api.model import model
 from engine.api.noun import Call
+from engine.api.nouns import template_disks
 from engine.builtin import BLANK_TEMPLATE
 from engine.decide import vm_config
 from engine.decide.permit import may
@@ -48,29 +49,39 @@ def translated(call: Call, given: Mapping[str, Any]) -> CreateVm:
     template = refs.get("template", (BLANK_TEMPLATE,))[0]
     body = vm_config.new_body(plain, _base(entities, template, refs))
     body["original_template"] = {"id": template}
-    if call.parameters.flag("clone"):
+    is_clone = bool(call.parameters.flag("clone"))
+    if is_clone:
         refs["template"] = (BLANK_TEMPLATE,)
-    identifier = str(uuid.uuid4())
-    attachments = [one for one in given.get("disk_attachments") or () if (one.get("disk") or {}).get("id")]
-    added = [one for one in given.get("disk_attachments") or () if not (one.get("disk") or {}).get("id")]
+    identifier, name = str(uuid.uuid4()), str(given.get("name") or "")
+    wishes = given.get("disk_attachments") or ()
+    copied = template_disks.disks_for(call, template, name, wishes, is_clone=is_clone)
+    begun = {one.disk.source_disk_id for one in copied}
+    attachments = [one for one in wishes if (one.get("disk") or {}).get("id") and one["disk"]["id"] not in begun]
+    added = [one for one in wishes if not (one.get("disk") or {}).get("id")]
     for one in attachments:
         call.rights.need("attach_disk", ("disk", str(one["disk"]["id"])))
     return CreateVm(
         identifier,
-        str(given.get("name") or ""),
+        name,
         body,
         refs,
-        tuple(new_nic(call, one) for one in given.get("nics") or ()),
+        _nics(call, given, template),
         tuple(NewAttachment(str(one["disk"]["id"]), attributes_of(one)) for one in attachments),
-        tuple(new_disk(call, one, str(given.get("name") or ""), number) for number, one in enumerate(added, start=1)),
+        (*copied, *(new_disk(call, one, name, number) for number, one in enumerate(added, start=1 + len(copied)))),
     )
+
+
+def _nics(call: Call, given: Mapping[str, Any], template: str) -> tuple[NewNic, ...]:
+    """Those of the body; if it says nothing of NICs, as its template has them."""
+    if given.get("nics") is not None:
+        return tuple(new_nic(call, one) for one in given["nics"])
+    entities = call.engine.store.entities
+    return template_disks.nics_of(entities, entities.need("template", template))
 
 
 def _base(entities: Entities, template_id: str, refs: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
     """What a new VM has that says nothing itself: its template's definition, and its instance type's sizes."""
     template = entities.need("template", template_id)
-    if entities.children(template.key, "disk_attachment"):
-        raise not_yet("making a VM from a template with disks")
     base = vm_config.without(template.body, OF_THE_TEMPLATE | SUB_COLLECTIONS)
     for identifier in refs.get("instance_type", ()):
         sizes = entities.need("instance_type", identifier).body

@@ -1,0 +1,129 @@
+"""What hosts tell of themselves: their NICs, and statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from appliance import layout
+from engine.api.documents import Object
+from engine.api.noun import Call
+from engine.api.nouns import ref
+from engine.api.nouns.vms import statistics as vm_statistics
+from engine.api.observed import Rows
+from engine.core import Engine
+from engine.inventory import derived_id
+
+
+class Statistics(Rows):
+    """Statistics of hosts, their NICs, and VMs; those of VMs' NICs, disks and steps are empty."""
+
+    services, kind = ("Statistics",), "Statistic"
+
+    def rows(self, call: Call) -> Sequence[Object]:
+        if call.parent_kind == "HostNic":
+            return nic_statistics(call.engine, call.parents[0][1], call.parent_id)
+        of = {"Host": statistics, "Vm": vm_statistics}.get(call.parent_kind)
+        return of(call.engine, call.parent_id) if of else []
+
+
+class HostNics(Rows):
+    """A host's network interfaces."""
+
+    services, kind = ("HostNics",), "HostNic"
+
+    def rows(self, call: Call) -> Sequence[Object]:
+        return nics(call.engine, call.parent_id)
+
+
+def statistics(engine: Engine, identifier: str) -> list[dict[str, Any]]:
+    """A host's statistics under oVirt's names. Empty while it has said nothing."""
+    host = engine.view().host(identifier)
+    found = host.statistics if host else None
+    if found is None:
+        return []
+    used = found.memory_total_bytes - found.memory_available_bytes
+    values: list[tuple[str, str, float, str, str]] = [
+        ("memory.total", "Total memory", found.memory_total_bytes, "bytes", "integer"),
+        ("memory.used", "Used memory", used, "bytes", "integer"),
+        ("memory.free", "Free memory", found.memory_available_bytes, "bytes", "integer"),
+        ("swap.total", "Total swap", found.swap_total_bytes, "bytes", "integer"),
+        ("swap.free", "Free swap", found.swap_free_bytes, "bytes", "integer"),
+        ("swap.used", "Used swap", found.swap_total_bytes - found.swap_free_bytes, "bytes", "integer"),
+        ("cpu.current.user", "User CPU", found.cpu_user_percent, "percent", "decimal"),
+        ("cpu.current.system", "System CPU", found.cpu_system_percent, "percent", "decimal"),
+        ("cpu.current.idle", "Idle CPU", found.cpu_idle_percent, "percent", "decimal"),
+        ("cpu.load.avg.5m", "CPU 5 minute load average", found.load_5, "percent", "decimal"),
+        ("boot.time", "Boot time of the machine", engine.clock.wall_s() - found.uptime_s, "none", "integer"),
+    ]
+    return [
+        {
+            "id": derived_id(identifier, name),
+            "name": name,
+            "description": text,
+            "kind": "gauge",
+            "type": kind,
+            "unit": unit,
+            "values": [{"datum": round(value, 2) if kind == "decimal" else int(value)}],
+            "host": ref(identifier),
+        }
+        for name, text, value, unit, kind in values
+    ]
+
+
+def nic_statistics(engine: Engine, host_id: str, nic_id: str) -> list[dict[str, Any]]:
+    """What went through a host's NIC since it came up."""
+    host = engine.view().host(host_id)
+    traffic = host.statistics.nics if host and host.statistics else ()
+    found = next((one for one in traffic if nic_id_of(host_id, one.name) == nic_id), None)
+    if found is None:
+        return []
+    values = (
+        ("data.total.rx", "Total received data", found.received_bytes),
+        ("data.total.tx", "Total transmitted data", found.sent_bytes),
+    )
+    return [
+        {
+            "id": derived_id(nic_id, name),
+            "name": name,
+            "description": text,
+            "kind": "counter",
+            "type": "decimal",
+            "unit": "bytes",
+            "values": [{"datum": float(value)}],
+            "host_nic": ref(nic_id),
+        }
+        for name, text, value in values
+    ]
+
+
+def nic_id_of(host_id: str, name: str) -> str:
+    """The id of a host's NIC: always the same."""
+    return derived_id(host_id, f"nic:{name}")
+
+
+def nics(engine: Engine, identifier: str) -> list[dict[str, Any]]:
+    """A host's network interfaces."""
+    host = engine.view().host(identifier)
+    if host is None:
+        return []
+    rows: list[dict[str, Any]] = []
+    for nic in host.facts.nics if host.facts else ():
+        own = nic_id_of(identifier, nic.name)
+        address = next((text for text in nic.addresses if ":" not in text), "")
+        rows.append(
+            {
+                "id": own,
+                "name": nic.name,
+                "comment": "",
+                "description": "",
+                "bridged": bool(nic.bridge) or nic.name == layout.MANAGEMENT_BRIDGE,
+                "boot_protocol": "static" if address else "none",
+                "ip": {"address": address.partition("/")[0], "version": "v4"} if address else None,
+                "mac": {"address": nic.mac},
+                "mtu": nic.mtu,
+                "status": "up" if nic.up else "down",
+                "host": ref(identifier),
+            }
+        )
+    return rows

@@ -1,0 +1,75 @@
+"""What tests with the official SDK share: the real server's jobs and follower, and how clients wait."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import ovirtsdk4 as sdk
+import pytest
+
+from appliance.effects.clock import SystemClock
+from engine.fakes.vm_node import FakeNodes
+from engine.jobs.desk import Desk
+from engine.jobs.follow_vms import VmFollower
+from engine.jobs.keep_ha import Keeper
+from engine.jobs.process import JobsProcess
+from engine.jobs.run import World
+from engine.jobs.types import BY_NAME
+from engine.store.durable import Store
+from engine.store.jobs import Jobs
+from engine.store.observed import Observations
+from tests.engine import world
+from tests.engine.vm_world import fake_hosts
+
+PATIENCE_S = 60.0
+
+
+@pytest.fixture(scope="module")
+def hosts(running: world.Running, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeNodes]:
+    """The jobs process and the follower of the running engine, as threads over fake hosts."""
+    nodes, clock = fake_hosts(tmp_path_factory.mktemp("hosts")), SystemClock()
+    store = Store(running.guest.database_place)
+    made = World(store.entities, Jobs(store.entities, clock), nodes, clock, BY_NAME, lambda _text: None)
+    jobs = threading.Thread(target=JobsProcess(made, lambda _s: time.sleep(0.02)).serve)
+
+    def follow() -> None:
+        follower, observations = VmFollower(store, clock), Observations(running.guest.observed, clock)
+        keeper = Keeper(store.entities, nodes, Desk(store.entities, made.jobs, BY_NAME, clock), lambda _text: None)
+        while not made.stopping.wait(0.2):
+            world.observe(observations)
+            for name, identifier in nodes.ids.items():
+                asked_ms = follower.now_ms()
+                if nodes.is_up(name):
+                    follower.heard(identifier, nodes.host(name).vms(), asked_ms)
+                else:
+                    follower.silent(identifier)
+            keeper.turn()
+        observations.close()
+        store.close()
+
+    following = threading.Thread(target=follow)
+    jobs.start()
+    following.start()
+    yield nodes
+    made.stopping.set()
+    jobs.join()
+    following.join()
+
+
+def until(true: Callable[[], bool]) -> None:
+    """Wait as clients do."""
+    end_s = time.monotonic() + PATIENCE_S
+    while not true():
+        assert time.monotonic() < end_s, "it never came true"
+        time.sleep(0.05)
+
+
+def gone(service: Any) -> bool:
+    try:
+        service.get()
+    except sdk.NotFoundError:
+        return True
+    return False
