@@ -123,7 +123,7 @@ def test_no_acknowledged_record_is_lost(cluster: Cluster, system: Any) -> None:
         serial.listen(target_host)
         before = serial.await_more(60)
         print(f"{before} records, moved from {source} to {target_host}")
-        cluster.shell(target_host, f"kill -9 $(pgrep -f 'guest={made.id}')")
+        cluster.shell(target_host, f"kill -9 $(pgrep -f '[g]uest={made.id}')")
         await_status(vm, types.VmStatus.DOWN)
         assert lost(serial.said(), file_of(cluster, source, data.id)) == ()
         vm.start()
