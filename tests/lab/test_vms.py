@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import ovirtsdk4 as sdk
@@ -16,6 +18,7 @@ from tests.lab.guest import (
     MEMORY_MIB,
     MIB,
     PATIENCE_S,
+    VMSTORE,
     Serial,
     await_status,
     await_usable,
@@ -27,6 +30,9 @@ from tests.lab.guest import (
 )
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+
+ENOUGH = 60
+"""Records: some seconds of them."""
 
 
 @pytest.fixture
@@ -89,8 +95,20 @@ def test_the_life_of_a_vm(cluster: Cluster, system: Any) -> None:
     assert not [one for one in (made.id, first.id, second.id) if one in left], left
 
 
-def test_no_acknowledged_record_is_lost(cluster: Cluster, system: Any) -> None:
-    """A real guest records all the time: while it is moved to another host, when its QEMU is killed, and after that."""
+@dataclass(frozen=True)
+class Recording:
+    """The test guest, running and recording on its second disk. ``host``: where it was started."""
+
+    vm: Any
+    id: str
+    serial: Serial
+    data_id: str
+    host: str
+
+
+@contextmanager
+def recording(cluster: Cluster, system: Any) -> Iterator[Recording]:
+    """Make it, and remove it with all it has."""
     name = f"records-{uuid.uuid4().hex[:6]}"
     vms, clusters = system.vms_service(), system.clusters_service().list()
     made = vms.add(
@@ -114,26 +132,10 @@ def test_no_acknowledged_record_is_lost(cluster: Cluster, system: Any) -> None:
             target.write(image().read_bytes())
         vm.start()
         await_status(vm, types.VmStatus.UP)
-        source = vm.get(follow="host").host.name
-        serial.listen(source)
-        serial.await_more(60)
-        target_host = next(node for node in cluster.nodes if node != source)
-        vm.migrate(host=types.Host(name=target_host))
-        wait("the VM on its new host", PATIENCE_S, lambda: where(cluster, made.id) == [target_host] or None)
-        serial.listen(target_host)
-        before = serial.await_more(60)
-        print(f"{before} records, moved from {source} to {target_host}")
-        cluster.shell(target_host, f"kill -9 $(pgrep -f '[g]uest={made.id}')")
-        await_status(vm, types.VmStatus.DOWN)
-        assert lost(serial.said(), file_of(cluster, source, data.id)) == ()
-        vm.start()
-        await_status(vm, types.VmStatus.UP)
-        serial.listen(vm.get(follow="host").host.name)
-        assert serial.await_more(60) > before
-        vm.shutdown()
-        await_status(vm, types.VmStatus.DOWN)
-        assert "TRIVET-GUEST down" in serial.text()
-        assert lost(serial.said(), file_of(cluster, source, data.id)) == ()
+        host = vm.get(follow="host").host.name
+        serial.listen(host)
+        serial.await_more(ENOUGH)
+        yield Recording(vm, made.id, serial, data.id, host)
     finally:
         print(serial.text()[-2000:])
         serial.close()
@@ -142,3 +144,45 @@ def test_no_acknowledged_record_is_lost(cluster: Cluster, system: Any) -> None:
             await_status(vm, types.VmStatus.DOWN)
         vm.remove()
         wait("the VM gone", PATIENCE_S, lambda: not vms.list(search=f"name={name}"))
+
+
+def test_no_acknowledged_record_is_lost(cluster: Cluster, system: Any) -> None:
+    """A real guest records all the time: while it is moved to another host, when its QEMU is killed, and after that."""
+    with recording(cluster, system) as guest:
+        vm, serial, source = guest.vm, guest.serial, guest.host
+        target_host = next(node for node in cluster.nodes if node != source)
+        vm.migrate(host=types.Host(name=target_host))
+        wait("the VM on its new host", PATIENCE_S, lambda: where(cluster, guest.id) == [target_host] or None)
+        serial.listen(target_host)
+        before = serial.await_more(ENOUGH)
+        print(f"{before} records, moved from {source} to {target_host}")
+        cluster.shell(target_host, f"kill -9 $(pgrep -f '[g]uest={guest.id}')")
+        await_status(vm, types.VmStatus.DOWN)
+        assert lost(serial.said(), file_of(cluster, source, guest.data_id)) == ()
+        vm.start()
+        await_status(vm, types.VmStatus.UP)
+        serial.listen(vm.get(follow="host").host.name)
+        assert serial.await_more(ENOUGH) > before
+        vm.shutdown()
+        await_status(vm, types.VmStatus.DOWN)
+        assert "TRIVET-GUEST down" in serial.text()
+        assert lost(serial.said(), file_of(cluster, source, guest.data_id)) == ()
+
+
+def test_a_snapshot_taken_and_removed_costs_no_record(cluster: Cluster, system: Any) -> None:
+    """Both while the guest records: its layer is made, written to, and merged under its hands."""
+    with recording(cluster, system) as guest:
+        vm, serial = guest.vm, guest.serial
+        snapshots = vm.snapshots_service()
+        taken = snapshots.add(types.Snapshot(description="while it records", persist_memorystate=False))
+        one = snapshots.snapshot_service(taken.id)
+        wait("the snapshot taken", PATIENCE_S, lambda: one.get().snapshot_status == types.SnapshotStatus.OK or None)
+        serial.await_more(ENOUGH)
+        folder = f"/{VMSTORE}/images/{guest.data_id}"
+        assert len(cluster.shell(guest.host, f"ls {folder}").split()) == 2, "a layer lies over the disk"
+        one.remove()
+        wait("the snapshot gone", PATIENCE_S, lambda: taken.id not in [it.id for it in snapshots.list()] or None)
+        serial.await_more(ENOUGH)
+        vm.shutdown()
+        await_status(vm, types.VmStatus.DOWN)
+        assert lost(serial.said(), file_of(cluster, guest.host, guest.data_id)) == (), "one file, and all records in it"
