@@ -37,6 +37,8 @@ ENOUGH = 60
 RESTART_S = 120.0
 """Power cut to the guest's start elsewhere (39 s beside other work): the pool loses the node after some 10 s; eviction and
 start are jobs of an emulated engine."""
+POOL_WHOLE_S = 240.0
+"""Two heals of the engine's disk, and a look each minute."""
 
 
 @pytest.fixture
@@ -218,9 +220,16 @@ def test_a_highly_available_vm_outlives_its_host(cluster: Cluster, system: Any) 
         hosts = system.hosts_service()
         wait("its host up again", PATIENCE_S, lambda: _is_up(hosts, host) or None)
         assert where(cluster, guest.id) == [now_on], "one VM, not two"
+        wait("the pool whole as its host sees it", POOL_WHOLE_S, lambda: _sees_the_pool(cluster, host) or None)
         vm.shutdown()
         await_status(vm, types.VmStatus.DOWN)
         assert lost(serial.said(), file_of(cluster, now_on, guest.data_id)) == ()
+
+
+def _sees_the_pool(cluster: Cluster, node: str) -> bool:
+    """Also its own brick lets it in again: one that was started meanwhile knows the eviction from its beginning."""
+    said = cluster.on(node, "trivet", "gluster", "status", "--json", ok=False)
+    return said.status == 0 and bool(said.json()["safe_to_lose_one_node"])
 
 
 def _is_up(hosts: Any, name: str) -> bool:
