@@ -56,25 +56,37 @@ def system(cluster: Cluster) -> Iterator[Any]:
     made.close()
 
 
+@contextmanager
+def a_vm(cluster: Cluster, system: Any, name: str, **given: Any) -> Iterator[Any]:
+    """The service of a VM made from Blank; removed at the end, whatever it does then."""
+    vms, clusters = system.vms_service(), system.clusters_service().list()
+    name = f"{name}-{uuid.uuid4().hex[:6]}"
+    blank = types.Template(name="Blank")
+    made = vms.add(types.Vm(name=name, cluster=types.Cluster(id=clusters[0].id), template=blank, **given))
+    vm = vms.vm_service(made.id)
+    try:
+        yield vm
+    finally:
+        if where(cluster, made.id):
+            vm.stop()
+            await_status(vm, types.VmStatus.DOWN)
+        vm.remove()
+        wait("the VM gone", PATIENCE_S, lambda: not vms.list(search=f"name={name}"))
+
+
 def test_the_life_of_a_vm(cluster: Cluster, system: Any) -> None:
     """Made, given a disk and a NIC, started, changed while it runs, moved, paused, suspended, stopped and removed; after
     each of them libvirt of the nodes says what the API says."""
-    name = f"vm-{uuid.uuid4().hex[:6]}"
-    vms, clusters = system.vms_service(), system.clusters_service().list()
-    made = vms.add(
-        types.Vm(name=name, cluster=types.Cluster(id=clusters[0].id), template=types.Template(name="Blank"), memory=64 * MIB)
-    )
-    vm = vms.vm_service(made.id)
-    attachments, nics = vm.disk_attachments_service(), vm.nics_service()
-    try:
+    with a_vm(cluster, system, "vm", memory=64 * MIB) as vm:
+        made, attachments, nics = vm.get(), vm.disk_attachments_service(), vm.nics_service()
         nics.add(types.Nic(name="nic1", interface=types.NicInterface.VIRTIO))
-        first = attachments.add(disk(f"{name}-root", bootable=True))
+        first = attachments.add(disk(f"{made.name}-root", bootable=True))
         await_usable(attachments, first)
         vm.start()
         await_status(vm, types.VmStatus.UP)
         source = vm.get(follow="host").host.name
         assert where(cluster, made.id) == [source]
-        second = attachments.add(disk(f"{name}-data", bootable=False))
+        second = attachments.add(disk(f"{made.name}-data", bootable=False))
         await_usable(attachments, second)
         assert cluster.shell(source, f"virsh -c qemu:///system domblklist {made.id} | grep -c vmstore").strip() == "2"
         target = next(node for node in cluster.nodes if node != source)
@@ -91,13 +103,7 @@ def test_the_life_of_a_vm(cluster: Cluster, system: Any) -> None:
         await_status(vm, types.VmStatus.DOWN)
         vm.start(pause=True)
         await_status(vm, types.VmStatus.PAUSED)
-    finally:
-        if where(cluster, made.id):
-            vm.stop()
-            await_status(vm, types.VmStatus.DOWN)
-        vm.remove()
-        wait("the VM gone", PATIENCE_S, lambda: not vms.list(search=f"name={name}"))
-    left = cluster.shell(cluster.nodes[0], "find /var/lib/trivet/volumes/vmstore")
+    left = cluster.shell(cluster.nodes[0], f"find {VMSTORE}")
     assert not [one for one in (made.id, first.id, second.id) if one in left], left
 
 
@@ -115,24 +121,17 @@ class Recording:
 @contextmanager
 def recording(cluster: Cluster, system: Any, is_ha: bool = False) -> Iterator[Recording]:
     """Make it, and remove it with all it has."""
-    name = f"records-{uuid.uuid4().hex[:6]}"
-    vms, clusters = system.vms_service(), system.clusters_service().list()
-    made = vms.add(
-        types.Vm(
-            name=name,
-            cluster=types.Cluster(id=clusters[0].id),
-            template=types.Template(name="Blank"),
-            memory=MEMORY_MIB * MIB,
-            console=types.Console(enabled=True),
-            high_availability=types.HighAvailability(enabled=is_ha, priority=50),
-        )
-    )
-    vm, serial = vms.vm_service(made.id), Serial(cluster, made.id)
-    attachments = vm.disk_attachments_service()
-    try:
+    given = {
+        "memory": MEMORY_MIB * MIB,
+        "console": types.Console(enabled=True),
+        "high_availability": types.HighAvailability(enabled=is_ha, priority=50),
+    }
+    with a_vm(cluster, system, "records", **given) as vm:
+        made, attachments = vm.get(), vm.disk_attachments_service()
+        serial = Serial(cluster, made.id)
         raw = types.DiskFormat.RAW
-        root = attachments.add(disk(f"{name}-root", bootable=True, kind=raw))
-        data = attachments.add(disk(f"{name}-data", bootable=False, size_mib=DATA_MIB, kind=raw))
+        root = attachments.add(disk(f"{made.name}-root", bootable=True, kind=raw))
+        data = attachments.add(disk(f"{made.name}-data", bootable=False, size_mib=DATA_MIB, kind=raw))
         await_usable(attachments, root)
         await_usable(attachments, data)
         with file_of(cluster, cluster.nodes[0], root.id).open("r+b") as target:
@@ -141,16 +140,12 @@ def recording(cluster: Cluster, system: Any, is_ha: bool = False) -> Iterator[Re
         await_status(vm, types.VmStatus.UP)
         host = vm.get(follow="host").host.name
         serial.listen(host)
-        serial.await_more(ENOUGH)
-        yield Recording(vm, made.id, serial, data.id, host)
-    finally:
-        print(serial.text()[-2000:])
-        serial.close()
-        if where(cluster, made.id):
-            vm.stop()
-            await_status(vm, types.VmStatus.DOWN)
-        vm.remove()
-        wait("the VM gone", PATIENCE_S, lambda: not vms.list(search=f"name={name}"))
+        try:
+            serial.await_more(ENOUGH)
+            yield Recording(vm, made.id, serial, data.id, host)
+        finally:
+            print(serial.text()[-2000:])
+            serial.close()
 
 
 def test_no_acknowledged_record_is_lost(cluster: Cluster, system: Any) -> None:
@@ -185,7 +180,7 @@ def test_a_snapshot_taken_and_removed_costs_no_record(cluster: Cluster, system: 
         one = snapshots.snapshot_service(taken.id)
         wait("the snapshot taken", PATIENCE_S, lambda: one.get().snapshot_status == types.SnapshotStatus.OK or None)
         serial.await_more(ENOUGH)
-        folder = f"/{VMSTORE}/images/{guest.data_id}"
+        folder = f"{VMSTORE}/images/{guest.data_id}"
         assert len(cluster.shell(guest.host, f"ls {folder}").split()) == 2, "a layer lies over the disk"
         one.remove()
         wait("the snapshot gone", PATIENCE_S, lambda: taken.id not in [it.id for it in snapshots.list()] or None)
