@@ -55,6 +55,7 @@ def _place(item: pytest.Item) -> tuple[int, int]:
     return needs if SHARED else alone, ORDER.index(folder) if folder in ORDER else len(ORDER)
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Sort the tests and give those that boot machines a longer deadline."""
     _leave_open_ones(config, items)
