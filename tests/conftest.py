@@ -34,10 +34,10 @@ DEADLINES_S = {"lab": 1800, "images": 900, "slow": 900}
 """The first test of each kind also builds the images, boots the nodes or runs all seeds: minutes."""
 
 
-BARE, CLUSTERED, IMAGES, QUICK = range(4)
-"""What a test needs, in the order in which they are handed out. Of several workers (``make test``) one plays with the labs
-and one boots images while the rest is run beside them; one process alone takes the quick ones first."""
-WORKER = {BARE: "labs", CLUSTERED: "labs", IMAGES: "images"}
+QUICK, BARE, IMAGES, CLUSTERED = range(4)
+"""What a test needs, in the order in which one process alone takes them. Of two workers (``make test``) one plays with all
+that boots machines, in this order too, while the other takes the quick ones."""
+MACHINES = "machines"
 SHARED = "PYTEST_XDIST_WORKER" in os.environ
 """Whether this process is one of several."""
 
@@ -48,11 +48,10 @@ def _needs(item: pytest.Item) -> int:
     return BARE if item.get_closest_marker("lab") else IMAGES if item.get_closest_marker("images") else QUICK
 
 
-def _place(item: pytest.Item) -> tuple[int, int]:
+def _place(item: pytest.Item) -> tuple[bool, int, int]:
     needs = _needs(item)
     folder = item.path.relative_to(ROOT / "tests").parts[0] if item.path.is_relative_to(ROOT / "tests") else ""
-    alone = (QUICK, IMAGES, BARE, CLUSTERED).index(needs)
-    return needs if SHARED else alone, ORDER.index(folder) if folder in ORDER else len(ORDER)
+    return SHARED and needs == QUICK, needs, ORDER.index(folder) if folder in ORDER else len(ORDER)
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
@@ -64,8 +63,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for marker, seconds in DEADLINES_S.items():
             if item.get_closest_marker(marker) and not item.get_closest_marker("timeout"):
                 item.add_marker(pytest.mark.timeout(seconds))
-        if (group := WORKER.get(_needs(item))) is not None:
-            item.add_marker(pytest.mark.xdist_group(group))
+        if _needs(item) != QUICK:
+            item.add_marker(pytest.mark.xdist_group(MACHINES))
 
 
 def _leave_open_ones(config: pytest.Config, items: list[pytest.Item]) -> None:
