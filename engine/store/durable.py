@@ -18,6 +18,10 @@ from engine.store.records import AccountRecord, EventRecord, ItemKind, ItemRecor
 from engine.store.tables import TABLES, Account, Item, Setting, Start, Token
 
 PROBE = "health-probe"
+HOLDER_QUERY = (
+    "SELECT a.id, a.name, a.domain, a.password_hash, a.enabled FROM token t JOIN account a ON a.id = t.account_id"
+    " WHERE t.digest = {} AND t.kind = {} AND t.expires_ms > {}"
+)
 
 
 class Store:
@@ -122,10 +126,9 @@ class Store:
 
     def token_account(self, digest: str, kind: str, now_ms: int) -> AccountRecord | None:
         """Whose token it is, if it is known, of that kind, not expired, and its account enabled."""
-        with explained():
-            row = Token.get_or_none(Token.digest == digest, Token.kind == kind, Token.expires_ms > now_ms)
-            account = self._account(Account.get_or_none(Account.id == row.account_id)) if row else None
-            return account if account and account.enabled else None
+        row = self.connection.first(HOLDER_QUERY, (digest, kind, now_ms))
+        account = AccountRecord(*row[:4], bool(row[4])) if row else None
+        return account if account and account.enabled else None
 
     def drop_token(self, digest: str) -> bool:
         """Revoke; whether there was one."""

@@ -27,6 +27,10 @@ __all__ = ["ENTITY", "RELATION", "Entities", "Entity", "Key"]
 PAGE_ROWS = 100
 """Rows of a page when the caller names no maximum: oVirt's SearchResultsLimit."""
 
+HELD = (
+    "SELECT DISTINCT e.kind, e.id, e.generation, e.changed_ms FROM relation r JOIN entity e ON e.id = r.source_id"
+    " WHERE e.kind = {} AND r.source_kind = {} AND"
+)
 STAMPS = [ENTITY.kind, ENTITY.id, ENTITY.generation, ENTITY.changed_ms]
 STAMP = "SELECT generation, changed_ms FROM entity WHERE kind = {} AND id = {}"
 Many = list[Entity]
@@ -48,7 +52,7 @@ class Entities:
 
     def get(self, kind: str, identifier: str) -> Entity | None:
         """The entity, or ``None``."""
-        stamp = self.connection.first(STAMP, (kind, identifier))  # by hand: building this query costs more than asking it
+        stamp = self.connection.first(STAMP, (kind, identifier))
         if stamp is None:
             return None
         kept = self._kept(kind, identifier, *stamp)
@@ -75,6 +79,12 @@ class Entities:
             for piece in chunks(wanted)
             for one in self._select((ENTITY.kind == kind) & ENTITY.id.in_(list(piece)), sort=False)
         }
+
+    def held_by(self, kind: str, holders: Sequence[Key]) -> Many:
+        """Those of ``kind`` that refer to one of ``holders`` (a few, by whatever reference), in no order."""
+        one_of = " OR ".join(["(r.target_kind = {} AND r.target_id = {})"] * len(holders))
+        values = (kind, kind, *(word for holder in holders for word in holder))
+        return self._filled(self.connection.all(HELD + f" ({one_of})", values)) if holders else []
 
     def list(
         self,

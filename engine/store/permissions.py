@@ -16,7 +16,7 @@ from engine.decide.permit import SYSTEM, Asking, Grant, Key, Reach, Verdict, is_
 from engine.decide.roles import BY_ID, EVERYONE, PERMITS, PROFILE_EDITOR, ROLES, SUPER_USER, TEMPLATE_USER, Role
 from engine.store.database import chunks
 from engine.store.entities import Entities
-from engine.store.entity import ENTITY, RELATION, Entity
+from engine.store.entity import ENTITY, Entity
 from engine.store.fields import ATTACHED_TO, CLUSTER, DATA_CENTER, DOMAINS, Back, Parent, Ref, Way
 from engine.store.records import AccountRecord
 from engine.store.search import any_of, end_of, reached
@@ -72,7 +72,7 @@ class Permits:
         identifier = account if isinstance(account, str) else account.id
         user = self.entities.get("user", identifier)
         groups = [EVERYONE, *(user.refs.get("groups", ()) if user else ())]
-        found = self._permissions([("user", identifier), *(("group", one) for one in groups)])
+        found = self.entities.held_by("permission", [("user", identifier), *(("group", one) for one in groups)])
         roles = self._roles({one.ref("role") for one in found})
         names = {one.id: one.name for one in self.entities.many("group", groups).values()}
         return tuple(
@@ -84,14 +84,6 @@ class Permits:
             for one in found
             if one.ref("role") in roles
         )
-
-    def _permissions(self, holders: Sequence[Key]) -> list[Entity]:
-        where = [(RELATION.target_kind == kind) & (RELATION.target_id == identifier) for kind, identifier in holders]
-        mine = RELATION.select(RELATION.source_id).where((RELATION.source_kind == "permission") & any_of(where))
-        rows = self.entities.connection.rows(
-            ENTITY.select(ENTITY.id).where((ENTITY.kind == "permission") & ENTITY.id.in_(mine))
-        )
-        return list(self.entities.many("permission", [row[0] for row in rows]).values())
 
     def _roles(self, identifiers: Iterable[str]) -> dict[str, Role]:
         wanted = set(identifiers)
