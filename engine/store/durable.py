@@ -46,8 +46,11 @@ class Store:
         self._database.close()
 
     def probe(self, wall_ms: int) -> None:
-        """Prove that the database takes a write and gives it back. Raises ``Unavailable``."""
-        with explained():
+        """Prove that the database takes a write and gives it back. Raises ``Unavailable``.
+
+        In one transaction: three brokers and a console ask at once, and each would read what another has just written.
+        """
+        with self.connection.transaction():
             self.put_setting(PROBE, str(wall_ms))
             if Setting.get_by_id(PROBE).value != str(wall_ms):
                 raise Unavailable(
