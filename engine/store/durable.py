@@ -130,7 +130,7 @@ class Store:
     def token_account(self, digest: str, kind: str, now_ms: int) -> AccountRecord | None:
         """Whose token it is, if it is known, of that kind, not expired, and its account enabled."""
         row = self.connection.first(HOLDER_QUERY, (digest, kind, now_ms))
-        account = AccountRecord(*row[:4], bool(row[4])) if row else None
+        account = AccountRecord(row[0], row[1], row[2], row[3], bool(row[4])) if row else None
         return account if account and account.enabled else None
 
     def drop_token(self, digest: str) -> bool:
