@@ -14,7 +14,8 @@ from engine.store.records import EventRecord, ItemRecord
 
 NEXT = len(shipped()) + 1
 ASKING, PROBES = 4, 50
-"""Three brokers and a console. Before the probe was one transaction, this failed on PostgreSQL and now and then on SQLite."""
+"""Three brokers and a console. Before the probe was one transaction, this failed on PostgreSQL, and now and then on
+SQLite."""
 
 
 @pytest.fixture
