@@ -8,6 +8,7 @@ from typing import Protocol
 
 from appliance.model.cluster import Cluster, Member
 from appliance.model.disk import DiskCopy, DiskFile, DiskInfo, NewDisk
+from appliance.model.domain import NoCloudSeed
 from appliance.model.ha import HaStatus
 from appliance.model.node import NodeFacts, NodeStatistics
 from appliance.model.task import TaskState
@@ -16,9 +17,11 @@ from appliance.model.vm_live import DiskMerge, MigrationLimits, VmSnapshot
 from appliance.wire.client import connect
 from appliance.wire.definition import FilesApi, NodeApi, VmApi
 from appliance.wire.disk_api import DiskApi, TaskApi
+from appliance.wire.host_api import DomainApi
 from appliance.wire.route import route
 from appliance.wire.tls import MutualTls
 from appliance.wire.vm_api import VmDeviceApi, VmDiskApi, VmMoveApi
+from engine.jobs.ports import ScreenNode
 from engine.layout import Guest
 from gluster.model import PoolStatus
 from gluster.wire import GlusterApi
@@ -84,6 +87,7 @@ class WireDisks:
 
     tasks: TaskApi
     files: DiskApi
+    domains: DomainApi
 
     def task(self, task: str) -> TaskState:
         return self.tasks.task(task)
@@ -108,6 +112,9 @@ class WireDisks:
 
     def disk_commit(self, task: str, file: DiskFile, base: DiskFile) -> TaskState:
         return self.files.disk_commit(task, file, base)
+
+    def disk_seed(self, file: DiskFile, seed: NoCloudSeed) -> None:
+        self.domains.disk_seed(file, seed)
 
     def disk_rebase(self, task: str, file: DiskFile, backing: DiskFile | None, unsafe: bool) -> TaskState:
         return self.files.disk_rebase(task, file, backing, unsafe)
@@ -249,7 +256,17 @@ def wire_disks(guest: Guest, cluster: Cluster, epoch: int, port: int) -> Callabl
         def client(interface: type) -> object:
             return connect(interface, member.address, port, tls, epoch, member.name)
 
-        return WireDisks(client(TaskApi), client(DiskApi))  # type: ignore[arg-type]
+        return WireDisks(client(TaskApi), client(DiskApi), client(DomainApi))  # type: ignore[arg-type]
+
+    return node_of
+
+
+def wire_screens(guest: Guest, cluster: Cluster, epoch: int, port: int) -> Callable[[Member], ScreenNode]:
+    """The verbs of nodes that open screens, as :func:`wire_disks`."""
+    tls = MutualTls(guest.ca, guest.certificate, guest.key, cluster.id)
+
+    def node_of(member: Member) -> ScreenNode:
+        return connect(VmDeviceApi, member.address, port, tls, epoch, member.name)  # type: ignore[type-abstract]
 
     return node_of
 

@@ -16,6 +16,8 @@ from appliance.model.vm_parts import Console, CpuLayout, CpuPin, Graphics, Memor
 MIB = 1024**2
 DRIVE = "cd"
 """The serial of the CD drive that every machine has."""
+SEED_DRIVE = "seed"
+"""Of the drive with cloud-init's CD."""
 ANYWHERE = "0.0.0.0"  # noqa: S104 - the screen moves with its VM, so it listens where every node has an address; tickets shut it
 BUSES: Mapping[str, DiskBus] = {"virtio_scsi": "scsi", "virtio": "virtio", "sata": "sata", "ide": "ide"}
 """v4's words of a disk's interface, and ours."""
@@ -61,9 +63,11 @@ def machine(
     nics: Sequence[NicPart],
     cd_path: str = "",
     *,
+    seed_path: str = "",
     has_screen: bool = True,
 ) -> VmSpec:
-    """The machine. ``cluster``: the attributes of its cluster, which say what a VM leaves open."""
+    """The machine. ``cluster``: the attributes of its cluster, which say what a VM leaves open. ``seed_path``: cloud-init's
+    CD, in a second drive that is there only with it."""
     boots = tuple((body.get("os") or {}).get("boot", {}).get("devices") or ("hd",))
     firmware = str((body.get("bios") or {}).get("type") or "cluster_default")
     if firmware == "cluster_default":
@@ -71,6 +75,8 @@ def machine(
     is_pc = firmware == "i440fx_sea_bios"
     memory_mib = int(body.get("memory") or 0) // MIB
     drives = (*(disk_of(one) for one in disks), VmDisk(cd_path, DRIVE, bus="cdrom", read_only=True))
+    if seed_path:
+        drives = (*drives, VmDisk(seed_path, SEED_DRIVE, bus="cdrom", read_only=True))
     cards = tuple(nic_of(one) for one in nics)
     drives, cards = in_order(boots, drives, cards, {one.id for one in disks if one.attachment.get("bootable")})
     return VmSpec(

@@ -13,6 +13,7 @@ from pathlib import Path
 from appliance.codec import decode, encode
 from appliance.errors import Conflict, NotFound, TrivetError, Unavailable
 from appliance.model.disk import DiskCopy, DiskFile, DiskInfo, NewDisk
+from appliance.model.domain import NoCloudSeed
 from appliance.model.task import TaskError, TaskState
 from engine.fakes.layers import FakeLayer, FakeLayers, file_at
 from engine.fakes.points import nothing as nothing
@@ -148,6 +149,19 @@ class FakeDiskNode(FakeTasks):
             draft.rename(path)
 
         return self._run(task, "copy", act)
+
+    def disk_seed(self, file: DiskFile, seed: NoCloudSeed) -> None:
+        """The CD as a JSON of its texts."""
+        self.point("before seed")
+        if "seed" in self.fail_with:
+            raise self.fail_with["seed"]
+        path = self._path(file)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_suffix(".making")
+        draft.write_text(json.dumps(encode(seed)))
+        self.point("half of seed")
+        draft.rename(path)
+        self.point("after seed")
 
     def backing(self, file: DiskFile) -> str:
         """The path of what a disk is a layer over; empty: nothing."""

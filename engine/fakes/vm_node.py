@@ -11,12 +11,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from appliance.codec import decode, encode
-from appliance.errors import Conflict, NotFound, TrivetError, Unavailable
+from appliance.errors import Conflict, NotFound, Refused, TrivetError, Unavailable
 from appliance.model.disk import DiskFile
 from appliance.model.node import CpuFacts, Nic, NodeFacts, NodeStatistics
 from appliance.model.task import TaskState
 from appliance.model.vm import VmDisk, VmNic, VmPower, VmSpec, VmState
-from appliance.model.vm_live import DiskMerge, MigrationLimits, VmSnapshot
+from appliance.model.vm_live import DiskMerge, MigrationLimits, VmSnapshot, VncTicket
 from engine.fakes import vm_layers
 from engine.fakes.disk_node import FakeDiskNode, FakeTasks
 from engine.fakes.pool_node import FakePoolNode, refused_by
@@ -24,6 +24,9 @@ from engine.jobs.ports import HostReport
 from gluster.model import PoolStatus
 
 GIB = 1024**3
+TICKET_LIMIT_CHARACTERS = 8
+"""Of VNC, as the real host has it."""
+FIRST_PORT = 5900
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class FakeVm:
     power: VmPower = "running"
     asked: tuple[str, ...] = ()
     """What its guest was asked for: ``shutdown``, ``reboot``, ``reset``."""
+    ticket: tuple[str, float] = ("", 0.0)
+    """What opens its screen, and for how long from when it was set."""
 
 
 @dataclass
@@ -202,6 +207,16 @@ class FakeVmNode(FakeTasks):
         disks = tuple(replace(one, path=path) if one.serial == drive else one for one in found.spec.disks)
         self.put(replace(found, spec=replace(found.spec, disks=disks)))
         self.point("after set-cd")
+
+    def vm_set_ticket(self, name: str, word: str, valid_s: float) -> VncTicket:
+        self._fail("ticket")
+        found = self._need(name)
+        if len(word) > TICKET_LIMIT_CHARACTERS:
+            raise Refused("vm.ticket", subject=f"VM {name}", reason="the word is too long", remedy="Choose a shorter one.")
+        if found.spec.graphics is None:
+            raise NotFound("vm.no-screen", subject=f"VM {name}", reason="it has no screen", remedy="Start it with one.")
+        self.put(replace(found, ticket=(word, valid_s)))
+        return VncTicket(found.spec.graphics.listen, FIRST_PORT, valid_s)
 
     def ha_local_maintenance(self, on: bool) -> None:
         self._fail("ha")

@@ -11,6 +11,7 @@ from engine.jobs.host_admit import HostAdmit
 from engine.jobs.host_deactivate import HostDeactivate
 from engine.jobs.host_evict import HostEvict
 from engine.jobs.job import JobType, by_name
+from engine.jobs.seed_remove import SeedRemove
 from engine.jobs.snapshot_create import SnapshotCreate
 from engine.jobs.snapshot_remove import SnapshotRemove
 from engine.jobs.template_create import TemplateCreate
@@ -30,6 +31,6 @@ TYPES: tuple[JobType[Any], ...] = (
     DiskCreate(), DiskRemove(), HostDeactivate(), HostActivate(), TemplateCreate(), TemplateRemove(),
     VmCreate(), VmRemove(), VmStart(), VmStop(), VmShutdown(), VmReboot(), VmReset(), VmResume(), VmSuspend(), VmWake(),
     VmMigrate(), VmAddDisk(), VmPlugDisk(), VmUnplugDisk(), VmPlugNic(), VmUnplugNic(), VmSetNic(), VmChangeCd(),
-    HostEvict(), HostAdmit(), VmRestart(), SnapshotCreate(), SnapshotRemove(),
+    HostEvict(), HostAdmit(), VmRestart(), SnapshotCreate(), SnapshotRemove(), SeedRemove(),
 )  # fmt: skip
 BY_NAME = by_name(TYPES)

@@ -83,10 +83,6 @@ DEFAULTS: Mapping[str, Any] = {
 """What v4 always sends of a VM that says nothing else."""
 
 
-SECRET = ("root_password",)
-"""Of ``initialization``: kept, and never shown."""
-
-
 class Vms(Stored):
     """All VMs. What depends on more than the entity (the engine's own) is part of what :meth:`stamps` counts as a change."""
 
@@ -120,8 +116,6 @@ class Vms(Stored):
             "status": "down",
             **super().show(call, entity),
         }
-        if "initialization" in value:
-            value["initialization"] = vm_config.without(value["initialization"], SECRET)
         if entity.id != call.engine.cluster.engine.id:
             return value
         return {**value, **engine_vm(call.engine, entity), GENERATED: _seen(call.engine, entity.generation)}
