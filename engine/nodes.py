@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from appliance.model.cluster import Cluster, Member
 from appliance.model.disk import DiskCopy, DiskFile, DiskInfo, NewDisk
@@ -25,6 +25,8 @@ from engine.jobs.ports import ScreenNode
 from engine.layout import Guest
 from gluster.model import PoolStatus
 from gluster.wire import GlusterApi
+
+T = TypeVar("T")
 
 ASK_TIMEOUT_S = 5.0
 """For one question. Shorter than the silence after which a node counts as gone, so that one stalled answer is not two."""
@@ -82,12 +84,10 @@ class WireNode:
 
 
 @dataclass(frozen=True)
-class WireDisks:
-    """A node's disk verbs over HTTPS (:class:`engine.jobs.ports.DiskNode`)."""
+class _WireTasks:
+    """A node's tasks."""
 
     tasks: TaskApi
-    files: DiskApi
-    domains: DomainApi
 
     def task(self, task: str) -> TaskState:
         return self.tasks.task(task)
@@ -97,6 +97,14 @@ class WireDisks:
 
     def task_forget(self, task: str) -> None:
         self.tasks.task_forget(task)
+
+
+@dataclass(frozen=True)
+class WireDisks(_WireTasks):
+    """A node's disk verbs over HTTPS (:class:`engine.jobs.ports.DiskNode`)."""
+
+    files: DiskApi
+    domains: DomainApi
 
     def disk_chain(self, file: DiskFile) -> tuple[DiskInfo, ...]:
         return self.files.disk_chain(file)
@@ -121,24 +129,14 @@ class WireDisks:
 
 
 @dataclass(frozen=True)
-class WireVms:
+class WireVms(_WireTasks):
     """A node's VM verbs over HTTPS (:class:`engine.jobs.ports.VmNode`)."""
 
-    tasks: TaskApi
     power: VmApi
     devices: VmDeviceApi
     moves: VmMoveApi
     layers: VmDiskApi
     broker: BrokerApi
-
-    def task(self, task: str) -> TaskState:
-        return self.tasks.task(task)
-
-    def task_cancel(self, task: str) -> TaskState:
-        return self.tasks.task_cancel(task)
-
-    def task_forget(self, task: str) -> None:
-        self.tasks.task_forget(task)
 
     def vms(self) -> tuple[VmState, ...]:
         return self.power.vms()
@@ -198,26 +196,6 @@ class WireVms:
         self.broker.ha_local_maintenance(on)
 
 
-def wire_vms(guest: Guest, cluster: Cluster, epoch: int, port: int) -> Callable[[Member], WireVms]:
-    """VM verbs of nodes, as :func:`wire_disks`."""
-    tls = MutualTls(guest.ca, guest.certificate, guest.key, cluster.id)
-
-    def node_of(member: Member) -> WireVms:
-        def client(interface: type) -> object:
-            return connect(interface, member.address, port, tls, epoch, member.name)
-
-        return WireVms(
-            client(TaskApi),  # type: ignore[arg-type]
-            client(VmApi),  # type: ignore[arg-type]
-            client(VmDeviceApi),  # type: ignore[arg-type]
-            client(VmMoveApi),  # type: ignore[arg-type]
-            client(VmDiskApi),  # type: ignore[arg-type]
-            client(BrokerApi),  # type: ignore[arg-type]
-        )
-
-    return node_of
-
-
 @dataclass(frozen=True)
 class WirePool:
     """A node's verbs of the pool, and of its mounts, over HTTPS (:class:`engine.jobs.ports.PoolNode`)."""
@@ -235,40 +213,44 @@ class WirePool:
         self.files.mount_volume(volume, servers)
 
 
-def wire_pools(guest: Guest, cluster: Cluster, epoch: int, port: int) -> Callable[[Member], WirePool]:
-    """The pool's verbs of nodes, as :func:`wire_disks`."""
+Client = Callable[[type], Any]
+"""Makes the client of one interface. (mypy lets no protocol be named as a concrete ``type[T]``.)"""
+
+
+def _wired(guest: Guest, cluster: Cluster, epoch: int, port: int, node: Callable[[Client], T]) -> Callable[[Member], T]:
+    """Nodes reached from the engine VM, each made by ``node``. Each call has the deadline of its route."""
     tls = MutualTls(guest.ca, guest.certificate, guest.key, cluster.id)
 
-    def node_of(member: Member) -> WirePool:
-        def client(interface: type) -> object:
-            return connect(interface, member.address, port, tls, epoch, member.name)
-
-        return WirePool(client(GlusterApi), client(FilesApi))  # type: ignore[arg-type]
+    def node_of(member: Member) -> T:
+        return node(lambda interface: connect(interface, member.address, port, tls, epoch, member.name))
 
     return node_of
 
 
 def wire_disks(guest: Guest, cluster: Cluster, epoch: int, port: int) -> Callable[[Member], WireDisks]:
-    """Disk verbs of nodes, reached from the engine VM. Each call has the deadline of its route."""
-    tls = MutualTls(guest.ca, guest.certificate, guest.key, cluster.id)
-
-    def node_of(member: Member) -> WireDisks:
-        def client(interface: type) -> object:
-            return connect(interface, member.address, port, tls, epoch, member.name)
-
-        return WireDisks(client(TaskApi), client(DiskApi), client(DomainApi))  # type: ignore[arg-type]
-
-    return node_of
+    """Disk verbs of nodes."""
+    return _wired(guest, cluster, epoch, port, lambda client: WireDisks(client(TaskApi), client(DiskApi), client(DomainApi)))
 
 
 def wire_screens(guest: Guest, cluster: Cluster, epoch: int, port: int) -> Callable[[Member], ScreenNode]:
-    """The verbs of nodes that open screens, as :func:`wire_disks`."""
-    tls = MutualTls(guest.ca, guest.certificate, guest.key, cluster.id)
+    """The verbs of nodes that open screens."""
+    return _wired(guest, cluster, epoch, port, lambda client: client(VmDeviceApi))
 
-    def node_of(member: Member) -> ScreenNode:
-        return connect(VmDeviceApi, member.address, port, tls, epoch, member.name)  # type: ignore[type-abstract]
 
-    return node_of
+def wire_vms(guest: Guest, cluster: Cluster, epoch: int, port: int) -> Callable[[Member], WireVms]:
+    """VM verbs of nodes."""
+
+    def node(client: Client) -> WireVms:
+        return WireVms(
+            client(TaskApi), client(VmApi), client(VmDeviceApi), client(VmMoveApi), client(VmDiskApi), client(BrokerApi)
+        )
+
+    return _wired(guest, cluster, epoch, port, node)
+
+
+def wire_pools(guest: Guest, cluster: Cluster, epoch: int, port: int) -> Callable[[Member], WirePool]:
+    """The pool's verbs of nodes."""
+    return _wired(guest, cluster, epoch, port, lambda client: WirePool(client(GlusterApi), client(FilesApi)))
 
 
 def wire_nodes(guest: Guest, cluster: Cluster, epoch: int, port: int) -> NodeOf:

@@ -108,9 +108,6 @@ class GlusterPool:
     def set_options(self, volume: str, options: Mapping[str, str]) -> None:
         self._change(f"volume {volume}", lambda: volume_cli.optset(volume, dict(options)))
 
-    def reset_option(self, volume: str, option: str) -> None:
-        self._change(f"volume {volume}", lambda: volume_cli.optreset(volume, option))
-
     def start(self, volume: str) -> None:
         self._change(f"volume {volume}", lambda: volume_cli.start(volume, force=True))
 

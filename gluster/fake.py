@@ -107,12 +107,6 @@ class FakePool:
             raise _said(f"volume {volume}", f"option : {unknown[0]} does not exist")
         self._volumes[volume] = replace(held, options={**held.options, **options})
 
-    def reset_option(self, volume: str, option: str) -> None:
-        self._change("reset_option", volume)
-        held = self._held(volume)
-        left = {name: value for name, value in held.options.items() if name != option}
-        self._volumes[volume] = replace(held, options=left)
-
     def start(self, volume: str) -> None:
         self._change("start", volume)
         held = self._held(volume)

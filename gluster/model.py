@@ -9,6 +9,9 @@ STARTED = "Started"
 """Gluster's own word for a volume that serves; the others are ``Created`` and ``Stopped``."""
 REJECT = "auth.reject"
 """The option that names the addresses whose clients the bricks refuse."""
+NOBODY = "192.0.2.1"
+"""Its value when nobody is refused any more: an address of the documentation's network (RFC 5737), which no host has. Not
+no value: a brick that was started while the option was set refuses on after a reset, and follows a new value (11.1)."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +135,7 @@ class Capacity:
 
 def rejected(value: str) -> frozenset[str]:
     """The addresses that a value of :data:`REJECT` names."""
-    return frozenset(one.strip() for one in value.split(",") if one.strip() not in ("", "none"))
+    return frozenset(one.strip() for one in value.split(",")) - {"", "none", NOBODY}
 
 
 @dataclass(frozen=True)

@@ -57,9 +57,6 @@ class Pool(Protocol):
     def set_options(self, volume: str, options: Mapping[str, str]) -> None:
         """Set options."""
 
-    def reset_option(self, volume: str, option: str) -> None:
-        """Set an option back to its default; not set: nothing."""
-
     def start(self, volume: str) -> None:
         """Start; already started: dead bricks are started again."""
 

@@ -10,7 +10,7 @@ from appliance.effects.root import Root
 from appliance.errors import Conflict, Failed, NotFound
 from appliance.ports import Clock, Processes
 from gluster.daemon_settings import DAEMON_FILE, DROP_IN, DROP_IN_FILE, with_settings
-from gluster.model import REJECT, STARTED, BrickPlace, Volume, VolumeSpec, rejected
+from gluster.model import NOBODY, REJECT, STARTED, BrickPlace, Volume, VolumeSpec, rejected
 from gluster.plan import PEER_SETTLED, brick_not_empty, differing_options, volume_differs
 from gluster.ports import Pool
 
@@ -115,14 +115,10 @@ def reject(pool: Pool, volume: str, addresses: Collection[str]) -> bool:
     A client that is connected is cut off at once, and its locks are free (measured: 0.2 s). Whom it concerns learns of it
     even if its own node is away: two of three bricks are enough to refuse a write.
     """
-    wanted = ",".join(sorted(addresses))
     now = _known(pool, volume).options.get(REJECT, "")
     if rejected(now) == frozenset(addresses):
         return False
-    if wanted:
-        pool.set_options(volume, {REJECT: wanted})
-    else:
-        pool.reset_option(volume, REJECT)
+    pool.set_options(volume, {REJECT: ",".join(sorted(addresses)) or NOBODY})
     return True
 
 

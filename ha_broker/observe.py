@@ -153,7 +153,7 @@ class Observer:
             maintenance=self.register,
             notes=notes,
             work=doing.work,
-            nobody_for_s=0.0 if self._nobody_since_s is None else now_s - self._nobody_since_s,
+            nobody_for_s=_since(self._nobody_since_s, now_s),
             local_epoch=local_epoch,
             engine_up=fitness.engine_here and self._health.up(epoch, now_s),
             facts=fitness.facts,
@@ -164,7 +164,7 @@ class Observer:
             handing_to=doing.handing_to,
             engine_reached=self._health.reached(self._vm, peers, now_s),
             losses=fitness.losses,
-            source_gone_s=0.0 if self._incoming_since_s is None else now_s - self._incoming_since_s,
+            source_gone_s=_since(self._incoming_since_s, now_s),
         )
 
     @property

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
-import subprocess
+import time
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,21 +23,39 @@ UP_S = 900.0
 RUN_S = 1500.0
 DOWN_S = 120.0
 ORDER = ("tidy", "appliance", "gluster", "ha_broker", "engine", "image", "installer", "contract")
-"""House rules first, because they are quick and most often the reason; what boots machines last: it takes longest. Tests
-with a lab of their own come before those of the installed cluster, which is up from the first that asks for it: beside its
-emulated engine everything else is slow."""
+"""House rules first, because they are quick and most often the reason. Tests with a lab of their own come before those of
+the installed cluster, which is up from the first that asks for it: beside its emulated engine everything else is slow."""
 
+BUSY = Path("/run/trivet-tests-busy.lock")
+OTHERS_S = 900.0
+"""The cluster waits at most so long for what is run beside it; after that its bars are measured on a busy machine."""
+FAILURE_CHARS = 1000
 DEADLINES_S = {"lab": 1800, "images": 900, "slow": 900}
 """The first test of each kind also builds the images, boots the nodes or runs all seeds: minutes."""
 
 
+BARE, CLUSTERED, IMAGES, QUICK = range(4)
+"""What a test needs, in the order in which they are handed out. Of several workers (``make test``) one plays with the labs
+and one boots images while the rest is run beside them; one process alone takes the quick ones first."""
+WORKER = {BARE: "labs", CLUSTERED: "labs", IMAGES: "images"}
+SHARED = "PYTEST_XDIST_WORKER" in os.environ
+"""Whether this process is one of several."""
+
+
+def _needs(item: pytest.Item) -> int:
+    if item.get_closest_marker("cluster") or "installed" in getattr(item, "fixturenames", ()):
+        return CLUSTERED
+    return BARE if item.get_closest_marker("lab") else IMAGES if item.get_closest_marker("images") else QUICK
+
+
 def _place(item: pytest.Item) -> tuple[int, int]:
-    uses_cluster = item.get_closest_marker("cluster") or "installed" in getattr(item, "fixturenames", ())
-    boots = 3 if uses_cluster else 2 if item.get_closest_marker("lab") else 1 if item.get_closest_marker("images") else 0
+    needs = _needs(item)
     folder = item.path.relative_to(ROOT / "tests").parts[0] if item.path.is_relative_to(ROOT / "tests") else ""
-    return boots, ORDER.index(folder) if folder in ORDER else len(ORDER)
+    alone = (QUICK, IMAGES, BARE, CLUSTERED).index(needs)
+    return needs if SHARED else alone, ORDER.index(folder) if folder in ORDER else len(ORDER)
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Sort the tests and give those that boot machines a longer deadline."""
     _leave_open_ones(config, items)
@@ -45,6 +64,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for marker, seconds in DEADLINES_S.items():
             if item.get_closest_marker(marker) and not item.get_closest_marker("timeout"):
                 item.add_marker(pytest.mark.timeout(seconds))
+        if (group := WORKER.get(_needs(item))) is not None:
+            item.add_marker(pytest.mark.xdist_group(group))
 
 
 def _leave_open_ones(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -96,19 +117,33 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.line(f"{seconds / 60:6.1f}  {file}")
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Say at once why a test failed: a run that is ended from outside never comes to its list of failures."""
+    if report.failed and not SHARED:
+        crash = getattr(report.longrepr, "reprcrash", None)
+        why = crash.message if crash else report.longreprtext
+        print(f"\nFAILED {report.nodeid} ({report.when}): {why[:FAILURE_CHARS]}", flush=True)
+
+
 @pytest.fixture(scope="session", autouse=True)
-def images_begun(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Begin the images while the fast tests run, which use one core. Who needs an image waits for this build, or makes it
-    anew and says why when this one failed."""
-    wanted = {"images", "lab"}
-    if os.geteuid() or not any(wanted & {mark.name for mark in item.iter_markers()} for item in request.session.items):
-        yield
+def others_at_work() -> Iterator[Callable[[], None]]:
+    """Held by each of several workers until it has nothing left to do; what is returned waits for all others."""
+    if not SHARED:
+        yield lambda: None
         return
-    command = [str(ROOT / "trivet"), "image", "build", "node"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True) as building:
-        Path(f"/proc/{building.pid}/autogroup").write_text("10")  # what is tested comes first
-        yield
-        building.terminate()
+    with BUSY.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+
+        def wait_for_others() -> None:
+            end_s = time.monotonic() + OTHERS_S
+            while time.monotonic() < end_s:
+                with contextlib.suppress(BlockingIOError):
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    return
+                time.sleep(1)
+
+        yield wait_for_others
 
 
 @pytest.fixture(scope="session")
@@ -123,7 +158,7 @@ def alone() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def installed(request: pytest.FixtureRequest) -> Iterator[str]:
+def installed(request: pytest.FixtureRequest, others_at_work: Callable[[], None]) -> Iterator[str]:
     mine = os.environ.get("TRIVET_TEST_CLUSTER")
     if mine:
         yield mine
@@ -133,6 +168,7 @@ def installed(request: pytest.FixtureRequest) -> Iterator[str]:
     from tests.lab.good_state import await_saved_memory
 
     request.getfixturevalue("alone")
+    others_at_work()
     trivet("stop", "--name", CLUSTER, timeout_s=DOWN_S)
     trivet("lab", "up", "--name", CLUSTER, "--nodes", "3", "--port", CLUSTER_PORT, timeout_s=UP_S)
     trivet("run", "--name", CLUSTER, "--ssh-key", f"{key_of(CLUSTER)}.pub", timeout_s=RUN_S)

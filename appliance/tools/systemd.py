@@ -49,8 +49,12 @@ def mount_unit_name(mount_point: Path | str) -> str:
 
 
 def gluster_mount(volume: str, mount_point: Path, servers: tuple[str, ...]) -> str:
-    """The mount unit of a volume: ``servers[0]`` gives the volume's description, the others when it does not answer."""
-    options = ["_netdev", "log-level=WARNING"]
+    """The mount unit of a volume: ``servers[0]`` gives the volume's description, the others when it does not answer.
+
+    No page cache (``direct-io-mode``): a host that has read a file keeps its pages although another host writes it since,
+    also for whoever opens it later (seen with 11.1: a disk read on the host it had left lacked what was written elsewhere).
+    """
+    options = ["_netdev", "log-level=WARNING", "direct-io-mode=enable"]
     if servers[1:]:
         options.append(f"backup-volfile-servers={':'.join(servers[1:])}")
     return f"""\

@@ -49,23 +49,21 @@ def wanted_ticket(given: Mapping[str, Any], drawn: str, subject: str) -> tuple[s
 
 def viewer_file(screen: Screen) -> str:
     """The connection file, in the form of ``virt-viewer(1)``. ``ca`` has its line ends as ``\\n``."""
-    lines = (
-        "[virt-viewer]",
-        "type=vnc",
-        f"host={screen.address}",
-        f"port={screen.port}",
-        f"password={screen.word}",
-        f"# Password is valid for {screen.valid_s} seconds.",
-        "delete-this-file=1",
-        "fullscreen=0",
-        f"title={_line(screen.title)}:%d",
-        "toggle-fullscreen=shift+f11",
-        "release-cursor=shift+f12",
-        "secure-attention=ctrl+alt+end",
-        "ca=" + screen.ca_pem.strip().replace("\n", "\\n"),
-        "",
-    )
-    return "\n".join(lines)
+    entries = {
+        "type": "vnc",
+        "host": screen.address,
+        "port": screen.port,
+        "password": screen.word,
+        "delete-this-file": 1,
+        "fullscreen": 0,
+        "title": f"{_line(screen.title)}:%d",
+        "toggle-fullscreen": "shift+f11",
+        "release-cursor": "shift+f12",
+        "secure-attention": "ctrl+alt+end",
+        "ca": screen.ca_pem.strip().replace("\n", "\\n"),
+    }
+    lines = [f"{name}={value}" for name, value in entries.items()]
+    return "\n".join(["[virt-viewer]", f"# Password is valid for {screen.valid_s} seconds.", *lines, ""])
 
 
 def _line(text: str) -> str:

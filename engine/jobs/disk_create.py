@@ -83,8 +83,7 @@ class DiskCreate(JobType[CreateDisk]):
         return {"disk": given.disk_id, "storage_domain": given.domain_id}
 
     def describe(self, entities: Entities, given: CreateDisk) -> str:
-        domain = entities.get("storage_domain", given.domain_id)
-        return f"Creating Virtual Disk {given.name} on Storage Domain {domain.name if domain else given.domain_id}"
+        return f"Creating Virtual Disk {given.name} on Storage Domain {entities.name_of('storage_domain', given.domain_id)}"
 
     def check(self, entities: Entities, given: CreateDisk) -> None:
         need_active_domain(entities, given.domain_id, "add Virtual Disk")

@@ -61,8 +61,7 @@ class DiskRemove(JobType[RemoveDisk]):
         return {"disk": disk.id, "storage_domain": disk.ref("storage_domains")}
 
     def describe(self, entities: Entities, given: RemoveDisk) -> str:
-        disk = entities.get("disk", given.disk_id)
-        return f"Removing Virtual Disk {disk.name if disk else given.disk_id}"
+        return f"Removing Virtual Disk {entities.name_of('disk', given.disk_id)}"
 
     def check(self, entities: Entities, given: RemoveDisk) -> None:
         disk = entities.need("disk", given.disk_id)

@@ -50,8 +50,7 @@ class HostActivate(JobType[ActivateHost]):
         return {"host": given.host_id}
 
     def describe(self, entities: Entities, given: ActivateHost) -> str:
-        host = entities.get("host", given.host_id)
-        return f"Activating Host {host.name if host else given.host_id}"
+        return f"Activating Host {entities.name_of('host', given.host_id)}"
 
     def check(self, entities: Entities, given: ActivateHost) -> None:
         host = entities.need("host", given.host_id)

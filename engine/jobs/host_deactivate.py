@@ -193,8 +193,7 @@ class HostDeactivate(JobType[DeactivateHost]):
         return {"host": given.host_id}
 
     def describe(self, entities: Entities, given: DeactivateHost) -> str:
-        host = entities.get("host", given.host_id)
-        return f"Switching Host {host.name if host else given.host_id} to Maintenance mode"
+        return f"Switching Host {entities.name_of('host', given.host_id)} to Maintenance mode"
 
     def check(self, entities: Entities, given: DeactivateHost) -> None:
         host = entities.need("host", given.host_id)

@@ -34,17 +34,22 @@ def usable(work: Work) -> list[str]:
     loaded first."""
     resting = {one.id for one in work.entities.list("host") if one.shown_status in AWAY}
     away = {one.name for one in work.nodes.reports() if one.id in resting} if resting else set()
-    away |= evicted_names(work.entities)
-    return [one for one in work.nodes.up() if one not in away]
+    return [one for one in _with_storage(work) if one not in away]
 
 
-def host_for_cleaning(work: Work, chosen: str) -> str:
-    """The host that undoes or repeats a step on shared storage: the one that began, else any other that is up."""
-    lost = evicted_names(work.entities)
-    hosts = [one for one in work.nodes.up() if one not in lost]
+def host_for_cleaning(work: Work, chosen: str = "") -> str:
+    """The host that undoes or repeats a step on shared storage: the one that began, else any other that is up. None has its
+    storage: ``chosen``."""
+    hosts = _with_storage(work)
     if chosen in hosts or not hosts:
         return chosen
     return next(iter(usable(work)), hosts[0])
+
+
+def _with_storage(work: Work) -> list[str]:
+    """The hosts that are up and not cut off from it."""
+    lost = evicted_names(work.entities)
+    return [one for one in work.nodes.up() if one not in lost]
 
 
 def mount_of(domain: Entity) -> str:

@@ -54,8 +54,7 @@ class SeedRemove(JobType[RemoveSeed]):
     steps = (Step("choose-host", choose_host, weight=0.1), Step("remove", _remove))
 
     def describe(self, entities: Entities, given: RemoveSeed) -> str:
-        row = entities.get(seeds.KIND, given.seed_id)
-        return f"Removing the cloud-init CD of VM {row.name if row else given.seed_id}"
+        return f"Removing the cloud-init CD of VM {entities.name_of(seeds.KIND, given.seed_id)}"
 
     def check(self, entities: Entities, given: RemoveSeed) -> None:
         row = entities.need(seeds.KIND, given.seed_id)

@@ -137,8 +137,7 @@ class SnapshotCreate(JobType[CreateSnapshot]):
         return {"vm": given.vm_id, "snapshot": given.snapshot_id}
 
     def describe(self, entities: Entities, given: CreateSnapshot) -> str:
-        vm = entities.get("vm", given.vm_id)
-        return f"Creating VM Snapshot {given.description} for VM {vm.name if vm else given.vm_id}"
+        return f"Creating VM Snapshot {given.description} for VM {entities.name_of('vm', given.vm_id)}"
 
     def check(self, entities: Entities, given: CreateSnapshot) -> None:
         vm = need_vm(entities, given.vm_id, "create Snapshot", SNAPPABLE)

@@ -79,9 +79,8 @@ class SnapshotRemove(JobType[RemoveSnapshot]):
         return {"vm": given.vm_id, "snapshot": given.snapshot_id}
 
     def describe(self, entities: Entities, given: RemoveSnapshot) -> str:
-        vm, snapshot = entities.get("vm", given.vm_id), entities.get("snapshot", given.snapshot_id)
-        what = snapshot.name if snapshot else given.snapshot_id
-        return f"Removing Snapshot {what} of VM {vm.name if vm else given.vm_id}"
+        snapshot, vm = entities.name_of("snapshot", given.snapshot_id), entities.name_of("vm", given.vm_id)
+        return f"Removing Snapshot {snapshot} of VM {vm}"
 
     def check(self, entities: Entities, given: RemoveSnapshot) -> None:
         need_vm(entities, given.vm_id, "remove Snapshot", SNAPPABLE)

@@ -113,8 +113,7 @@ class TemplateCreate(JobType[CreateTemplate]):
         return {"template": given.template_id, "vm": given.vm_id}
 
     def describe(self, entities: Entities, given: CreateTemplate) -> str:
-        vm = entities.get("vm", given.vm_id)
-        return f"Creating Template {given.name} from VM {vm.name if vm else given.vm_id}"
+        return f"Creating Template {given.name} from VM {entities.name_of('vm', given.vm_id)}"
 
     def check(self, entities: Entities, given: CreateTemplate) -> None:
         vm = need_vm(entities, given.vm_id, "add Template", DOWN)

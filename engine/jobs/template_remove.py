@@ -69,8 +69,7 @@ class TemplateRemove(JobType[RemoveTemplate]):
         return {"template": given.template_id}
 
     def describe(self, entities: Entities, given: RemoveTemplate) -> str:
-        template = entities.get("template", given.template_id)
-        return f"Removing Template {template.name if template else given.template_id}"
+        return f"Removing Template {entities.name_of('template', given.template_id)}"
 
     def check(self, entities: Entities, given: RemoveTemplate) -> None:
         template = entities.need("template", given.template_id)

@@ -63,8 +63,7 @@ class VmChangeCd(JobType[ChangeCd]):
         return {"vm": given.vm_id, "host": entities.need("vm", given.vm_id).ref("host"), **disk}
 
     def describe(self, entities: Entities, given: ChangeCd) -> str:
-        vm = entities.get("vm", given.vm_id)
-        return f"Changing the CD of VM {vm.name if vm else given.vm_id}"
+        return f"Changing the CD of VM {entities.name_of('vm', given.vm_id)}"
 
     def check(self, entities: Entities, given: ChangeCd) -> None:
         need_vm(entities, given.vm_id, "change CD", ANSWERING)

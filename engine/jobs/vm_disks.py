@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from appliance.errors import Conflict, NotFound
 from engine.decide.vm_machine import disk_of
@@ -138,7 +138,7 @@ class VmAddDisk(JobType[AddVmDisk]):
         return {"vm": given.vm_id, "disk": given.disk.disk.disk_id, "storage_domain": given.disk.disk.domain_id}
 
     def describe(self, entities: Entities, given: AddVmDisk) -> str:
-        return f"Adding Disk {given.disk.disk.name} to VM {_name(entities, given.vm_id)}"
+        return f"Adding Disk {given.disk.disk.name} to VM {entities.name_of('vm', given.vm_id)}"
 
     def check(self, entities: Entities, given: AddVmDisk) -> None:
         vm = need_vm(entities, given.vm_id, "add Virtual Disk", CHANGEABLE)
@@ -167,6 +167,19 @@ class VmAddDisk(JobType[AddVmDisk]):
         drop_disks(work.entities, [work.parameters(AddVmDisk).disk])
 
 
+D = TypeVar("D", PlugDisk, UnplugDisk)
+
+
+class _PlugJob(JobType[D]):
+    """What plugging in and out have in common."""
+
+    def about(self, entities: Entities, given: D) -> Mapping[str, str]:
+        return {"vm": given.vm_id, "disk": given.disk_id}
+
+    def locks(self, entities: Entities, given: D) -> Sequence[Lock]:
+        return Lock("vm", given.vm_id, "", is_shared=True), Lock("disk", given.disk_id, "")
+
+
 def _plug(work: Work) -> None:
     given = work.parameters(PlugDisk)
     plug(work, given.vm_id, given.disk_id)
@@ -177,7 +190,7 @@ def _unplug_again(work: Work) -> None:
     unplug(work, given.vm_id, given.disk_id)
 
 
-class VmPlugDisk(JobType[PlugDisk]):
+class VmPlugDisk(_PlugJob[PlugDisk]):
     """The attachment is active at the end, or as it was (gone, if the job made it)."""
 
     name = "vm.plug-disk"
@@ -185,11 +198,8 @@ class VmPlugDisk(JobType[PlugDisk]):
     steps = (Step("plug", _plug, _unplug_again),)
     told = Told("", "USER_HOTPLUG_DISK", "USER_FAILED_HOTPLUG_DISK")
 
-    def about(self, entities: Entities, given: PlugDisk) -> Mapping[str, str]:
-        return {"vm": given.vm_id, "disk": given.disk_id}
-
     def describe(self, entities: Entities, given: PlugDisk) -> str:
-        return f"Hot Plugging Disk into VM {_name(entities, given.vm_id)}"
+        return f"Hot Plugging Disk into VM {entities.name_of('vm', given.vm_id)}"
 
     def check(self, entities: Entities, given: PlugDisk) -> None:
         vm = need_vm(entities, given.vm_id, "hot-plug disk", ANSWERING)
@@ -200,15 +210,12 @@ class VmPlugDisk(JobType[PlugDisk]):
             raise Conflict("disk.not-attached", subject=f"disk {disk.name}", reason=reason, remedy="Attach it first.")
         check_hot(vm, disk.name, given.attributes or (attachment.body if attachment else {}))
 
-    def locks(self, entities: Entities, given: PlugDisk) -> Sequence[Lock]:
-        return Lock("vm", given.vm_id, "", is_shared=True), Lock("disk", given.disk_id, "")
-
     def prepare(self, entities: Entities, given: PlugDisk) -> None:
         if given.attributes is not None:
             attach(entities, entities.need("vm", given.vm_id), NewAttachment(given.disk_id, given.attributes))
 
     def plan(self, entities: Entities, given: PlugDisk) -> Sequence[Planned]:
-        return (Planned("plug", f"Plugging it into VM {_name(entities, given.vm_id)}"),)
+        return (Planned("plug", f"Plugging it into VM {entities.name_of('vm', given.vm_id)}"),)
 
     def finish(self, work: Work) -> Mapping[str, Any]:
         given = work.parameters(PlugDisk)
@@ -232,7 +239,7 @@ def _plug_again(work: Work) -> None:
     plug(work, given.vm_id, given.disk_id)
 
 
-class VmUnplugDisk(JobType[UnplugDisk]):
+class VmUnplugDisk(_PlugJob[UnplugDisk]):
     """The machine has the disk no more at the end; a guest that does not let go of it makes the job fail."""
 
     name = "vm.unplug-disk"
@@ -240,11 +247,8 @@ class VmUnplugDisk(JobType[UnplugDisk]):
     steps = (Step("unplug", _unplug, _plug_again),)
     told = Told("", "USER_HOTUNPLUG_DISK", "USER_FAILED_HOTUNPLUG_DISK")
 
-    def about(self, entities: Entities, given: UnplugDisk) -> Mapping[str, str]:
-        return {"vm": given.vm_id, "disk": given.disk_id}
-
     def describe(self, entities: Entities, given: UnplugDisk) -> str:
-        return f"Hot Unplugging Disk from VM {_name(entities, given.vm_id)}"
+        return f"Hot Unplugging Disk from VM {entities.name_of('vm', given.vm_id)}"
 
     def check(self, entities: Entities, given: UnplugDisk) -> None:
         vm = need_vm(entities, given.vm_id, "hot-unplug disk", ANSWERING)
@@ -257,11 +261,8 @@ class VmUnplugDisk(JobType[UnplugDisk]):
             refuse_kept(entities, disk, "detach Virtual Disk")
         check_hot(vm, disk.name, attachment.body)
 
-    def locks(self, entities: Entities, given: UnplugDisk) -> Sequence[Lock]:
-        return Lock("vm", given.vm_id, "", is_shared=True), Lock("disk", given.disk_id, "")
-
     def plan(self, entities: Entities, given: UnplugDisk) -> Sequence[Planned]:
-        return (Planned("unplug", f"Unplugging it from VM {_name(entities, given.vm_id)}"),)
+        return (Planned("unplug", f"Unplugging it from VM {entities.name_of('vm', given.vm_id)}"),)
 
     def finish(self, work: Work) -> Mapping[str, Any]:
         given = work.parameters(UnplugDisk)
@@ -271,8 +272,3 @@ class VmUnplugDisk(JobType[UnplugDisk]):
         elif attachment is not None:
             activate(work.entities, given.vm_id, given.disk_id, active=False)
         return {}
-
-
-def _name(entities: Entities, vm_id: str) -> str:
-    vm = entities.get("vm", vm_id)
-    return vm.name if vm else vm_id

@@ -135,8 +135,7 @@ class VmMigrate(JobType[MigrateVm]):
         return {**({"target": target} if target else {}), **({} if seconds is None else {"duration": f"{seconds} seconds"})}
 
     def describe(self, entities: Entities, given: MigrateVm) -> str:
-        vm = entities.get("vm", given.vm_id)
-        return f"Migrating VM {vm.name if vm else given.vm_id}"
+        return f"Migrating VM {entities.name_of('vm', given.vm_id)}"
 
     def check(self, entities: Entities, given: MigrateVm) -> None:
         need_vm(entities, given.vm_id, "migrate VM", MOVABLE)

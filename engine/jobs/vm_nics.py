@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from engine.decide.merge import merged
 from engine.decide.vm_machine import nic_of
@@ -75,27 +75,21 @@ def plugged(entities: Entities, nic_id: str, *, is_in: bool) -> None:
     entities.change("nic", nic_id, lambda one: one.with_body(plugged=is_in))
 
 
-class _NicJob:
+N = TypeVar("N", PlugNic, UnplugNic, SetNic)
+
+
+class _NicJob(JobType[N]):
     """What the jobs of one NIC have in common."""
 
-    @staticmethod
-    def about_nic(vm_id: str, nic_id: str) -> Mapping[str, str]:
-        """Of its events."""
-        return {"vm": vm_id, "nic": nic_id}
+    def about(self, entities: Entities, given: N) -> Mapping[str, str]:
+        return {"vm": given.vm_id, "nic": given.nic_id}
 
-    @staticmethod
-    def locks_of(vm_id: str, nic_id: str) -> Sequence[Lock]:
-        """The NIC is held; the VM must stay where and what it is."""
-        return Lock("vm", vm_id, "", is_shared=True), Lock("nic", nic_id, "")
-
-    @staticmethod
-    def vm_name(entities: Entities, vm_id: str) -> str:
-        """For people."""
-        vm = entities.get("vm", vm_id)
-        return vm.name if vm else vm_id
+    def locks(self, entities: Entities, given: N) -> Sequence[Lock]:
+        # The NIC is held; the VM must stay where and what it is.
+        return Lock("vm", given.vm_id, "", is_shared=True), Lock("nic", given.nic_id, "")
 
 
-class VmPlugNic(_NicJob, JobType[PlugNic]):
+class VmPlugNic(_NicJob[PlugNic]):
     """The NIC is in the machine at the end, or as it was (gone, if the job made it)."""
 
     name = "vm.plug-nic"
@@ -109,24 +103,18 @@ class VmPlugNic(_NicJob, JobType[PlugNic]):
     )
     told = Told("", "NETWORK_ACTIVATE_VM_INTERFACE_SUCCESS", "NETWORK_ACTIVATE_VM_INTERFACE_FAILURE")
 
-    def about(self, entities: Entities, given: PlugNic) -> Mapping[str, str]:
-        return self.about_nic(given.vm_id, given.nic_id)
-
     def describe(self, entities: Entities, given: PlugNic) -> str:
-        return f"Plugging a Network Interface into VM {self.vm_name(entities, given.vm_id)}"
+        return f"Plugging a Network Interface into VM {entities.name_of('vm', given.vm_id)}"
 
     def check(self, entities: Entities, given: PlugNic) -> None:
         need_vm(entities, given.vm_id, "plug Network Interface", ANSWERING)
-
-    def locks(self, entities: Entities, given: PlugNic) -> Sequence[Lock]:
-        return self.locks_of(given.vm_id, given.nic_id)
 
     def prepare(self, entities: Entities, given: PlugNic) -> None:
         if given.new is not None:
             add_nic(entities, entities.need("vm", given.vm_id), given.new)
 
     def plan(self, entities: Entities, given: PlugNic) -> Sequence[Planned]:
-        return (Planned("plug", f"Plugging it into VM {self.vm_name(entities, given.vm_id)}"),)
+        return (Planned("plug", f"Plugging it into VM {entities.name_of('vm', given.vm_id)}"),)
 
     def finish(self, work: Work) -> Mapping[str, Any]:
         plugged(work.entities, work.parameters(PlugNic).nic_id, is_in=True)
@@ -138,7 +126,7 @@ class VmPlugNic(_NicJob, JobType[PlugNic]):
             work.entities.remove("nic", given.nic_id)
 
 
-class VmUnplugNic(_NicJob, JobType[UnplugNic]):
+class VmUnplugNic(_NicJob[UnplugNic]):
     """The machine has the NIC no more at the end."""
 
     name = "vm.unplug-nic"
@@ -152,21 +140,15 @@ class VmUnplugNic(_NicJob, JobType[UnplugNic]):
     )
     told = Told("", "NETWORK_DEACTIVATE_VM_INTERFACE_SUCCESS", "NETWORK_DEACTIVATE_VM_INTERFACE_FAILURE")
 
-    def about(self, entities: Entities, given: UnplugNic) -> Mapping[str, str]:
-        return self.about_nic(given.vm_id, given.nic_id)
-
     def describe(self, entities: Entities, given: UnplugNic) -> str:
-        return f"Unplugging a Network Interface from VM {self.vm_name(entities, given.vm_id)}"
+        return f"Unplugging a Network Interface from VM {entities.name_of('vm', given.vm_id)}"
 
     def check(self, entities: Entities, given: UnplugNic) -> None:
         need_vm(entities, given.vm_id, "unplug Network Interface", ANSWERING)
         entities.need("nic", given.nic_id)
 
-    def locks(self, entities: Entities, given: UnplugNic) -> Sequence[Lock]:
-        return self.locks_of(given.vm_id, given.nic_id)
-
     def plan(self, entities: Entities, given: UnplugNic) -> Sequence[Planned]:
-        return (Planned("unplug", f"Unplugging it from VM {self.vm_name(entities, given.vm_id)}"),)
+        return (Planned("unplug", f"Unplugging it from VM {entities.name_of('vm', given.vm_id)}"),)
 
     def finish(self, work: Work) -> Mapping[str, Any]:
         given = work.parameters(UnplugNic)
@@ -195,7 +177,7 @@ def _set_back(work: Work) -> None:
     set_link(work, work.entities.need("nic", work.parameters(SetNic).nic_id))
 
 
-class VmSetNic(_NicJob, JobType[SetNic]):
+class VmSetNic(_NicJob[SetNic]):
     """The NIC is changed in the machine and in the store, or in neither."""
 
     name = "vm.set-nic"
@@ -203,21 +185,15 @@ class VmSetNic(_NicJob, JobType[SetNic]):
     steps = (Step("set", _set, _set_back),)
     told = Told("", "NETWORK_UPDATE_VM_INTERFACE", "NETWORK_UPDATE_VM_INTERFACE_FAILED")
 
-    def about(self, entities: Entities, given: SetNic) -> Mapping[str, str]:
-        return self.about_nic(given.vm_id, given.nic_id)
-
     def describe(self, entities: Entities, given: SetNic) -> str:
-        return f"Updating a Network Interface of VM {self.vm_name(entities, given.vm_id)}"
+        return f"Updating a Network Interface of VM {entities.name_of('vm', given.vm_id)}"
 
     def check(self, entities: Entities, given: SetNic) -> None:
         need_vm(entities, given.vm_id, "edit Network Interface", ANSWERING)
         changed_nic(entities, entities.need("nic", given.nic_id), given)
 
-    def locks(self, entities: Entities, given: SetNic) -> Sequence[Lock]:
-        return self.locks_of(given.vm_id, given.nic_id)
-
     def plan(self, entities: Entities, given: SetNic) -> Sequence[Planned]:
-        return (Planned("set", f"Changing it in VM {self.vm_name(entities, given.vm_id)}"),)
+        return (Planned("set", f"Changing it in VM {entities.name_of('vm', given.vm_id)}"),)
 
     def finish(self, work: Work) -> Mapping[str, Any]:
         given = work.parameters(SetNic)

@@ -56,8 +56,7 @@ class VmRemove(JobType[RemoveVm]):
         return {"vm": given.vm_id}
 
     def describe(self, entities: Entities, given: RemoveVm) -> str:
-        vm = entities.get("vm", given.vm_id)
-        return f"Removing VM {vm.name if vm else given.vm_id}"
+        return f"Removing VM {entities.name_of('vm', given.vm_id)}"
 
     def check(self, entities: Entities, given: RemoveVm) -> None:
         vm = entities.need("vm", given.vm_id)

@@ -74,8 +74,7 @@ class VmRestart(JobType[RestartVm]):
         return {"host": host} if host else {}
 
     def describe(self, entities: Entities, given: RestartVm) -> str:
-        vm = entities.get("vm", given.vm_id)
-        return f"Restarting VM {vm.name if vm else given.vm_id}"
+        return f"Restarting VM {entities.name_of('vm', given.vm_id)}"
 
     def check(self, entities: Entities, given: RestartVm) -> None:
         vm = need_vm(entities, given.vm_id, "restart VM", DOWN)

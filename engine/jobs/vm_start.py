@@ -113,8 +113,7 @@ class VmStart(JobType[StartVm]):
         return {"host": host} if host else {}
 
     def describe(self, entities: Entities, given: StartVm) -> str:
-        vm = entities.get("vm", given.vm_id)
-        return f"Launching VM {vm.name if vm else given.vm_id}"
+        return f"Launching VM {entities.name_of('vm', given.vm_id)}"
 
     def check(self, entities: Entities, given: StartVm) -> None:
         vm = need_vm(entities, given.vm_id, "run VM", DOWN)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from appliance.errors import Unavailable
 from appliance.model.disk import DiskFile
 from engine.jobs.job import JobType, Planned, Step, Told, Work
-from engine.jobs.places import mount_of
+from engine.jobs.places import host_for_cleaning, mount_of
 from engine.jobs.ports import VmNode
 from engine.jobs.task import await_task, task_id
 from engine.jobs.vm_place import ANSWERING, ON_A_HOST, host_of, name_of, need_vm
@@ -46,8 +46,7 @@ class _OnVm(JobType[OnVm]):
         return {"vm": given.vm_id, **({"host": host} if host else {})}
 
     def describe(self, entities: Entities, given: OnVm) -> str:
-        vm = entities.get("vm", given.vm_id)
-        return f"{self.doing} {vm.name if vm else given.vm_id}"
+        return f"{self.doing} {entities.name_of('vm', given.vm_id)}"
 
     def check(self, entities: Entities, given: OnVm) -> None:
         need_vm(entities, given.vm_id, self.action, self.wanted)
@@ -83,10 +82,10 @@ def drop_memory(work: Work, vm: Entity) -> None:
     file = memory_file(work.entities, vm)
     if file is None:
         return
-    hosts = work.nodes.up()
-    if not hosts:
+    host = host_for_cleaning(work)
+    if not host:
         raise Unavailable("job.no-host", subject=f"VM {vm.name}", reason="no host is up", remedy="Wait until one answers.")
-    with work.on(hosts[0]) as node:
+    with work.on(host) as node:
         await_task(work, node, task_id(work, "drop"), lambda task: node.disk_remove(task, file, False))
 
 

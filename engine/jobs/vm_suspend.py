@@ -81,8 +81,7 @@ class VmSuspend(JobType[SuspendVm]):
         return {"vm": given.vm_id, "host": entities.need("vm", given.vm_id).ref("host")}
 
     def describe(self, entities: Entities, given: SuspendVm) -> str:
-        vm = entities.get("vm", given.vm_id)
-        return f"Hibernating VM {vm.name if vm else given.vm_id}"
+        return f"Hibernating VM {entities.name_of('vm', given.vm_id)}"
 
     def check(self, entities: Entities, given: SuspendVm) -> None:
         need_vm(entities, given.vm_id, "suspend VM", SUSPENDABLE)
@@ -157,8 +156,7 @@ class VmWake(JobType[WakeVm]):
         return {"host": host} if host else {}
 
     def describe(self, entities: Entities, given: WakeVm) -> str:
-        vm = entities.get("vm", given.vm_id)
-        return f"Launching VM {vm.name if vm else given.vm_id}"
+        return f"Launching VM {entities.name_of('vm', given.vm_id)}"
 
     def check(self, entities: Entities, given: WakeVm) -> None:
         need_vm(entities, given.vm_id, "run VM", ("suspended",))

@@ -62,6 +62,11 @@ class Entities:
             raise unknown(kind, identifier)
         return found
 
+    def name_of(self, kind: str, identifier: str) -> str:
+        """Its name, for people; of one that is no more, its id."""
+        found = self.get(kind, identifier)
+        return found.name if found else identifier
+
     def many(self, kind: str, identifiers: Iterable[str]) -> dict[str, Entity]:
         """Those of a kind that there are, by id."""
         wanted = list(dict.fromkeys(identifiers))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from appliance import layout
 from ha_broker import limits
 from ha_broker.decide.common import able, in_a_row, names, newest, recent_starts, wait
-from ha_broker.state import Decision, Observation, Peer
+from ha_broker.state import Decision, Observation, Outcome, Peer
 
 
 def absent(seen: Observation) -> Decision:
@@ -158,13 +158,18 @@ def _turn(seen: Observation) -> Decision:
     return _after_unreached(seen) or _after_failure(seen, others) or _ranked(seen, others)
 
 
+def _backoff(seen: Observation, outcome: Outcome, first_s: float, longest_s: float) -> tuple[float, float]:
+    """The pause after the last attempts that ended so, doubled with each; and what is left of it (none: no such attempt)."""
+    row = in_a_row(seen.notes.attempts, outcome)
+    if not row:
+        return 0.0, 0.0
+    wait_s = min(first_s * 2 ** (row - 1), longest_s)
+    return wait_s, seen.notes.attempts[-1].at_s + wait_s - seen.now_s
+
+
 def _after_unreached(seen: Observation) -> Decision | None:
     """QEMU did not get at the disk: the volume settles, which is waited for; hosts that fare better try meanwhile."""
-    row = in_a_row(seen.notes.attempts, "unreachable")
-    if not row:
-        return None
-    wait_s = min(limits.UNREACHED_PAUSE_S * 2 ** (row - 1), limits.UNREACHED_PAUSE_MAX_S)
-    left_s = seen.notes.attempts[-1].at_s + wait_s - seen.now_s
+    wait_s, left_s = _backoff(seen, "unreachable", limits.UNREACHED_PAUSE_S, limits.UNREACHED_PAUSE_MAX_S)
     if left_s <= 0:
         return None
     text = f"the disk could not be reached from here: the volume may still settle; next try after {wait_s:g} s"
@@ -189,11 +194,7 @@ def _after_failure(seen: Observation, others: list[Peer]) -> Decision | None:
 
 
 def _after_lock(seen: Observation) -> Decision | None:
-    refused_in_row = in_a_row(seen.notes.attempts, "locked")
-    if not refused_in_row:
-        return None
-    wait_s = min(limits.LOCK_STANDBY_S * 2 ** (refused_in_row - 1), limits.LOCK_STANDBY_MAX_S)
-    left_s = seen.notes.attempts[-1].at_s + wait_s - seen.now_s
+    wait_s, left_s = _backoff(seen, "locked", limits.LOCK_STANDBY_S, limits.LOCK_STANDBY_MAX_S)
     if left_s <= 0:
         return None
     text = f"the disk's lock refused the start: {_holder(seen)}; next try after {wait_s:g} s"

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -165,14 +166,14 @@ def power(arguments: argparse.Namespace, output: Output) -> None:
     """Switch a node on, cut its power, or both; or let it stand still and go on."""
     lab = _lab(arguments)
     _check_for(arguments)
-    now = _power(lab, arguments.node, arguments.wanted, output)
+    now: list[NodeStatus] = []
 
-    def end() -> None:
-        nonlocal now
-        now = _power(lab, arguments.node, ENDED_BY[arguments.wanted], output)
+    def switch(wanted: str) -> None:
+        now[:] = [_power(lab, arguments.node, wanted, output)]
 
-    disturb.last(SystemClock(), arguments.duration_s, end)
-    output.result(encode(now), table(("node", "power", "address", "link", "pid"), [_row(now)]))
+    begin, end = partial(switch, arguments.wanted), partial(switch, ENDED_BY.get(arguments.wanted, ""))
+    disturb.last(SystemClock(), arguments.duration_s, begin, end)
+    output.result(encode(now[0]), table(("node", "power", "address", "link", "pid"), [_row(now[0])]))
 
 
 def _power(lab: Lab, node: str, wanted: str, output: Output) -> NodeStatus:
@@ -187,12 +188,11 @@ def link(arguments: argparse.Namespace, output: Output) -> None:
     """Pull or plug a cable."""
     lab = _lab(arguments)
     _check_for(arguments)
-    disturb.link(lab, arguments.node, arguments.wanted, arguments.to, arguments.direction, arguments.only)
 
-    def end() -> None:
-        disturb.link(lab, arguments.node, "heal", arguments.to, arguments.direction, arguments.only)
+    def set_to(wanted: str) -> None:
+        disturb.link(lab, arguments.node, wanted, arguments.to, arguments.direction, arguments.only)
 
-    disturb.last(SystemClock(), arguments.duration_s, end)
+    disturb.last(SystemClock(), arguments.duration_s, partial(set_to, arguments.wanted), partial(set_to, "heal"))
     _show(lab, output)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from appliance.effects.clock import Clock
+from appliance.errors import Refused
 from image.lab import ground, model, observe
 from image.lab.model import Direction, LabFile, Traffic
 from image.lab.operations import Lab, NodeStatus
@@ -54,11 +55,22 @@ def thaw(lab: Lab, name: str) -> NodeStatus:
         return lab.node_status(file, node)
 
 
-def last(clock: Clock, duration_s: float | None, end: Callable[[], None]) -> None:
-    """Let a fault last ``duration_s``, then ``end`` it, also when the wait is broken off. None: it lasts."""
+def last(clock: Clock, duration_s: float | None, begin: Callable[[], None], end: Callable[[], None]) -> None:
+    """``begin`` a fault, let it last ``duration_s``, then ``end`` it. None: it lasts.
+
+    It is also ended when this is broken off: in the wait, or between the fault and the wait. A refusal to begin has changed
+    nothing, so there is nothing to end.
+    """
     if duration_s is None:
+        begin()
         return
+    model.check_duration(duration_s)
     try:
-        clock.sleep(model.check_duration(duration_s))
-    finally:
+        begin()
+        clock.sleep(duration_s)
+    except Refused:
+        raise
+    except BaseException:
         end()
+        raise
+    end()

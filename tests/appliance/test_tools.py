@@ -178,6 +178,7 @@ def test_the_mount_unit_names_all_servers() -> None:
     text = systemd.gluster_mount("engine", Path("/var/lib/trivet/volumes/engine"), ("node1", "node2", "node3"))
     assert "What=node1:/engine\n" in text
     assert "backup-volfile-servers=node2:node3" in text
+    assert "direct-io-mode=enable" in text, "another host's writes must be seen"
     assert "backup" not in systemd.gluster_mount("engine", Path("/x"), ("node1",))
 
 

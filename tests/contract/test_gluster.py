@@ -13,7 +13,7 @@ from appliance.errors import Failed, NotFound
 from gluster import verbs
 from gluster.adapter import GlusterPool
 from gluster.fake import FakePool
-from gluster.model import REJECT, STARTED, BrickPlace, rejected
+from gluster.model import NOBODY, REJECT, STARTED, BrickPlace, rejected
 from gluster.options import options_for
 from gluster.plan import wanted_volumes
 from gluster.ports import Pool
@@ -156,6 +156,7 @@ class TestPool:
         assert verbs.reject(pool, "vmstore", strangers[:1])
         assert refused() == {"192.0.2.7"}
         assert verbs.reject(pool, "vmstore", ())
+        assert [one.options[REJECT] for one in pool.volumes() if one.name == "vmstore"] == [NOBODY], "never without a value"
         assert not verbs.reject(pool, "vmstore", ())
         assert refused() == frozenset()
 

@@ -1,4 +1,4 @@
-"""``kill -9`` of the jobs process at every place of a job, then another process: shared by the tests of jobs."""
+"""``kill -9`` of a process at every place between two things that last, then another one: shared by the tests of jobs."""
 
 from __future__ import annotations
 
@@ -7,12 +7,52 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from appliance.errors import TrivetError
+from engine.fakes.vm_node import FakeNodes
 from engine.jobs.desk import Desk
 from engine.store.durable import Store
 from tests.engine.job_world import Points, desk_of, in_a_process, nodes_at, work_off
 
 Check = Callable[[Path, str, str], None]
 """(folder, job, where it was killed): raises when the end is not the only one that it may have."""
+DATABASE = "engine.sqlite"
+HOSTS = "hosts"
+"""In the folder of a try: the store, and the hosts' files."""
+
+
+def killed_everywhere(
+    folder: Path,
+    prepare: Callable[[Path], None],
+    begin: Callable[[Path], str],
+    run: Callable[[Path, Points], None],
+    go_on: Callable[[Path], None],
+    check: Check,
+) -> Points:
+    """Run it undisturbed, then once for each place, killed there; the places.
+
+    On a copy of what ``prepare`` made each time: ``begin`` orders (``check`` is handed its answer), ``run`` is the process
+    that is killed, ``go_on`` the next one.
+    """
+    prepared, whole = folder / "prepared", folder / "undisturbed"
+    prepared.mkdir()
+    prepare(prepared)
+    shutil.copytree(prepared, whole)
+    points = Points()
+    begun = begin(whole)
+    run(whole, points)
+    check(whole, begun, "undisturbed")
+    for number, where in enumerate(points.names, start=1):
+        copy = folder / str(number)
+        shutil.copytree(prepared, copy)
+        begun = begin(copy)
+
+        def killed(copy: Path = copy, number: int = number) -> None:
+            run(copy, Points(number))
+
+        assert in_a_process(killed) == -9, f"nothing happens any more at {number} ({where})"
+        go_on(copy)
+        check(copy, begun, f"killed {where} ({number})")
+        shutil.rmtree(copy)
+    return points
 
 
 def kill_everywhere(
@@ -20,45 +60,28 @@ def kill_everywhere(
     prepare: Callable[[Path], None],
     order: Callable[[Desk], str],
     check: Check,
-    fail_with: Mapping[str, TrivetError],
+    fail_with: Mapping[str, TrivetError] | None,
     least_places: int,
+    meanwhile: Callable[[Path], FakeNodes] | None = None,
 ) -> None:
-    """Run it undisturbed, then once for each place between two things that last, killed there."""
-    prepared, whole = folder / "prepared", folder / "undisturbed"
-    prepared.mkdir()
-    prepare(prepared)
-    shutil.copytree(prepared, whole)
-    store, points = Store(whole / "engine.sqlite"), Points()
-    job_id = order(desk_of(store))
-    work_off(store, nodes_at(whole / "hosts", points, fail_with), points)
-    store.close()
-    check(whole, job_id, "undisturbed")
+    """One job, killed everywhere. ``meanwhile``: the hosts as the next process finds them, if not as they were."""
+
+    def begin(copy: Path) -> str:
+        store = Store(copy / DATABASE)
+        job_id = order(desk_of(store))
+        store.close()
+        return job_id
+
+    def run(copy: Path, points: Points) -> None:
+        store = Store(copy / DATABASE)
+        work_off(store, nodes_at(copy / HOSTS, points, fail_with), points)
+        store.close()
+
+    def go_on(copy: Path) -> None:
+        nodes = meanwhile(copy) if meanwhile else nodes_at(copy / HOSTS, fail_with=fail_with)
+        store = Store(copy / DATABASE)
+        work_off(store, nodes)
+        store.close()
+
+    points = killed_everywhere(folder, prepare, begin, run, go_on, check)
     assert points.passed >= least_places
-    for number, where in enumerate(points.names, start=1):
-        _kill_at(folder / str(number), prepared, order, check, fail_with, number, where)
-
-
-def _kill_at(
-    folder: Path,
-    prepared: Path,
-    order: Callable[[Desk], str],
-    check: Check,
-    fail_with: Mapping[str, TrivetError],
-    number: int,
-    where: str,
-) -> None:
-    shutil.copytree(prepared, folder)
-    store = Store(folder / "engine.sqlite")
-    job_id = order(desk_of(store))
-    store.close()
-
-    def killed() -> None:
-        die = Points(number)
-        work_off(Store(folder / "engine.sqlite"), nodes_at(folder / "hosts", die, fail_with), die)
-
-    assert in_a_process(killed) == -9, f"nothing happens any more at {number} ({where})"
-    again = Store(folder / "engine.sqlite")
-    work_off(again, nodes_at(folder / "hosts", fail_with=fail_with))
-    again.close()
-    check(folder, job_id, f"killed {where} ({number})")
-    shutil.rmtree(folder)

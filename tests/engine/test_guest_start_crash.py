@@ -22,7 +22,7 @@ from engine.jobs.vm_stop import OnVm, VmStop
 from engine.store.durable import Store
 from engine.store.entities import Entity
 from engine.store.jobs import LOCK
-from tests.engine.crash import kill_everywhere
+from tests.engine.crash import DATABASE, HOSTS, kill_everywhere
 from tests.engine.job_world import MIB, desk_of, files, nodes_at, open_store, work_off
 
 BROKEN = Failed("vm.broken", subject="VM v1", reason="it breaks here", remedy="Mend it.")
@@ -32,7 +32,7 @@ INIT = {"host_name": "web1", "user_name": "ada"}
 
 def prepare(folder: Path) -> None:
     """A VM with a disk, and two hosts."""
-    store = open_store(folder / "engine.sqlite")
+    store = open_store(folder / DATABASE)
     entities = store.entities
     for host in ("node1", "node2"):
         entities.add(Entity("host", host, host, {}, {"cluster": ("c1",)}))
@@ -47,12 +47,12 @@ def prepare(folder: Path) -> None:
 def ended(folder: Path) -> None:
     """The same VM after its first run."""
     prepare(folder)
-    store = Store(folder / "engine.sqlite")
+    store = Store(folder / DATABASE)
     for order in (start, lambda desk: desk.order(VmStop, OnVm("v1"), owner_id="admin", correlation_id="c").id):
         order(desk_of(store))
-        work_off(store, nodes_at(folder / "hosts"))
+        work_off(store, nodes_at(folder / HOSTS))
     store.close()
-    assert len(files(folder / "hosts")) == 1
+    assert len(files(folder / HOSTS)) == 1
 
 
 def start(desk: Desk) -> str:
@@ -66,15 +66,15 @@ def removal(desk: Desk) -> str:
 
 def nothing_left(store: Store, folder: Path) -> None:
     Sweeper(store.entities, desk_of(store), print).turn()
-    work_off(store, nodes_at(folder / "hosts"))
-    assert files(folder / "hosts") == {}
+    work_off(store, nodes_at(folder / HOSTS))
+    assert files(folder / HOSTS) == {}
     assert store.entities.list(seeds.KIND) == []
     assert store.connection.rows(LOCK.select()) == []
 
 
 def check_start(status: str) -> Callable[[Path, str, str], None]:
     def check(folder: Path, job_id: str, where: str) -> None:
-        store, nodes = Store(folder / "engine.sqlite"), nodes_at(folder / "hosts")
+        store, nodes = Store(folder / DATABASE), nodes_at(folder / HOSTS)
         job, vm = desk_of(store).jobs.need(job_id), store.entities.need("vm", "v1")
         assert (job.state, job.status) == ("ended", status), (where, job.error)
         running = nodes.host("node1").vm("v1")
@@ -83,9 +83,9 @@ def check_start(status: str) -> Callable[[Path, str, str], None]:
             assert running is not None, where
             (path,) = (one.path for one in running.spec.disks if one.serial == SEED_DRIVE)
             assert vm.body[SEED] == job_id, where
-            (file,) = files(folder / "hosts")
+            (file,) = files(folder / HOSTS)
             assert path.endswith(file), where
-            seed = decode(NoCloudSeed, json.loads((folder / "hosts" / "domains" / file).read_text()), subject=where)
+            seed = decode(NoCloudSeed, json.loads((folder / HOSTS / "domains" / file).read_text()), subject=where)
             assert job_id in seed.meta_data, where
             nodes.host("node1").end("v1")
             store.entities.update(went_down(vm, 1))
@@ -99,7 +99,7 @@ def check_start(status: str) -> Callable[[Path, str, str], None]:
 
 
 def check_removal(folder: Path, job_id: str, where: str) -> None:
-    store = Store(folder / "engine.sqlite")
+    store = Store(folder / DATABASE)
     job = desk_of(store).jobs.need(job_id)
     assert (job.state, job.status) == ("ended", "finished"), (where, job.error)
     nothing_left(store, folder)

@@ -7,7 +7,6 @@ The same on the way back: an evicted host is let in with nothing of the time bef
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,7 +29,8 @@ from engine.store.audit import EVENT
 from engine.store.durable import Store
 from engine.store.entities import Entity
 from engine.store.jobs import LOCK, Jobs
-from tests.engine.job_world import MIB, Points, desk_of, in_a_process, open_store, work_off
+from tests.engine.crash import DATABASE, killed_everywhere
+from tests.engine.job_world import MIB, desk_of, open_store, work_off
 
 HOSTS = ("node1", "node2", "node3")
 TURNS_LIMIT = 12
@@ -148,30 +148,20 @@ CASES = (
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(("case", "check"), CASES, ids=[case.name for case, _check in CASES])
 def test_killed_at_every_place(case: Case, check: Callable[[Path, Case, str], None], tmp_path: Path) -> None:
-    prepared, whole = tmp_path / "prepared", tmp_path / "undisturbed"
-    prepared.mkdir()
-    prepare(prepared, case)
-    shutil.copytree(prepared, whole)
-    points = Points()
-    store = Store(whole / "engine.sqlite")
-    until_quiet(store, hosts_at(whole, case, points), points)
-    store.close()
-    check(whole, case, "undisturbed")
+    def run(folder: Path, point: Callable[[str], None] = nothing) -> None:
+        store = Store(folder / DATABASE)
+        until_quiet(store, hosts_at(folder, case, point), point)
+        store.close()
+
+    points = killed_everywhere(
+        tmp_path,
+        lambda folder: prepare(folder, case),
+        lambda _folder: "",  # nobody orders anything: the keeper looks
+        run,
+        run,
+        lambda folder, _job_id, place: check(folder, case, place),
+    )
     assert points.passed >= case.places
     if not case.back:
         effects = [one for one in points.names if one in ("after reject", "before start")]
         assert effects[0] == "after reject", "nothing starts before the lost host is cut off"
-    for number, place in enumerate(points.names, start=1):
-        folder = tmp_path / str(number)
-        shutil.copytree(prepared, folder)
-
-        def killed(folder: Path = folder, number: int = number) -> None:
-            die = Points(number)
-            until_quiet(Store(folder / "engine.sqlite"), hosts_at(folder, case, die), die)
-
-        assert in_a_process(killed) == -9, f"nothing happens any more at {number} ({place})"
-        again = Store(folder / "engine.sqlite")
-        until_quiet(again, hosts_at(folder, case))
-        again.close()
-        check(folder, case, f"killed {place} ({number})")
-        shutil.rmtree(folder)

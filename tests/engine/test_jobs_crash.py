@@ -19,6 +19,7 @@ from engine.jobs.disk_remove import DiskRemove, RemoveDisk
 from engine.store.durable import Store
 from engine.store.entities import Entity
 from engine.store.jobs import LOCK
+from tests.engine.crash import DATABASE, HOSTS, kill_everywhere
 from tests.engine.job_world import Points, desk_of, files, in_a_process, nodes_at, open_store, work_off
 
 MIB = 1024**2
@@ -97,27 +98,17 @@ def prepared(place: Path | str, folder: Path, case: Case) -> tuple[Store, str]:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: str(case.name))
 def test_killed_at_every_place(case: Case, tmp_path: Path) -> None:
-    whole = tmp_path / "undisturbed"
-    store, job_id = prepared(tmp_path / "undisturbed.sqlite", whole, case)
-    points = Points()
-    work_off(store, nodes_at(whole, points, case.fail_with), points)
-    check(store, whole, case, job_id, "undisturbed")
-    store.close()
-    assert points.passed >= case.places
-    for number, where in enumerate(points.names, start=1):
-        place, folder = tmp_path / f"{number}.sqlite", tmp_path / str(number)
-        store, job_id = prepared(place, folder, case)
+    def before(folder: Path) -> None:
+        store = open_store(folder / DATABASE)
+        case.before(store, folder / HOSTS)
         store.close()
 
-        def killed(place: Path = place, folder: Path = folder, number: int = number) -> None:
-            die = Points(number)
-            work_off(Store(place), nodes_at(folder, die, case.fail_with), die)
+    def at_the_end(folder: Path, job_id: str, where: str) -> None:
+        store = Store(folder / DATABASE)
+        check(store, folder / HOSTS, case, job_id, where)
+        store.close()
 
-        assert in_a_process(killed) == -9, f"nothing happens any more at {number} ({where})"
-        again = Store(place)
-        work_off(again, nodes_at(folder, fail_with=case.fail_with))
-        check(again, folder, case, job_id, f"killed {where} ({number})")
-        again.close()
+    kill_everywhere(tmp_path, before, case.order, at_the_end, case.fail_with, case.places)
 
 
 @pytest.mark.timeout(120)

@@ -8,7 +8,6 @@ used too long, or too early, loses something here.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +27,8 @@ from engine.jobs.vm_start import StartVm, VmStart
 from engine.store.durable import Store
 from engine.store.entities import Entity
 from engine.store.jobs import LOCK
-from tests.engine.job_world import MIB, Points, desk_of, files, in_a_process, nodes_at, open_store, work_off
+from tests.engine.crash import DATABASE, kill_everywhere
+from tests.engine.job_world import MIB, desk_of, files, nodes_at, open_store, work_off
 
 BROKEN = Failed("vm.broken", subject="VM v1", reason="it breaks here", remedy="Mend it.")
 BODY = {"memory": 256 * MIB, "memory_policy": {"guaranteed": 256 * MIB, "max": 256 * MIB}}
@@ -187,36 +187,23 @@ def meanwhile(folder: Path, case: Case) -> FakeNodes:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: str(case.name))
 def test_killed_at_every_place(case: Case, tmp_path: Path) -> None:
-    prepared, whole = tmp_path / "prepared", tmp_path / "undisturbed"
-    prepared.mkdir()
-    prepare(prepared, case)
-    shutil.copytree(prepared, whole)
-    store = Store(whole / "engine.sqlite")
-    had = kept(store, whole)
-    job_id = case.act(desk_of(store))
-    points = Points()
-    work_off(store, nodes_at(whole / "hosts", points, case.fail_with), points)
-    store.close()
-    check(whole, case, job_id, had, "undisturbed")
-    assert points.passed >= case.places
-    for number, place in enumerate(points.names, start=1):
-        folder = tmp_path / str(number)
-        shutil.copytree(prepared, folder)
-        store = Store(folder / "engine.sqlite")
-        job_id = case.act(desk_of(store))
+    had: dict[str, dict[str, str]] = {}
+
+    def prepared(folder: Path) -> None:
+        prepare(folder, case)
+        store = Store(folder / DATABASE)
+        had.update(kept(store, folder))
         store.close()
 
-        def killed(folder: Path = folder, number: int = number) -> None:
-            die = Points(number)
-            work_off(Store(folder / "engine.sqlite"), nodes_at(folder / "hosts", die, case.fail_with), die)
-
-        assert in_a_process(killed) == -9, f"nothing happens any more at {number} ({place})"
-        nodes = meanwhile(folder, case)
-        again = Store(folder / "engine.sqlite")
-        work_off(again, nodes)
-        again.close()
-        check(folder, case, job_id, had, f"killed {place} ({number})")
-        shutil.rmtree(folder)
+    kill_everywhere(
+        tmp_path,
+        prepared,
+        case.act,
+        lambda folder, job_id, where: check(folder, case, job_id, had, where),
+        case.fail_with,
+        case.places,
+        lambda folder: meanwhile(folder, case),
+    )
 
 
 def test_what_a_snapshot_keeps_is_what_was_there(tmp_path: Path) -> None:

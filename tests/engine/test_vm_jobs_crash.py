@@ -6,7 +6,6 @@ VM, and nothing is left locked.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,7 +31,8 @@ from engine.store.audit import EVENT
 from engine.store.durable import Store
 from engine.store.entities import Entity
 from engine.store.jobs import LOCK
-from tests.engine.job_world import MIB, Points, desk_of, files, in_a_process, nodes_at, open_store, work_off
+from tests.engine.crash import kill_everywhere
+from tests.engine.job_world import MIB, desk_of, files, nodes_at, open_store, work_off
 
 BROKEN = Failed("vm.broken", subject="VM v1", reason="it breaks here", remedy="Mend it.")
 FULL = Failed("disk.no-space", subject="vmstore", reason="it is full", remedy="Make room.")
@@ -190,31 +190,11 @@ def check(folder: Path, case: Case, job_id: str, where: str) -> None:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("case", [*CASES, CREATE, CREATE_FAILS], ids=lambda case: str(case.name))
 def test_killed_at_every_place(case: Case, tmp_path: Path) -> None:
-    prepared, whole = tmp_path / "prepared", tmp_path / "undisturbed"
-    prepared.mkdir()
-    prepare(prepared, case)
-    shutil.copytree(prepared, whole)
-    store = Store(whole / "engine.sqlite")
-    job_id = case.order(desk_of(store))
-    points = Points()
-    work_off(store, nodes_at(whole / "hosts", points, case.fail_with), points)
-    store.close()
-    check(whole, case, job_id, "undisturbed")
-    assert points.passed >= case.places
-    for number, where in enumerate(points.names, start=1):
-        folder = tmp_path / str(number)
-        shutil.copytree(prepared, folder)
-        store = Store(folder / "engine.sqlite")
-        job_id = case.order(desk_of(store))
-        store.close()
-
-        def killed(folder: Path = folder, number: int = number) -> None:
-            die = Points(number)
-            work_off(Store(folder / "engine.sqlite"), nodes_at(folder / "hosts", die, case.fail_with), die)
-
-        assert in_a_process(killed) == -9, f"nothing happens any more at {number} ({where})"
-        again = Store(folder / "engine.sqlite")
-        work_off(again, nodes_at(folder / "hosts", fail_with=case.fail_with))
-        again.close()
-        check(folder, case, job_id, f"killed {where} ({number})")
-        shutil.rmtree(folder)
+    kill_everywhere(
+        tmp_path,
+        lambda folder: prepare(folder, case),
+        case.order,
+        lambda folder, job_id, where: check(folder, case, job_id, where),
+        case.fail_with,
+        case.places,
+    )

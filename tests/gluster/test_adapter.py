@@ -51,14 +51,12 @@ def test_changes_are_glusterclis_command_lines() -> None:
     real.probe("node2")
     real.create(spec)
     real.set_options("engine", {"features.shard": "off"})
-    real.reset_option("engine", "auth.reject")
     real.start("engine")
     real.heal("engine")
     assert [" ".join(argv[2:]) for argv, _ in processes.calls] == [
         "peer probe node2",
         "volume create engine replica 3 node1:/b/engine node2:/b/engine node3:/b/engine force",
         "volume set engine features.shard off",
-        "volume reset engine auth.reject",
         "volume start engine force",
         "volume heal engine",
     ]

@@ -15,7 +15,7 @@ from appliance.effects.clock import SystemClock
 from appliance.effects.process import SystemProcesses
 from appliance.errors import Refused
 from appliance.model.engine_start import EngineIdentity, EngineStart
-from image.build import Builder, Quiet
+from image.build import Builder
 from image.hashing import file_sha256
 from image.manifest import manifest_path
 from image.qemu import Firmware, machine_folder, running
@@ -26,16 +26,6 @@ pytestmark = [pytest.mark.images, pytest.mark.slow, pytest.mark.skipif(os.geteui
 
 FOREIGN_LIMIT_S = 120.0
 """The refusal comes before the engine's programs start: 20 s here."""
-
-
-@pytest.fixture(scope="module")
-def builder() -> Builder:
-    return Builder(SystemProcesses(), SystemClock(), Quiet(), os.environ)
-
-
-@pytest.fixture(scope="module")
-def verifier(builder: Builder) -> Verifier:
-    return Verifier(SystemProcesses(), SystemClock(), Quiet(), builder.tools(), CACHE / "verify")
 
 
 def no_machine_runs() -> bool:

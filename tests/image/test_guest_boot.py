@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from appliance.effects.clock import SystemClock
 from appliance.effects.process import SystemProcesses
 from image.build import Builder, Quiet
 from image.guest.build import GuestBuilder
@@ -36,16 +35,6 @@ DATA_BYTES = 8 * MIB
 
 ENOUGH = 60
 """Records of a run before its machine is killed: some seconds of them."""
-
-
-@pytest.fixture(scope="module")
-def builder() -> Builder:
-    return Builder(SystemProcesses(), SystemClock(), Quiet(), os.environ)
-
-
-@pytest.fixture(scope="module")
-def verifier(builder: Builder) -> Verifier:
-    return Verifier(SystemProcesses(), SystemClock(), Quiet(), builder.tools(), CACHE / "verify")
 
 
 @pytest.fixture

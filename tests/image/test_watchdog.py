@@ -15,9 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from appliance.effects.clock import SystemClock
 from appliance.effects.process import SystemProcesses
-from image.build import Builder, Quiet
+from image.build import Builder
 from image.qemu import Running, machine_folder, running
 from image.recipe import CACHE, Kind
 from image.verify import BOOT_LIMIT_S, Verifier
@@ -68,16 +67,6 @@ def said(guest: Running, what: str) -> str | None:
     """What the program in the guest said of ``what``, last."""
     found = re.findall(rf"TRIVET-TEST {what}:? (.*)", guest.console())
     return found[-1].strip() if found else None
-
-
-@pytest.fixture(scope="module")
-def builder() -> Builder:
-    return Builder(SystemProcesses(), SystemClock(), Quiet(), os.environ)
-
-
-@pytest.fixture(scope="module")
-def verifier(builder: Builder) -> Verifier:
-    return Verifier(SystemProcesses(), SystemClock(), Quiet(), builder.tools(), CACHE / "verify")
 
 
 def frozen(guest: Running, verifier: Verifier) -> float:

@@ -11,7 +11,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -114,9 +114,13 @@ class Cluster:
     def lab(self, *words: str, ok: bool = True, timeout_s: float = COMMAND_TIMEOUT_S) -> Answer:
         return trivet("lab", *words, "--name", self.name, ok=ok, timeout_s=timeout_s)
 
-    def lab_file(self) -> model.LabFile:
-        """What the lab was asked to be."""
-        return self._lab.wanted()
+    def root(self, node: str) -> Path:
+        """The node's files as this machine sees them, its mounts among them."""
+        return Path(f"/proc/{self._lab.running(node)[1]}/root")
+
+    def begin(self, node: str, argv: Sequence[str]) -> subprocess.Popen[bytes]:
+        """Begin a command in a node; its output is a pipe."""
+        return subprocess.Popen(self._lab.enter(*self._lab.running(node), argv), stdout=subprocess.PIPE)
 
     def on(self, node: str, *argv: str, ok: bool = True, timeout_s: float = COMMAND_TIMEOUT_S) -> Answer:
         """Run a command in a node: as `trivet lab exec`, but without the start of a Python for each."""

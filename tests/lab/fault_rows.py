@@ -219,7 +219,7 @@ def _kill_qemu(scene: Scene) -> None:
 
 
 def _guest_panics(scene: Scene) -> None:
-    scene.guest("echo go; echo c > /proc/sysrq-trigger")
+    scene.guest("echo c > /proc/sysrq-trigger")
 
 
 def _hung_seen(scene: Scene, timeline: Timeline) -> None:
@@ -232,11 +232,11 @@ def _hung_seen(scene: Scene, timeline: Timeline) -> None:
 
 def _guest_hangs(scene: Scene) -> None:
     """A kernel that stands still and tells nobody: the device that would tell is taken away first."""
-    scene.guest("modprobe -r pvpanic_mmio && echo go && echo c > /proc/sysrq-trigger")
+    scene.guest("echo c > /proc/sysrq-trigger", before="modprobe -r pvpanic_mmio")
 
 
 def _engine_process_killed(scene: Scene) -> None:
-    scene.guest("echo go; kill -9 $(systemctl show -P MainPID trivet-engine-web)")
+    scene.guest("kill -9 $(systemctl show -P MainPID trivet-engine-web)")
 
 
 def _engine_back(scene: Scene, timeline: Timeline) -> None:

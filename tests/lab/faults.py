@@ -33,6 +33,8 @@ WATCHED = ("nothing", "held", "at most one")
 
 OLD_QEMU_GONE_S = 15.0
 """S3 gives 10 s from the moment the node's broker runs; looking at it through the lab takes the rest."""
+WORD_S = 1.0
+"""Our word reaches an emulated guest's shell within it; a connection that ends sooner could take it along."""
 START_S = 90.0
 API_S = 240.0
 
@@ -107,15 +109,24 @@ class Scene:
     def heal(self, node: str) -> None:
         disturb.link(self.lab, node, "heal", None, "both")
 
-    def guest(self, script: str, mark: str = "go") -> None:
-        """Run ``script`` in the engine VM; the fault happens when it prints ``mark``. Does not wait for its end."""
+    def guest(self, script: str, before: str = "true") -> None:
+        """Run ``script`` in the engine VM, once ``before`` is done there; the fault happens now. Does not wait for its end.
+
+        The guest waits for our word: what it says itself right before its kernel dies may never leave it.
+        """
         ssh = ssh_into_engine(self.cluster.name, model.engine_address(self.lab.wanted().index))
-        with subprocess.Popen([*ssh, script], stdout=subprocess.PIPE, text=True) as running:
-            assert running.stdout is not None
-            said = running.stdout.readline().strip()
-            self.now()
-            assert said == mark, f"the engine VM said {said!r}: {running.wait(30)}"
-            running.kill()  # ssh waits for a guest that may answer no more
+        whole = f"{before} && echo ready && read -r word && {script}"
+        with subprocess.Popen([*ssh, whole], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
+            assert running.stdin is not None and running.stdout is not None
+            try:
+                said = running.stdout.readline().strip()
+                assert said == "ready", f"the engine VM said {said!r}"
+                running.stdin.write("go\n")
+                running.stdin.flush()
+                self.now()
+                time.sleep(WORD_S)
+            finally:
+                running.kill()  # ssh waits for a guest that may answer no more
 
     def qemus(self, node: str) -> list[int]:
         """The QEMUs of a node, running or standing still, by their process ids on this machine."""

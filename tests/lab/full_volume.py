@@ -77,7 +77,7 @@ def _large_bricks(cluster: Cluster) -> None:
 def _fill(scene: Scene) -> None:
     """First from outside, then the guest writes on what is left: its disk is sparse and grows."""
     scene.cluster.shell(scene.others[0], f"dd if=/dev/zero of={BALLOON} bs=1M count={BALLOON_MIB} status=none")
-    scene.guest(f"echo go; dd if=/dev/zero of={GUEST_FILE} bs=1M count={GUEST_MIB} oflag=direct status=none")
+    scene.guest(f"dd if=/dev/zero of={GUEST_FILE} bs=1M count={GUEST_MIB} oflag=direct status=none")
 
 
 def _stopped_and_told(scene: Scene, timeline: Timeline) -> None:
@@ -95,7 +95,7 @@ def _goes_on(scene: Scene, timeline: Timeline) -> None:
     timeline.extra["went_on_s"] = scene.wait_said("the guest goes on", 60).at_s
     wait("the engine answers again", 120, scene.cluster.health)
     fault_s = scene.at_s
-    scene.guest(f"rm -f {GUEST_FILE}; sync; fstrim /var/lib/trivet-engine; echo go")
+    scene.guest("true", before=f"rm -f {GUEST_FILE} && sync && fstrim /var/lib/trivet-engine")
     scene.at_s = fault_s
 
 

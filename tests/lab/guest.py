@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from ovirtsdk4 import types
 
+from appliance import layout
 from image.guest.records import Lost, Said, lost_records, read_console, read_records
-from image.lab import model, observe, plan
 from tests.lab.cluster import VIRSH_LIST, Cluster, trivet, wait
 
 MIB: Final = 1024**2
@@ -19,7 +19,7 @@ PATIENCE_S: Final = 120.0
 MEMORY_MIB: Final = 128
 DATA_MIB: Final = 96
 """Beyond 64 MiB, the size of a shard; and more records than a test waits for."""
-VMSTORE: Final = "var/lib/trivet/volumes/vmstore"
+VMSTORE: Final = layout.VOLUMES / "vmstore"
 
 
 def image() -> Path:
@@ -57,10 +57,7 @@ def await_usable(attachments: Any, one: Any) -> None:
 
 def file_of(cluster: Cluster, node: str, disk_id: str) -> Path:
     """Where this machine sees the only file of that disk, through the mount of ``node``."""
-    found = model.find_node(cluster.lab_file(), node)
-    pid = observe.leader(found)
-    assert pid is not None, f"{node} is off"
-    (file,) = Path(f"/proc/{pid}/root/{VMSTORE}/images/{disk_id}").iterdir()
+    (file,) = (cluster.root(node) / VMSTORE.relative_to("/") / "images" / disk_id).iterdir()
     return file
 
 
@@ -74,13 +71,9 @@ class Serial:
 
     def listen(self, node: str) -> None:
         """Hear it there from now on."""
-        found = model.find_node(self._cluster.lab_file(), node)
-        pid = observe.leader(found)
-        assert pid is not None, f"{node} is off"
-        read = f'exec cat "$(virsh -c qemu:///system ttyconsole {self._identifier})"'
-        argv = plan.enter(pid, observe.node_cgroup(found) / observe.EXEC, ["sh", "-c", read])
         self.close()
-        self._process = subprocess.Popen(argv, stdout=subprocess.PIPE)
+        read = f'exec cat "$(virsh -c qemu:///system ttyconsole {self._identifier})"'
+        self._process = self._cluster.begin(node, ["sh", "-c", read])
         threading.Thread(target=self._read, args=(self._process,), daemon=True).start()
 
     def _read(self, process: subprocess.Popen[bytes]) -> None:

@@ -18,7 +18,7 @@ from tests.lab.conftest import TREE
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 
-KILLED = "testkilled"
+KILLED = "testhalf"
 GLUSTERD_PORT = 24007
 AGENT_PORT = 54321
 CONNECT = """

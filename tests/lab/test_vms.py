@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import ovirtsdk4 as sdk
@@ -16,6 +19,7 @@ from tests.lab.guest import (
     MEMORY_MIB,
     MIB,
     PATIENCE_S,
+    VMSTORE,
     Serial,
     await_status,
     await_usable,
@@ -27,6 +31,14 @@ from tests.lab.guest import (
 )
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+
+ENOUGH = 60
+"""Records: some seconds of them."""
+RESTART_S = 120.0
+"""Power cut to the guest's start elsewhere (39 s beside other work): the pool loses the node after some 10 s; eviction and
+start are jobs of an emulated engine."""
+POOL_WHOLE_S = 240.0
+"""Two heals of the engine's disk, and a look each minute."""
 
 
 @pytest.fixture
@@ -44,25 +56,37 @@ def system(cluster: Cluster) -> Iterator[Any]:
     made.close()
 
 
+@contextmanager
+def a_vm(cluster: Cluster, system: Any, name: str, **given: Any) -> Iterator[Any]:
+    """The service of a VM made from Blank; removed at the end, whatever it does then."""
+    vms, clusters = system.vms_service(), system.clusters_service().list()
+    name = f"{name}-{uuid.uuid4().hex[:6]}"
+    blank = types.Template(name="Blank")
+    made = vms.add(types.Vm(name=name, cluster=types.Cluster(id=clusters[0].id), template=blank, **given))
+    vm = vms.vm_service(made.id)
+    try:
+        yield vm
+    finally:
+        if where(cluster, made.id):
+            vm.stop()
+            await_status(vm, types.VmStatus.DOWN)
+        vm.remove()
+        wait("the VM gone", PATIENCE_S, lambda: not vms.list(search=f"name={name}"))
+
+
 def test_the_life_of_a_vm(cluster: Cluster, system: Any) -> None:
     """Made, given a disk and a NIC, started, changed while it runs, moved, paused, suspended, stopped and removed; after
     each of them libvirt of the nodes says what the API says."""
-    name = f"vm-{uuid.uuid4().hex[:6]}"
-    vms, clusters = system.vms_service(), system.clusters_service().list()
-    made = vms.add(
-        types.Vm(name=name, cluster=types.Cluster(id=clusters[0].id), template=types.Template(name="Blank"), memory=64 * MIB)
-    )
-    vm = vms.vm_service(made.id)
-    attachments, nics = vm.disk_attachments_service(), vm.nics_service()
-    try:
+    with a_vm(cluster, system, "vm", memory=64 * MIB) as vm:
+        made, attachments, nics = vm.get(), vm.disk_attachments_service(), vm.nics_service()
         nics.add(types.Nic(name="nic1", interface=types.NicInterface.VIRTIO))
-        first = attachments.add(disk(f"{name}-root", bootable=True))
+        first = attachments.add(disk(f"{made.name}-root", bootable=True))
         await_usable(attachments, first)
         vm.start()
         await_status(vm, types.VmStatus.UP)
         source = vm.get(follow="host").host.name
         assert where(cluster, made.id) == [source]
-        second = attachments.add(disk(f"{name}-data", bootable=False))
+        second = attachments.add(disk(f"{made.name}-data", bootable=False))
         await_usable(attachments, second)
         assert cluster.shell(source, f"virsh -c qemu:///system domblklist {made.id} | grep -c vmstore").strip() == "2"
         target = next(node for node in cluster.nodes if node != source)
@@ -79,66 +103,130 @@ def test_the_life_of_a_vm(cluster: Cluster, system: Any) -> None:
         await_status(vm, types.VmStatus.DOWN)
         vm.start(pause=True)
         await_status(vm, types.VmStatus.PAUSED)
-    finally:
-        if where(cluster, made.id):
-            vm.stop()
-            await_status(vm, types.VmStatus.DOWN)
-        vm.remove()
-        wait("the VM gone", PATIENCE_S, lambda: not vms.list(search=f"name={name}"))
-    left = cluster.shell(cluster.nodes[0], "find /var/lib/trivet/volumes/vmstore")
+    left = cluster.shell(cluster.nodes[0], f"find {VMSTORE}")
     assert not [one for one in (made.id, first.id, second.id) if one in left], left
 
 
-def test_no_acknowledged_record_is_lost(cluster: Cluster, system: Any) -> None:
-    """A real guest records all the time: while it is moved to another host, when its QEMU is killed, and after that."""
-    name = f"records-{uuid.uuid4().hex[:6]}"
-    vms, clusters = system.vms_service(), system.clusters_service().list()
-    made = vms.add(
-        types.Vm(
-            name=name,
-            cluster=types.Cluster(id=clusters[0].id),
-            template=types.Template(name="Blank"),
-            memory=MEMORY_MIB * MIB,
-            console=types.Console(enabled=True),
-        )
-    )
-    vm, serial = vms.vm_service(made.id), Serial(cluster, made.id)
-    attachments = vm.disk_attachments_service()
-    try:
+@dataclass(frozen=True)
+class Recording:
+    """The test guest, running and recording on its second disk. ``host``: where it was started."""
+
+    vm: Any
+    id: str
+    serial: Serial
+    data_id: str
+    host: str
+
+
+@contextmanager
+def recording(cluster: Cluster, system: Any, is_ha: bool = False) -> Iterator[Recording]:
+    """Make it, and remove it with all it has."""
+    given = {
+        "memory": MEMORY_MIB * MIB,
+        "console": types.Console(enabled=True),
+        "high_availability": types.HighAvailability(enabled=is_ha, priority=50),
+    }
+    with a_vm(cluster, system, "records", **given) as vm:
+        made, attachments = vm.get(), vm.disk_attachments_service()
+        serial = Serial(cluster, made.id)
         raw = types.DiskFormat.RAW
-        root = attachments.add(disk(f"{name}-root", bootable=True, kind=raw))
-        data = attachments.add(disk(f"{name}-data", bootable=False, size_mib=DATA_MIB, kind=raw))
+        root = attachments.add(disk(f"{made.name}-root", bootable=True, kind=raw))
+        data = attachments.add(disk(f"{made.name}-data", bootable=False, size_mib=DATA_MIB, kind=raw))
         await_usable(attachments, root)
         await_usable(attachments, data)
         with file_of(cluster, cluster.nodes[0], root.id).open("r+b") as target:
             target.write(image().read_bytes())
         vm.start()
         await_status(vm, types.VmStatus.UP)
-        source = vm.get(follow="host").host.name
-        serial.listen(source)
-        serial.await_more(60)
+        host = vm.get(follow="host").host.name
+        serial.listen(host)
+        try:
+            serial.await_more(ENOUGH)
+            yield Recording(vm, made.id, serial, data.id, host)
+        finally:
+            print(serial.text()[-2000:])
+            serial.close()
+
+
+def test_no_acknowledged_record_is_lost(cluster: Cluster, system: Any) -> None:
+    """A real guest records all the time: while it is moved to another host, when its QEMU is killed, and after that."""
+    with recording(cluster, system) as guest:
+        vm, serial, source = guest.vm, guest.serial, guest.host
         target_host = next(node for node in cluster.nodes if node != source)
         vm.migrate(host=types.Host(name=target_host))
-        wait("the VM on its new host", PATIENCE_S, lambda: where(cluster, made.id) == [target_host] or None)
+        wait("the VM on its new host", PATIENCE_S, lambda: where(cluster, guest.id) == [target_host] or None)
         serial.listen(target_host)
-        before = serial.await_more(60)
+        before = serial.await_more(ENOUGH)
         print(f"{before} records, moved from {source} to {target_host}")
-        cluster.shell(target_host, f"kill -9 $(pgrep -f 'guest={made.id}')")
+        cluster.shell(target_host, f"kill -9 $(pgrep -f '[g]uest={guest.id}')")
         await_status(vm, types.VmStatus.DOWN)
-        assert lost(serial.said(), file_of(cluster, source, data.id)) == ()
+        assert lost(serial.said(), file_of(cluster, source, guest.data_id)) == ()
         vm.start()
         await_status(vm, types.VmStatus.UP)
         serial.listen(vm.get(follow="host").host.name)
-        assert serial.await_more(60) > before
+        assert serial.await_more(ENOUGH) > before
         vm.shutdown()
         await_status(vm, types.VmStatus.DOWN)
         assert "TRIVET-GUEST down" in serial.text()
-        assert lost(serial.said(), file_of(cluster, source, data.id)) == ()
-    finally:
-        print(serial.text()[-2000:])
-        serial.close()
-        if where(cluster, made.id):
-            vm.stop()
-            await_status(vm, types.VmStatus.DOWN)
-        vm.remove()
-        wait("the VM gone", PATIENCE_S, lambda: not vms.list(search=f"name={name}"))
+        assert lost(serial.said(), file_of(cluster, source, guest.data_id)) == ()
+
+
+def test_a_snapshot_taken_and_removed_costs_no_record(cluster: Cluster, system: Any) -> None:
+    """Both while the guest records: its layer is made, written to, and merged under its hands."""
+    with recording(cluster, system) as guest:
+        vm, serial = guest.vm, guest.serial
+        snapshots = vm.snapshots_service()
+        taken = snapshots.add(types.Snapshot(description="while it records", persist_memorystate=False))
+        one = snapshots.snapshot_service(taken.id)
+        wait("the snapshot taken", PATIENCE_S, lambda: one.get().snapshot_status == types.SnapshotStatus.OK or None)
+        serial.await_more(ENOUGH)
+        folder = f"{VMSTORE}/images/{guest.data_id}"
+        assert len(cluster.shell(guest.host, f"ls {folder}").split()) == 2, "a layer lies over the disk"
+        one.remove()
+        wait("the snapshot gone", PATIENCE_S, lambda: taken.id not in [it.id for it in snapshots.list()] or None)
+        serial.await_more(ENOUGH)
+        vm.shutdown()
+        await_status(vm, types.VmStatus.DOWN)
+        assert lost(serial.said(), file_of(cluster, guest.host, guest.data_id)) == (), "one file, and all records in it"
+
+
+def test_a_highly_available_vm_outlives_its_host(cluster: Cluster, system: Any) -> None:
+    """The host of a recording guest loses power (not the engine's): it is cut off, and the guest goes on on another."""
+    engine_host = cluster.engine()["host"]
+    with recording(cluster, system, is_ha=True) as guest:
+        vm, serial, host = guest.vm, guest.serial, guest.host
+        if host == engine_host:
+            host = next(node for node in cluster.nodes if node != engine_host)
+            vm.migrate(host=types.Host(name=host))
+            wait("the VM on its new host", PATIENCE_S, lambda: where(cluster, guest.id) == [host] or None)
+            await_status(vm, types.VmStatus.UP)
+            serial.listen(host)
+        before = serial.await_more(ENOUGH)
+        cut_s = cluster.power(host, "off")
+        others = [node for node in cluster.nodes if node != host]
+        wait("the VM on another host", RESTART_S, lambda: set(where(cluster, guest.id)) & set(others) or None)
+        print(f"restarted {time.time() - cut_s:.0f} s after the power cut of {host}")
+        await_status(vm, types.VmStatus.UP)
+        now_on = vm.get(follow="host").host.name
+        assert now_on in others
+        serial.listen(now_on)
+        assert serial.await_more(ENOUGH) > before
+        cluster.power(host, "on")
+        hosts = system.hosts_service()
+        wait("its host up again", PATIENCE_S, lambda: _is_up(hosts, host) or None)
+        assert where(cluster, guest.id) == [now_on], "one VM, not two"
+        wait("the pool whole as its host sees it", POOL_WHOLE_S, lambda: _sees_the_pool(cluster, host) or None)
+        vm.shutdown()
+        await_status(vm, types.VmStatus.DOWN)
+        assert lost(serial.said(), file_of(cluster, now_on, guest.data_id)) == ()
+
+
+def _sees_the_pool(cluster: Cluster, node: str) -> bool:
+    """Also its own brick lets it in again: one that was started meanwhile knows the eviction from its beginning."""
+    said = cluster.on(node, "trivet", "gluster", "status", "--json", ok=False)
+    return said.status == 0 and bool(said.json()["safe_to_lose_one_node"])
+
+
+def _is_up(hosts: Any, name: str) -> bool:
+    (found,) = hosts.list(search=f"name={name}")
+    return bool(found.status == types.HostStatus.UP)

@@ -232,14 +232,17 @@ def _hang(cluster: Cluster, node: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "why"),
+    ("spoil", "why", "wakes_again"),
     [
-        pytest.param(_damage, "its checksum is", id="damaged"),
-        pytest.param(_other_cpu, "the saved memory is for CPU model Haswell", id="another CPU model"),
-        pytest.param(_hang, "its wake failed", id="a restore that hangs", marks=pytest.mark.open),
+        pytest.param(_damage, "its checksum is", True, id="damaged"),
+        pytest.param(_other_cpu, "the saved memory is for CPU model Haswell", True, id="another CPU model"),
+        pytest.param(_hang, "its wake failed", False, id="a restore that hangs"),
     ],
 )
-def test_what_cannot_be_woken_boots_cold(cluster: Cluster, spoil: Callable[[Cluster, str], None], why: str) -> None:
+def test_what_cannot_be_woken_boots_cold(
+    cluster: Cluster, spoil: Callable[[Cluster, str], None], why: str, wakes_again: bool
+) -> None:
+    """And wakes once there is good memory again; after a hang that is made anew as after damage, which takes minutes."""
     host = good_state(cluster)["engine"]["host"]
     began_s = time.time()
     spoil(cluster, host)
@@ -248,6 +251,8 @@ def test_what_cannot_be_woken_boots_cold(cluster: Cluster, spoil: Callable[[Clus
     assert COLD in how and why in how, how
     assert cluster.overview()["engine"]["epoch"] == after["epoch"]
     cluster.shell(host, f"[ ! -e {RECORD}.kept ] || mv {RECORD}.kept {RECORD}")
+    if not wakes_again:
+        return
     wait("good saved memory", 600, lambda: _ready(cluster, host) or None)
     again, how = kill_and_await(cluster)
     assert WOKEN in how and COLD not in how, how
