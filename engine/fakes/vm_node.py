@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from appliance.codec import decode, encode
+from appliance.effects.clock import Clock, SystemClock
 from appliance.errors import Conflict, NotFound, Refused, TrivetError, Unavailable
 from appliance.model.disk import DiskFile
 from appliance.model.node import CpuFacts, Nic, NodeFacts, NodeStatistics
@@ -44,6 +45,8 @@ class FakeVm:
 @dataclass
 class FakeVmNode(FakeTasks):
     """A host with its VMs in ``folder/vms/<host>``."""
+
+    clock: Clock = field(default_factory=SystemClock)
 
     def _vm_file(self, name: str, host: str = "") -> Path:
         return self.folder / "vms" / (host or self.name) / name
@@ -211,12 +214,14 @@ class FakeVmNode(FakeTasks):
     def vm_set_ticket(self, name: str, word: str, valid_s: float) -> VncTicket:
         self._fail("ticket")
         found = self._need(name)
-        if len(word) > TICKET_LIMIT_CHARACTERS:
-            raise Refused("vm.ticket", subject=f"VM {name}", reason="the word is too long", remedy="Choose a shorter one.")
+        if len(word) > TICKET_LIMIT_CHARACTERS or valid_s < 0:
+            reason = f"it has more than {TICKET_LIMIT_CHARACTERS} characters, or its end is in the past"
+            raise Refused("vm.ticket", subject=f"VM {name}", reason=reason, remedy="Choose a shorter one.")
         if found.spec.graphics is None:
             raise NotFound("vm.no-screen", subject=f"VM {name}", reason="it has no screen", remedy="Start it with one.")
-        self.put(replace(found, ticket=(word, valid_s)))
-        return VncTicket(found.spec.graphics.listen, FIRST_PORT, valid_s)
+        self.put(replace(found, ticket=(word, valid_s) if word else ("", 0.0)))
+        expires_wall_s = self.clock.wall_s() + valid_s if word else 0.0
+        return VncTicket(found.spec.graphics.listen, FIRST_PORT, expires_wall_s)
 
     def ha_local_maintenance(self, on: bool) -> None:
         self._fail("ha")
