@@ -192,6 +192,12 @@ class WireVms(_WireTasks):
     def vm_set_cd(self, name: str, drive: str, path: str, force: bool) -> None:
         self.devices.vm_set_cd(name, drive, path, force)
 
+    def vm_set_cpus(self, name: str, cpus: int) -> None:
+        self.devices.vm_set_cpus(name, cpus)
+
+    def vm_set_memory(self, name: str, memory_mib: int) -> int:
+        return self.devices.vm_set_memory(name, memory_mib)
+
     def ha_local_maintenance(self, on: bool) -> None:
         self.broker.ha_local_maintenance(on)
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from appliance import layout
 from appliance.model.vm import DiskBus, VmDisk, VmNic, VmSpec
 from appliance.model.vm_parts import Console, CpuLayout, CpuPin, Graphics, MemoryLayout, Rng
+from engine.decide.vm_growth import most_memory, most_sockets
 
 MIB = 1024**2
 DRIVE = "cd"
@@ -111,22 +112,27 @@ def cpus_of(body: Mapping[str, Any]) -> tuple[int, int, int, int]:
 
 
 def cpu_layout(body: Mapping[str, Any]) -> CpuLayout:
-    """Topology, pins and shares."""
-    sockets, cores, threads, _count = cpus_of(body)
+    """Topology with the places of sockets that can be plugged in, pins and shares."""
+    sockets, cores, threads = most_sockets(body), *cpus_of(body)[1:3]
     tune = (body.get("cpu") or {}).get("cpu_tune") or {}
     pins = tuple(
         CpuPin(int(one["vcpu"]), str(one["cpu_set"]))
         for one in tune.get("vcpu_pins") or ()
         if one.get("cpu_set") is not None
     )
-    return CpuLayout(0, sockets, cores, threads, pins, int(body.get("cpu_shares") or 0))
+    return CpuLayout(sockets * cores * threads, sockets, cores, threads, pins, int(body.get("cpu_shares") or 0))
 
 
 def memory_layout(body: Mapping[str, Any], memory_mib: int) -> MemoryLayout:
     """How memory may grow and shrink while it runs."""
     policy = body.get("memory_policy") or {}
     guaranteed_mib = min(memory_mib, int(policy.get("guaranteed") or 0) // MIB)
-    return MemoryLayout(guaranteed_mib=guaranteed_mib, ballooning=policy.get("ballooning") is not False)
+    most_mib = most_memory(body) // MIB
+    return MemoryLayout(
+        maximum_mib=most_mib if most_mib > memory_mib else 0,
+        guaranteed_mib=guaranteed_mib,
+        ballooning=policy.get("ballooning") is not False,
+    )
 
 
 def cpu_model(body: Mapping[str, Any], cluster: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ Two hosts never run one VM: its disk's lock refuses the second, as the real one 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,6 +29,8 @@ GIB = 1024**3
 TICKET_LIMIT_CHARACTERS = 8
 """Of VNC, as the real host has it."""
 FIRST_PORT = 5900
+MEMORY_STEP_MIB = 128
+"""Memory is plugged in in pieces of so much, as on the real host."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class FakeVm:
     """What its guest was asked for: ``shutdown``, ``reboot``, ``reset``."""
     ticket: tuple[str, float] = ("", 0.0)
     """What opens its screen, and for how long from when it was set."""
+    plugged_mib: int = 0
+    """All its memory, also what the balloon has; 0: what it started with."""
 
 
 @dataclass
@@ -210,6 +215,27 @@ class FakeVmNode(FakeTasks):
         disks = tuple(replace(one, path=path) if one.serial == drive else one for one in found.spec.disks)
         self.put(replace(found, spec=replace(found.spec, disks=disks)))
         self.point("after set-cd")
+
+    def vm_set_cpus(self, name: str, cpus: int) -> None:
+        self._fail("set-cpus")
+        spec = self._need(name).spec
+        if not 1 <= cpus <= max(spec.cpu.maximum, spec.cpus):
+            raise Refused("vm.cpus", subject=f"VM {name}", reason=f"not {cpus} CPUs", remedy="Start it anew.")
+        self.put(replace(self._need(name), spec=replace(spec, cpus=cpus)))
+        self.point("after set-cpus")
+
+    def vm_set_memory(self, name: str, memory_mib: int) -> int:
+        self._fail("set-memory")
+        found = self._need(name)
+        spec, plugged_mib = found.spec, found.plugged_mib or found.spec.memory_mib
+        most_mib = max(spec.memory.maximum_mib, plugged_mib)
+        if not max(1, spec.memory.guaranteed_mib) <= memory_mib <= most_mib:
+            raise Refused("vm.memory", subject=f"VM {name}", reason=f"not {memory_mib} MiB", remedy="Start it anew.")
+        missing_mib = max(0, memory_mib - plugged_mib)
+        plugged_mib = min(most_mib, plugged_mib + math.ceil(missing_mib / MEMORY_STEP_MIB) * MEMORY_STEP_MIB)
+        self.put(replace(found, spec=replace(spec, memory_mib=memory_mib), plugged_mib=plugged_mib))
+        self.point("after set-memory")
+        return plugged_mib
 
     def vm_set_ticket(self, name: str, word: str, valid_s: float) -> VncTicket:
         self._fail("ticket")

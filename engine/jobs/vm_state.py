@@ -22,7 +22,9 @@ SEED = "trivet_seed"
 """In the body: the row of cloud-init's CD in its second drive (engine/jobs/seeds.py), from its start until it is down."""
 INITIALIZED = "trivet_initialized"
 """In the body: it was started with that CD once, and gets none any more unless somebody asks."""
-OF_THE_RUN = (RUN, MOVE, MEMORY, ASKED, "run_once", "status_detail")
+GROW = "trivet_grow"
+"""In the body: what jobs are about to give it while it runs (job → ``sockets``, ``memory``)."""
+OF_THE_RUN = (RUN, MOVE, MEMORY, ASKED, GROW, "run_once", "status_detail")
 
 
 def placed(vm: Entity, host_id: str, job_id: str, tried: Mapping[str, str] | None = None) -> Entity:

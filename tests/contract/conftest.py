@@ -13,6 +13,8 @@ from appliance.effects.clock import SystemClock
 from appliance.effects.libvirt_host import LibvirtHost
 from appliance.effects.process import SystemProcesses
 from appliance.fakes.libvirt import FakeLibvirt
+from engine.fakes.vm_node import FakeVmNode
+from tests.contract.hosts import Host, Verbs
 from tests.contract.live_node import NAME, LiveNode
 from tests.contract.qemu_host import qemu_host
 
@@ -49,3 +51,13 @@ def live_node(kind: str, request: pytest.FixtureRequest, folder: Path) -> Iterat
 def node(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LiveNode]:
     with live_node(request.param, request, tmp_path) as node:
         yield node
+
+
+@pytest.fixture(params=["engine", "fake", QEMU])
+def host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Host]:
+    """What the engine asks of: its own fake, and a node."""
+    if request.param == "engine":
+        yield FakeVmNode("node1", tmp_path)
+        return
+    with live_node(request.param, request, tmp_path) as node:
+        yield Verbs(node)

@@ -98,20 +98,6 @@ def test_the_cd_is_changed(node: LiveNode) -> None:
     assert code(lambda: node.devices.set_cd(NAME, "no", "/x", False)) == "vm.drive-unknown"
 
 
-def test_cpus_and_memory_grow(node: LiveNode) -> None:
-    node.start()
-    assert (node.one().cpus, node.one().cpus_maximum) == (1, 2)
-    node.devices.set_cpus(NAME, 2)
-    node.devices.set_cpus(NAME, 2)
-    assert node.domain().cpus == (2, 2)
-    assert code(lambda: node.devices.set_cpus(NAME, 3)) == "vm.cpus"
-    assert node.devices.set_memory(NAME, 300) == 384, "in pieces of 128 MiB"
-    assert node.devices.set_memory(NAME, 300) == 384
-    assert node.devices.set_memory(NAME, 100) == 384, "the balloon takes, nothing is plugged out"
-    for wrong in (0, 63, 513):
-        assert code(lambda wrong=wrong: node.devices.set_memory(NAME, wrong)) == "vm.memory"
-
-
 # what it says
 
 
