@@ -72,6 +72,8 @@ ACTIONS: Mapping[tuple[str, str], str] = {
     ("Disk", "copy"): "configure_disk_storage",
     ("Disk", "move"): "configure_disk_storage",
     ("Disk", "sparsify"): "sparsify_disk",
+    ("GraphicsConsole", "ticket"): "connect_to_vm",
+    ("GraphicsConsole", "remoteviewerconnectionfile"): "connect_to_vm",
     ("Host", "activate"): "manipulate_host",
     ("Host", "deactivate"): "manipulate_host",
     ("StorageDomain", "activate"): "manipulate_storage_domain",

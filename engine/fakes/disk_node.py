@@ -11,12 +11,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from appliance.codec import decode, encode
-from appliance.errors import Conflict, NotFound, TrivetError, Unavailable
+from appliance.errors import Conflict, NotFound, Refused, TrivetError, Unavailable
 from appliance.model.disk import DiskCopy, DiskFile, DiskInfo, NewDisk
+from appliance.model.domain import NoCloudSeed
 from appliance.model.task import TaskError, TaskState
 from engine.fakes.layers import FakeLayer, FakeLayers, file_at
 from engine.fakes.points import nothing as nothing
 from engine.fakes.pool_node import refused_by
+
+SEED_LIMIT_BYTES = 4 * 1024 * 1024
+"""Of a CD's texts together, as the real host has it."""
 
 
 @dataclass
@@ -149,6 +153,20 @@ class FakeDiskNode(FakeTasks):
 
         return self._run(task, "copy", act)
 
+    def disk_seed(self, file: DiskFile, seed: NoCloudSeed) -> None:
+        """The CD as a JSON of its texts."""
+        self.point("before seed")
+        if "seed" in self.fail_with:
+            raise self.fail_with["seed"]
+        _refuse_seed(file, seed)
+        path = self._path(file)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_suffix(".making")
+        draft.write_text(json.dumps(encode(seed)))
+        self.point("half of seed")
+        draft.rename(path)
+        self.point("after seed")
+
     def backing(self, file: DiskFile) -> str:
         """The path of what a disk is a layer over; empty: nothing."""
         below = self.layers.get(file).backing
@@ -171,3 +189,12 @@ class FakeDiskNode(FakeTasks):
                 path.parent.rmdir()
 
         return self._run(task, "remove", act)
+
+
+def _refuse_seed(file: DiskFile, seed: NoCloudSeed) -> None:
+    texts = (seed.meta_data, seed.user_data, seed.network_config, seed.vendor_data)
+    size_bytes = sum(len(text.encode()) for text in texts)
+    if not seed.meta_data:
+        raise Refused("seed.empty", subject=file.path, reason="it has no meta-data", remedy="Give it an instance-id.")
+    if size_bytes > SEED_LIMIT_BYTES:
+        raise Refused("seed.too-large", subject=file.path, reason=f"it has {size_bytes} bytes", remedy="Say less.")

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from appliance.model.disk import DiskCopy, DiskFile, DiskInfo, NewDisk
+from appliance.model.domain import NoCloudSeed
 from appliance.model.node import NodeFacts, NodeStatistics
 from appliance.model.task import TaskState
 from appliance.model.vm import VmDisk, VmNic, VmSpec, VmState
-from appliance.model.vm_live import DiskMerge, MigrationLimits, VmSnapshot
+from appliance.model.vm_live import DiskMerge, MigrationLimits, VmSnapshot, VncTicket
 from gluster.model import PoolStatus
 
 
@@ -25,8 +26,8 @@ class TaskNode(Protocol):
 
 
 class DiskNode(TaskNode, Protocol):
-    """What jobs ask of a node's disks: the part of :class:`appliance.wire.disk_api.DiskApi` and ``TaskApi`` that they use,
-    with the same meaning. The fake is :class:`engine.fakes.disk_node.FakeDiskNode`."""
+    """What jobs ask of a node's disks: the part of :class:`appliance.wire.disk_api.DiskApi`, ``TaskApi`` and
+    ``DomainApi`` that they use, with the same meaning. The fake is :class:`engine.fakes.disk_node.FakeDiskNode`."""
 
     def disk_chain(self, file: DiskFile) -> tuple[DiskInfo, ...]: ...
 
@@ -37,6 +38,8 @@ class DiskNode(TaskNode, Protocol):
     def disk_remove(self, task: str, file: DiskFile, wipe: bool) -> TaskState: ...
 
     def disk_commit(self, task: str, file: DiskFile, base: DiskFile) -> TaskState: ...
+
+    def disk_seed(self, file: DiskFile, seed: NoCloudSeed) -> None: ...
 
     def disk_rebase(self, task: str, file: DiskFile, backing: DiskFile | None, unsafe: bool) -> TaskState: ...
 
@@ -81,7 +84,18 @@ class VmNode(TaskNode, Protocol):
 
     def vm_set_cd(self, name: str, drive: str, path: str, force: bool) -> None: ...
 
+    def vm_set_cpus(self, name: str, cpus: int) -> None: ...
+
+    def vm_set_memory(self, name: str, memory_mib: int) -> int: ...
+
     def ha_local_maintenance(self, on: bool) -> None: ...
+
+
+class ScreenNode(Protocol):
+    """What the API asks of a node itself, without a job, because no journal may have the word: the part of
+    ``VmDeviceApi`` that opens screens. The fake is :class:`engine.fakes.vm_node.FakeVmNode`."""
+
+    def vm_set_ticket(self, name: str, word: str, valid_s: float) -> VncTicket: ...
 
 
 class PoolNode(Protocol):

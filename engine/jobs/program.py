@@ -25,6 +25,7 @@ from engine.jobs.process import JobsProcess
 from engine.jobs.reach import WireNodes
 from engine.jobs.run import World
 from engine.jobs.sampling import Sampler
+from engine.jobs.seed_remove import Sweeper
 from engine.jobs.types import BY_NAME
 from engine.layout import Guest
 from engine.nodes import wire_disks, wire_nodes, wire_pools, wire_vms
@@ -52,10 +53,11 @@ def only_one(path: Path) -> int:
     return descriptor
 
 
-def keep(keeper: Keeper, stopping: threading.Event) -> None:
-    """Take the keeper's turns until the process ends."""
+def keep(keeper: Keeper, sweeper: Sweeper, stopping: threading.Event) -> None:
+    """Take the keeper's turns, and the sweeper's, until the process ends."""
     while not stopping.wait(KEEP_EVERY_S):
         keeper.turn()
+        sweeper.turn()
     keeper.entities.connection.close()
 
 
@@ -78,11 +80,12 @@ def main(guest: Guest, agent_port: int, log: Log) -> None:
     ear = Ear(guest.jobs_bell)
     desk = Desk(store.entities, jobs, BY_NAME, clock, Bell(guest.jobs_bell).ring)
     keeper = Keeper(store.entities, world.nodes, desk, log)
+    sweeper = Sweeper(store.entities, desk, log)
     process = JobsProcess(world, ear.wait)
     worker = threading.Thread(target=process.serve, name="jobs")
     sampler = Sampler(cluster, store, observations, clock, log)
     sampling = threading.Thread(target=sampler.run, args=(world.stopping,), name="history")
-    keeping = threading.Thread(target=keep, args=(keeper, world.stopping), name="ha")
+    keeping = threading.Thread(target=keep, args=(keeper, sweeper, world.stopping), name="ha")
 
     def stop(_number: int, _frame: object) -> None:
         following.stopped.set()

@@ -33,8 +33,8 @@ class Node:
             place.mkdir(parents=True, exist_ok=True)
         processes = SystemProcesses()
         mounted = self.places.values()
-        files = VolumeFiles(self.root, Mounts(self.root, processes), is_mount=lambda path: path in mounted)
-        self.chains = Chains(files, processes)
+        self.files = VolumeFiles(self.root, Mounts(self.root, processes), is_mount=lambda path: path in mounted)
+        self.chains = Chains(self.files, processes)
         self.tasks = Tasks(self.root.at(layout.TASKS), SystemClock())
         self.disks = Disks(self.chains, processes, self.tasks, owner=os.geteuid())
         self.asked = 0

@@ -10,16 +10,20 @@ from appliance.errors import Conflict
 from engine.api import work
 from engine.api.documents import Object
 from engine.api.noun import Call, Done
-from engine.api.nouns import vm_making
+from engine.api.nouns import vm_making, vm_viewer
 from engine.decide import vm_config
 from engine.jobs.job import JobType
+from engine.jobs.places import domain_for
 from engine.jobs.vm_migrate import MigrateVm, VmMigrate
 from engine.jobs.vm_start import StartVm, VmStart
 from engine.jobs.vm_stop import OnVm, VmReboot, VmReset, VmResume, VmShutdown, VmStop
-from engine.jobs.vm_suspend import SuspendVm, VmSuspend, VmWake, WakeVm, domain_for
+from engine.jobs.vm_suspend import SuspendVm, VmSuspend, VmWake, WakeVm
+from engine.store.entity import Entity
 
 NOT_ONCE = frozenset({"placement_policy", "cluster", "template", "cpu_profile", "quota", "vm_pool", "instance_type", "name"})
 """Of the VM in a start's body: where it runs is no part of its machine; the rest cannot be for one run."""
+NOT_SERVED = ("use_sysprep", "use_ignition")
+"""Ways of making up a guest that are not cloud-init's."""
 
 
 def start(noun: Any, call: Call, identifier: str, given: Object) -> Done:
@@ -34,7 +38,17 @@ def start(noun: Any, call: Call, identifier: str, given: Object) -> Done:
         return work.told(work.awaited(call, VmWake, WakeVm(identifier, hosts, paused)))
     once = vm_config.without(wanted, {*NOT_ONCE, *vm_config.TOLD, *vm_making.SUB_COLLECTIONS})
     paused = paused or bool(vm.body.get("start_paused"))
-    return work.told(work.awaited(call, VmStart, StartVm(identifier, hosts, paused, once)))
+    return work.told(work.awaited(call, VmStart, StartVm(identifier, hosts, paused, once, is_asked_for_init(vm, given))))
+
+
+def is_asked_for_init(vm: Entity, given: Object) -> bool:
+    """Whether cloud-init is to make up the guest anew. Raises ``Conflict`` ``vm.init-kind`` for what we cannot do."""
+    for name in NOT_SERVED:
+        if given.get(name):
+            reason = f"Cannot run VM. {name} is not supported, only cloud-init is"
+            raise Conflict("vm.init-kind", subject=f"VM {vm.name}", reason=reason, remedy="Ask for use_cloud_init.")
+    said = (given.get("vm") or {}).get("initialization")
+    return bool(given.get("use_cloud_init") or given.get("use_initialization") or said)
 
 
 def hosts_of(wanted: Mapping[str, Any], given: Object) -> tuple[str, ...]:
@@ -53,7 +67,7 @@ def _plain(kind: type[JobType[OnVm]]) -> Any:
 def suspend(noun: Any, call: Call, identifier: str, given: Object) -> Done:
     """Its memory goes to a file beside its first disk."""
     entities = call.engine.store.entities
-    domain = domain_for(entities, entities.need("vm", identifier))
+    domain = domain_for(entities, entities.need("vm", identifier), "suspend VM")
     return work.done(call, VmSuspend, SuspendVm(identifier, domain, f"memory/{identifier}/{uuid.uuid4()}"))
 
 
@@ -88,5 +102,6 @@ ACTIONS: Mapping[str, Any] = {
     "suspend": suspend,
     "migrate": migrate,
     "cancelmigration": cancel_migration,
+    "ticket": vm_viewer.ticket_of_vm,
 }
 """By path segment."""
