@@ -10,11 +10,13 @@ from appliance.errors import Conflict
 from engine.api import work
 from engine.api.documents import Object
 from engine.api.noun import Call, Done
-from engine.api.nouns import vm_making
+from engine.api.nouns import snapshot_actions, vm_making
 from engine.decide import vm_config
 from engine.jobs.job import JobType
 from engine.jobs.vm_migrate import MigrateVm, VmMigrate
 from engine.jobs.vm_start import StartVm, VmStart
+from engine.jobs.vm_start_memory import VmStartMemory
+from engine.jobs.vm_state import RESUME
 from engine.jobs.vm_stop import OnVm, VmReboot, VmReset, VmResume, VmShutdown, VmStop
 from engine.jobs.vm_suspend import SuspendVm, VmSuspend, VmWake, WakeVm, domain_for
 
@@ -23,7 +25,8 @@ NOT_ONCE = frozenset({"placement_policy", "cluster", "template", "cpu_profile", 
 
 
 def start(noun: Any, call: Call, identifier: str, given: Object) -> Done:
-    """Run it; a suspended one goes on from its memory, a paused one just goes on. ``vm`` holds for this run alone."""
+    """Run it; a suspended one goes on from its memory, a paused one just goes on. ``vm`` holds for this run alone.
+    A VM that was brought back with a snapshot's memory goes on from that, unless ``vm`` says something."""
     vm = call.engine.store.entities.need("vm", identifier)
     paused = bool(given.get("pause"))
     if vm.status == "paused":
@@ -34,6 +37,8 @@ def start(noun: Any, call: Call, identifier: str, given: Object) -> Done:
         return work.told(work.awaited(call, VmWake, WakeVm(identifier, hosts, paused)))
     once = vm_config.without(wanted, {*NOT_ONCE, *vm_config.TOLD, *vm_making.SUB_COLLECTIONS})
     paused = paused or bool(vm.body.get("start_paused"))
+    if RESUME in vm.body and not once:  # what holds for one run alone cannot change a machine that goes on
+        return work.told(work.awaited(call, VmStartMemory, WakeVm(identifier, hosts, paused)))
     return work.told(work.awaited(call, VmStart, StartVm(identifier, hosts, paused, once)))
 
 
@@ -88,5 +93,8 @@ ACTIONS: Mapping[str, Any] = {
     "suspend": suspend,
     "migrate": migrate,
     "cancelmigration": cancel_migration,
+    "previewsnapshot": snapshot_actions.preview,
+    "commitsnapshot": snapshot_actions.commit,
+    "undosnapshot": snapshot_actions.undo,
 }
 """By path segment."""
