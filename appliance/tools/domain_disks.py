@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from xml.etree import ElementTree as Xml
 
 from appliance.model.vm import VmDisk
@@ -102,3 +103,27 @@ def _limits(element: Xml.Element, limits: DiskLimits) -> None:
     for field, tag in _LIMITS.items():
         if value := getattr(limits, field):
             text(tune, tag, str(value))
+
+
+def awake_disks(root: Xml.Element, disks: Sequence[VmDisk]) -> list[str]:
+    """Give a saved domain's disks the files that they have now: between saving and waking another layer may have been put
+    over what it wrote to, which must not be written any more. Disks are told apart by their serials. What cannot be, in
+    words."""
+    now = {one.serial: one for one in disks if one.serial and one.path}
+    problems = []
+    for element in root.findall("devices/disk"):
+        if element.get("device", "disk") != "disk":
+            continue
+        serial, source, driver = element.findtext("serial") or "", element.find("source"), element.find("driver")
+        if source is None or driver is None or serial not in now:
+            problems.append(f"the saved memory has a disk {serial or 'without serial'} that the VM does not have")
+            continue
+        disk = now[serial]
+        if source.get("file") == disk.path:
+            continue
+        for old in (source, *element.findall("backingStore"), *element.findall("mirror")):
+            element.remove(old)
+        element.set("type", "file")
+        driver.set("type", disk.format)
+        Xml.SubElement(element, "source", file=disk.path)
+    return problems

@@ -15,7 +15,7 @@ from appliance.tools.domain_devices import (
     screen,
     watchdog_element,
 )
-from appliance.tools.domain_disks import bus_of, disk_element, is_pc, placed
+from appliance.tools.domain_disks import awake_disks, bus_of, disk_element, is_pc, placed
 from appliance.tools.xml_text import text
 
 DISKS_LIMIT = 26
@@ -210,7 +210,8 @@ def pluggable_disks(spec: VmSpec) -> tuple[str, ...]:
 
 def awake_xml(saved: str, spec: VmSpec) -> str:
     """The domain of saved memory with what the host gives it as ``spec`` has it: bridges and the console's file. All that
-    the guest sees stays. Raises ``Refused`` (``vm.saved-memory``) for a domain that is not this VM's."""
+    the guest sees stays, and so do its disks' files. Raises ``Refused`` (``vm.saved-memory``) for a domain that is not this
+    VM's."""
     root = Xml.fromstring(saved)  # noqa: S314 - libvirt's own answer
     nics = root.findall("devices/interface")
     same = [(root.findtext("name") or "").strip() == spec.name, (root.findtext("uuid") or "").lower() == spec.id.lower()]
@@ -230,4 +231,15 @@ def awake_xml(saved: str, spec: VmSpec) -> str:
     if spec.serial_log:
         for source in (*root.findall("devices/serial/source"), *root.findall("devices/console/source")):
             source.set("path", spec.serial_log)
+    return Xml.tostring(root, encoding="unicode")
+
+
+def awake_with_disks(saved: str, spec: VmSpec) -> str:
+    """As :func:`awake_xml`, with the files that the VM's disks have now: for memory that has all of its disks. Raises
+    ``Refused`` (``vm.saved-memory``) also when its disks are not the VM's."""
+    root = Xml.fromstring(awake_xml(saved, spec))  # noqa: S314 - our own text
+    problems = awake_disks(root, spec.disks)
+    if problems:
+        remedy = "Give the VM the disks of that time, or start it without its memory."
+        raise Refused("vm.saved-memory", subject=f"VM {spec.name}", reason="; ".join(problems), remedy=remedy)
     return Xml.tostring(root, encoding="unicode")

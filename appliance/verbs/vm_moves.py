@@ -14,7 +14,7 @@ from appliance.model.task import TaskState
 from appliance.model.vm import VmSpec, VmState
 from appliance.model.vm_live import JobProgress, MigrationLimits
 from appliance.ports import Clock, Hypervisor
-from appliance.tools.domain_xml import awake_xml
+from appliance.tools.domain_xml import awake_with_disks
 from appliance.verbs.chains import Chains, named
 from appliance.verbs.tasks import Control, Tasks, Work
 from appliance.verbs.vms import MIGRATE_BASE_S, MIGRATE_MIB_S, RUNNING
@@ -74,15 +74,15 @@ class VmMoves:
         return self._start(task, "vm.suspend", name, [name, file], work)
 
     def wake(self, task: str, spec: VmSpec, file: DiskFile, paused: bool) -> TaskState:
-        """From its saved memory, on the bridges that ``spec`` says. The file stays: remove it when it runs. Active already:
-        done. Errors: ``file.unknown``, ``vm.saved-memory``, ``vm.restore``, ``vm.disk-locked``."""
+        """From its saved memory, on the bridges and with the disks' files that ``spec`` says. The file stays: remove it when
+        it runs. Active already: done. Errors: ``file.unknown``, ``vm.saved-memory``, ``vm.restore``, ``vm.disk-locked``."""
 
         def work(_control: Control) -> None:
             found = self._find(spec.name)
             if found is not None and found.power in RUNNING and found.id.lower() == spec.id.lower():
                 return
             path = str(self._chains.require(file))
-            xml = awake_xml(self._hypervisor.saved_xml(path), spec)
+            xml = awake_with_disks(self._hypervisor.saved_xml(path), spec)
             memory_mib = max(spec.memory_mib, spec.memory.maximum_mib)
             self._hypervisor.restore_running(path, xml, paused, SAVE_BASE_S + memory_mib / SAVE_MIB_S)
 

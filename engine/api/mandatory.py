@@ -93,6 +93,7 @@ MANDATORY: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "clone": ("vm.name",),
         "export": (f"storage_domain.{REF} / host.{REF}",),
         "maintenance": ("maintenance_enabled",),
+        "previewsnapshot": ("snapshot.id",),
     },
 }
 

@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from appliance.errors import Conflict, NotFound
+from appliance.codec import encode
+from appliance.errors import Conflict, NotFound, Refused
 from appliance.model.disk import DiskFile
-from appliance.model.vm import VmDisk
+from appliance.model.vm import VmDisk, VmSpec
 from appliance.model.vm_live import DiskMerge, VmSnapshot
 from engine.fakes.layers import FakeLayer, FakeLayers, file_at, path_of
 
@@ -51,6 +52,14 @@ def guest_writes(node: FakeVmNode, name: str, serial: str, key: str, value: str)
     draft.rename(path)
 
 
+def check_saved(saved: VmSpec, now: VmSpec) -> None:
+    """As :func:`appliance.tools.domain_xml.awake_with_disks`: memory goes on with the VM's own disks only."""
+    left = {one.serial for one in saved.disks if one.path} - {one.serial for one in now.disks if one.path}
+    if left:
+        reason = f"the saved memory has disks {sorted(left)} that the VM does not have"
+        raise Refused("vm.saved-memory", subject=f"VM {now.name}", reason=reason, remedy="Give it those disks.")
+
+
 def switch(node: FakeVmNode, name: str, files: dict[str, DiskFile]) -> None:
     """The VM writes to these files from now on: all at one moment."""
     found = node.vm(name)
@@ -75,7 +84,7 @@ def snapshot(node: FakeVmNode, name: str, wanted: VmSnapshot) -> None:
     if wanted.memory is not None:
         place = layers.place(wanted.memory)
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(b"memory")
+        place.write_text(json.dumps(encode(node.vm(name))))
         node.point("the memory is saved")
     switch(node, name, {one.disk: one.overlay for one in wanted.disks})
     node.point("all disks have gone over")

@@ -159,6 +159,7 @@ class FakeVmNode(FakeTasks):
                 return
             if not self._path(file).exists():
                 raise NotFound("file.unknown", subject=file.path, reason="there is no such file", remedy="Look.")
+            vm_layers.check_saved(decode(FakeVm, json.loads(self._path(file).read_text()), subject=spec.name).spec, spec)
             self._refuse_second(spec)
             self.put(FakeVm(spec, "paused" if paused else "running"))
 

@@ -10,6 +10,7 @@ from appliance.errors import Conflict
 from engine.jobs.job import JobType, Planned, Step, Told, Work
 from engine.jobs.layers import chain, forget_disk, layer_file
 from engine.jobs.places import choose_host, host_for_cleaning, need_active_domain
+from engine.jobs.preview import refuse_preview
 from engine.jobs.task import await_task, task_id
 from engine.store.entities import Entities, Entity
 from engine.store.jobs import Lock
@@ -76,6 +77,8 @@ class DiskRemove(JobType[RemoveDisk]):
             )
         for one in attached_to(entities, disk.id):
             owner = entities.need(*one.parent) if one.parent else None
+            if owner is not None and owner.kind == "vm":
+                refuse_preview(entities, owner.id, f"remove Virtual Disk {disk.name}")
             if owner is not None and (owner.kind == "template" or owner.status not in ("down", "")):
                 raise Conflict(
                     "disk.in-use",

@@ -56,6 +56,10 @@ class Work(Protocol):
     @property
     def clock(self) -> Clock: ...
 
+    @property
+    def is_returnable(self) -> bool:
+        """Whether nothing without a way back was begun."""
+
     def parameters(self, kind: type[P]) -> P:
         """The job's parameters."""
 

@@ -22,6 +22,8 @@ MEMORY = "trivet_memory"
 """In a snapshot's body: where its memory is (``domain``: id, ``path``)."""
 CONFIG = "trivet_config"
 """In a snapshot's body: the VM's attributes and NICs at that time."""
+PREVIEWED = "trivet_previewed"
+"""In the body of the row that keeps what there was before a preview: the snapshot that is previewed."""
 OVERLAY = "cow"
 """v4's word for the format that only a layer over another one can have."""
 
@@ -57,6 +59,12 @@ def snapshots_of(entities: Entities, vm_id: str) -> list[Entity]:
     return sorted(found, key=lambda one: (int(one.body.get("date") or 0), one.created_ms, one.id))
 
 
+def date_for(entities: Entities, vm_id: str, now_ms: int) -> int:
+    """What a new snapshot is dated: after all others of the VM, because the order of dates is that of layers, and a clock
+    may be behind after the engine has come up on another host."""
+    return max([now_ms, *(int(one.body.get("date") or 0) + 1 for one in snapshots_of(entities, vm_id))])
+
+
 def images(snapshot: Entity) -> Mapping[str, Layer]:
     """Disk → the layer that it keeps."""
     held = snapshot.body.get(IMAGES) or {}
@@ -83,7 +91,10 @@ def memory_of(entities: Entities, snapshot: Entity) -> DiskFile | None:
 def chain(entities: Entities, disk: Entity) -> list[Layer]:
     """All layers of a disk, the base first."""
     holders = entities.referring(disk.key, "snapshot", "disks")
+    previewed = next((str(one.body[PREVIEWED]) for one in holders if PREVIEWED in one.body), "")
     kept = sorted(holders, key=lambda one: (int(one.body.get("date") or 0), one.created_ms, one.id))
+    if previewed:  # what was written after it is another branch
+        kept = kept[: [one.id for one in kept].index(previewed) + 1]
     return [*(images(one)[disk.id] for one in kept if disk.id in images(one)), own_layer(disk)]
 
 

@@ -11,11 +11,12 @@ from appliance.model.disk import DiskFile, NewDisk
 from appliance.model.vm_live import DiskSnapshot, VmSnapshot
 from engine.jobs.fold import drop, exists, fold_into_base, is_plugged, runs_on
 from engine.jobs.job import JobType, Planned, Step, Told, Work
-from engine.jobs.layers import CONFIG, IMAGES, MEMORY, OVERLAY, Fold, Layer, layer_file, memory_of, own_layer
+from engine.jobs.layers import IMAGES, MEMORY, OVERLAY, Fold, Layer, date_for, layer_file, memory_of, own_layer
 from engine.jobs.places import host_for_cleaning, need_active_domain, usable
+from engine.jobs.preview import refuse_preview
 from engine.jobs.task import await_task, task_id
+from engine.jobs.vm_config_of import config_of
 from engine.jobs.vm_place import DOWN, need_vm
-from engine.jobs.vm_state import OF_THE_RUN, without
 from engine.store.entities import Entities
 from engine.store.entity import Entity
 from engine.store.jobs import Lock
@@ -44,17 +45,6 @@ def can_be_kept(disk: Entity, attachment: Entity) -> bool:
     """Whether a snapshot can have the disk: one that several VMs write to, or that nobody does, has no moment to go back
     to."""
     return not disk.body.get("shareable") and not attachment.body.get("read_only") and bool(disk.body.get("image_id"))
-
-
-def config_of(entities: Entities, vm: Entity) -> dict[str, Any]:
-    """The VM as it is now, to be kept with a snapshot."""
-    nics = [{**one.body, "id": one.id, "name": one.name, **_profile_of(one)} for one in entities.children(vm.key, "nic")]
-    return {"vm": {**without(vm, *OF_THE_RUN).body, "name": vm.name}, "nics": nics}
-
-
-def _profile_of(nic: Entity) -> dict[str, Any]:
-    profile = nic.ref("vnic_profile")
-    return {"vnic_profile": {"id": profile}} if profile else {}
 
 
 def _fold_back(work: Work, given: CreateSnapshot, disk_id: str) -> Fold:
@@ -141,6 +131,7 @@ class SnapshotCreate(JobType[CreateSnapshot]):
 
     def check(self, entities: Entities, given: CreateSnapshot) -> None:
         vm = need_vm(entities, given.vm_id, "create Snapshot", SNAPPABLE)
+        refuse_preview(entities, vm.id, "create Snapshot")
         if len(entities.children(vm.key, "snapshot")) >= LAYERS_LIMIT:
             reason = f"Cannot create Snapshot. The VM has {LAYERS_LIMIT} already"
             raise Conflict("snapshot.too-many", subject=f"VM {vm.name}", reason=reason, remedy="Remove some.")
@@ -161,10 +152,10 @@ class SnapshotCreate(JobType[CreateSnapshot]):
         disks = entities.many("disk", given.images)
         body: dict[str, Any] = {
             "description": given.description,
-            "date": given.now_ms,
+            "date": date_for(entities, given.vm_id, given.now_ms),
             "persist_memorystate": bool(given.memory_path),
             "snapshot_type": "regular",
-            CONFIG: config_of(entities, vm),
+            **config_of(entities, vm),
             IMAGES: {one.id: own_layer(one).__dict__ for one in disks.values()},
         }
         if given.memory_path:

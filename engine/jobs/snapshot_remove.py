@@ -12,8 +12,10 @@ from engine.jobs.fold import drop, fold_into_base
 from engine.jobs.job import JobType, Planned, Step, Told, Work
 from engine.jobs.layers import Fold, folds, images, layer_file, memory_of, record_fold
 from engine.jobs.places import need_active_domain, usable
+from engine.jobs.preview import refuse_preview
 from engine.jobs.snapshot_create import SNAPPABLE, snapshot_locks
 from engine.jobs.vm_place import need_vm
+from engine.jobs.vm_state import forget_memory
 from engine.store.entities import Entities
 from engine.store.entity import Entity
 from engine.store.jobs import Lock
@@ -84,6 +86,7 @@ class SnapshotRemove(JobType[RemoveSnapshot]):
 
     def check(self, entities: Entities, given: RemoveSnapshot) -> None:
         need_vm(entities, given.vm_id, "remove Snapshot", SNAPPABLE)
+        refuse_preview(entities, given.vm_id, "remove Snapshot")
         for disk in self._disks(entities, given):
             need_active_domain(entities, disk.ref("storage_domains"), "remove Snapshot")
 
@@ -105,6 +108,7 @@ class SnapshotRemove(JobType[RemoveSnapshot]):
     def finish(self, work: Work) -> Mapping[str, Any]:
         given = work.parameters(RemoveSnapshot)
         work.entities.set_status("disk", {one.disk: "ok" for one in _planned(work)})
+        work.entities.change("vm", given.vm_id, lambda vm: forget_memory(vm, given.snapshot_id))
         work.entities.remove("snapshot", given.snapshot_id)
         return {}
 

@@ -12,8 +12,11 @@ from engine.jobs.host_deactivate import HostDeactivate
 from engine.jobs.host_evict import HostEvict
 from engine.jobs.job import JobType, by_name
 from engine.jobs.seed_remove import SeedRemove
+from engine.jobs.snapshot_commit import SnapshotCommit, SnapshotUndo
 from engine.jobs.snapshot_create import SnapshotCreate
+from engine.jobs.snapshot_preview import SnapshotPreview
 from engine.jobs.snapshot_remove import SnapshotRemove
+from engine.jobs.snapshot_restore import SnapshotRestore
 from engine.jobs.template_create import TemplateCreate
 from engine.jobs.template_remove import TemplateRemove
 from engine.jobs.vm_cd import VmChangeCd
@@ -25,6 +28,7 @@ from engine.jobs.vm_nics import VmPlugNic, VmSetNic, VmUnplugNic
 from engine.jobs.vm_remove import VmRemove
 from engine.jobs.vm_restart import VmRestart
 from engine.jobs.vm_start import VmStart
+from engine.jobs.vm_start_memory import VmStartMemory
 from engine.jobs.vm_stop import VmReboot, VmReset, VmResume, VmShutdown, VmStop
 from engine.jobs.vm_suspend import VmSuspend, VmWake
 
@@ -33,5 +37,6 @@ TYPES: tuple[JobType[Any], ...] = (
     VmCreate(), VmRemove(), VmStart(), VmStop(), VmShutdown(), VmReboot(), VmReset(), VmResume(), VmSuspend(), VmWake(),
     VmMigrate(), VmAddDisk(), VmPlugDisk(), VmUnplugDisk(), VmPlugNic(), VmUnplugNic(), VmSetNic(), VmChangeCd(),
     VmGrowCpus(), VmGrowMemory(), HostEvict(), HostAdmit(), VmRestart(), SnapshotCreate(), SnapshotRemove(), SeedRemove(),
+    SnapshotPreview(), SnapshotCommit(), SnapshotUndo(), SnapshotRestore(), VmStartMemory(),
 )  # fmt: skip
 BY_NAME = by_name(TYPES)

@@ -11,6 +11,7 @@ from engine.jobs.disk_remove import remove_image
 from engine.jobs.job import JobType, Planned, Step, Told, Work
 from engine.jobs.layers import refuse_kept
 from engine.jobs.places import choose_host, need_active_domain
+from engine.jobs.preview import refuse_preview
 from engine.store.entities import Entities, Entity
 from engine.store.jobs import Lock
 
@@ -61,6 +62,7 @@ class VmRemove(JobType[RemoveVm]):
     def check(self, entities: Entities, given: RemoveVm) -> None:
         vm = entities.need("vm", given.vm_id)
         check_removable(vm.name, vm.body, vm.status)
+        refuse_preview(entities, vm.id, "remove VM")
         for disk in own_disks(entities, given):
             need_active_domain(entities, disk.ref("storage_domains"), "remove VM")
         if given.detach_only:

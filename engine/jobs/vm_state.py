@@ -24,7 +24,10 @@ INITIALIZED = "trivet_initialized"
 """In the body: it was started with that CD once, and gets none any more unless somebody asks."""
 GROW = "trivet_grow"
 """In the body: what jobs are about to give it while it runs (job → ``sockets``, ``memory``)."""
-OF_THE_RUN = (RUN, MOVE, MEMORY, ASKED, GROW, "run_once", "status_detail")
+RESUME = "trivet_resume"
+"""In the body of a VM that is down: the memory of a snapshot that its next start goes on from (``domain``: id, ``path``,
+``snapshot``: id). Once it has been up its disks are newer, so it is forgotten then."""
+OF_THE_RUN = (RUN, MOVE, MEMORY, RESUME, ASKED, GROW, "run_once", "status_detail")
 
 
 def placed(vm: Entity, host_id: str, job_id: str, tried: Mapping[str, str] | None = None) -> Entity:
@@ -55,3 +58,8 @@ def went_down(vm: Entity, now_ms: int) -> Entity:
 def without(vm: Entity, *names: str) -> Entity:
     """The VM without those attributes of its body."""
     return replace(vm, body={name: value for name, value in vm.body.items() if name not in names})
+
+
+def forget_memory(vm: Entity, snapshot_id: str) -> Entity:
+    """Its next start does not go on from that snapshot's memory."""
+    return without(vm, RESUME) if (vm.body.get(RESUME) or {}).get("snapshot") == snapshot_id else vm

@@ -11,7 +11,7 @@ import pytest
 
 from appliance.errors import Refused
 from appliance.model.vm import VmDisk, VmNic, VmSpec
-from appliance.tools.domain_xml import domain_xml
+from appliance.tools.domain_xml import awake_with_disks, awake_xml, domain_xml
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "domain"
 ENGINE = VmSpec(
@@ -82,3 +82,56 @@ def test_what_no_guest_can_have_is_refused(wrong: VmSpec) -> None:
 def test_text_from_outside_is_escaped() -> None:
     name = 'a<b>&"c'
     assert Xml.fromstring(domain_xml(replace(ENGINE, name=name), accelerated=False)).findtext("name") == name
+
+
+SAVED = replace(
+    ENGINE,
+    disks=(
+        VmDisk("/v/images/a/1", "a", "qcow2", boot_order=1),
+        VmDisk("/v/images/b/1", "b", "raw", "virtio"),
+        VmDisk("/v/x.iso", "cd", bus="cdrom"),
+    ),
+)
+
+
+def sources(xml: str) -> dict[str, tuple[str, str]]:
+    """Serial → (file, format) of what a domain has."""
+    found = {}
+    for disk in Xml.fromstring(xml).findall("devices/disk"):
+        source, driver = disk.find("source"), disk.find("driver")
+        assert source is not None and driver is not None
+        found[disk.findtext("serial") or ""] = (source.get("file", ""), driver.get("type", ""))
+    return found
+
+
+def test_memory_goes_on_with_the_files_of_now_and_all_else_as_the_guest_saw_it() -> None:
+    saved = domain_xml(SAVED, accelerated=False)
+    below = '<backingStore type="file"><format type="raw"/><source file="/v/images/b/0"/></backingStore>'
+    saved = saved.replace('<source file="/v/images/b/1" />', f'<source file="/v/images/b/1" />{below}')
+    assert "/v/images/b/0" in saved
+    a, b, cd = SAVED.disks
+    now = replace(SAVED, disks=(replace(b, path="/v/images/b/2", format="qcow2"), a, replace(cd, path="/v/y.iso")))
+    awake = awake_with_disks(saved, now)
+    expected = {"a": ("/v/images/a/1", "qcow2"), "b": ("/v/images/b/2", "qcow2"), "cd": ("/v/x.iso", "raw")}
+    assert sources(awake) == expected
+    assert "/v/images/b/0" not in awake, "libvirt finds what is below by itself"
+    for path in ("target", "address", "serial"):
+        shown = [[one.attrib for one in Xml.fromstring(xml).iter(path)] for xml in (saved, awake)]
+        assert shown[0] == shown[1]
+    assert sources(awake_with_disks(awake, SAVED)) == sources(saved)
+    assert awake_with_disks(saved, SAVED).count("<backingStore") == 1, "what has not changed stays as it is"
+
+
+@pytest.mark.parametrize("left", [SAVED.disks[1:], (replace(SAVED.disks[0], serial=""), *SAVED.disks[1:])])
+def test_memory_with_another_disk_does_not_go_on(left: tuple[VmDisk, ...]) -> None:
+    with pytest.raises(Refused) as caught:
+        awake_with_disks(domain_xml(SAVED, accelerated=False), replace(SAVED, disks=left))
+    assert (caught.value.code, " a " in caught.value.reason) == ("vm.saved-memory", True)
+
+
+def test_the_engine_wakes_with_the_disks_of_its_memory() -> None:
+    """It has no data disk there yet, and disks without serials; what it was saved with is what it wakes with."""
+    root = VmDisk("/root-1.raw", "", bus="virtio", read_only=True)
+    saved = domain_xml(replace(ENGINE, disks=(root,)), accelerated=False)
+    now = replace(ENGINE, disks=(replace(root, path="/root-2.raw"), VmDisk("/data.raw", "trivet-data")))
+    assert sources(awake_xml(saved, now)) == {"": ("/root-1.raw", "raw")}

@@ -120,6 +120,33 @@ def test_a_snapshot_with_memory(node: LiveNode) -> None:
         assert saved is not None and saved.path == str(node.at(node.a)), "it wakes with the disk as it was then"
 
 
+def test_memory_goes_on_with_another_layer_over_what_it_wrote_to(node: LiveNode) -> None:
+    """As a preview of a snapshot does it: what the snapshot keeps is not written."""
+    node.start()
+    node.guest_writes(1, "0", "1M")
+    memory = DiskFile("data", "vm/memory")
+    snapshot(node, "s1", memory=memory)
+    node.guest_writes(2, "0", "2M")
+    node.vms.destroy(NAME)
+    branch = node.create("vm/branch", size=0, backing=node.a)
+    disk, cd = node.spec.disks
+    spec = replace(node.spec, disks=(replace(disk, path=str(node.at(branch)), format="qcow2"), cd))
+    node.done(node.moves.wake("wake", spec, memory, True))
+    assert node.vms.vms()[0].power == "paused"
+    node.vms.resume(NAME)
+    assert node.chain() == ["branch", "a"] or isinstance(node.hypervisor, FakeLibvirt)
+    assert node.written() == str(node.at(branch)) and node.at(memory).exists()
+    node.guest_reads(1, "0", "1M")
+    node.guest_writes(3, "1M", "1M")
+    node.vms.destroy(NAME)
+    if not isinstance(node.hypervisor, FakeLibvirt):
+        node.holds(branch, (1, 0, MIB), (3, MIB, MIB))
+        node.holds(node.a, (1, 0, MIB), (0, MIB, MIB))
+    without = replace(node.spec, disks=(cd,))
+    assert failed(node, node.moves.wake("other", without, memory, True)) == "vm.saved-memory"
+    assert node.vms.find(NAME) is None
+
+
 def test_a_disk_grows_while_it_runs(node: LiveNode) -> None:
     node.start()
     node.live.resize(NAME, "a", 16 * MIB)

@@ -12,9 +12,9 @@ from engine.core import Engine
 from tests.engine import world
 from tests.engine.databases import any_store, place, postgresql
 from tests.engine.job_world import desk, nodes, store
-from tests.engine.sdk_world import hosts
+from tests.engine.sdk_world import hosts, system
 
-__all__ = ["any_store", "desk", "hosts", "nodes", "place", "postgresql", "store"]
+__all__ = ["any_store", "desk", "hosts", "nodes", "place", "postgresql", "store", "system"]
 
 
 @pytest.fixture

@@ -59,6 +59,16 @@ def hosts(running: world.Running, tmp_path_factory: pytest.TempPathFactory) -> I
     following.join()
 
 
+@pytest.fixture(scope="module")
+def system(running: world.Running, hosts: FakeNodes) -> Iterator[Any]:
+    """The SDK's services, as an administrator uses them."""
+    made = sdk.Connection(
+        url=f"{running.url}/ovirt-engine/api", username=world.ADMIN, password=world.PASSWORD, ca_file=str(running.guest.ca)
+    )
+    yield made.system_service()
+    made.close()
+
+
 def until(true: Callable[[], bool]) -> None:
     """Wait as clients do."""
     end_s = time.monotonic() + PATIENCE_S

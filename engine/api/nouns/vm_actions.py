@@ -10,12 +10,14 @@ from appliance.errors import Conflict
 from engine.api import work
 from engine.api.documents import Object
 from engine.api.noun import Call, Done
-from engine.api.nouns import vm_making, vm_viewer
+from engine.api.nouns import snapshot_actions, vm_making, vm_viewer
 from engine.decide import vm_config
 from engine.jobs.job import JobType
 from engine.jobs.places import domain_for
 from engine.jobs.vm_migrate import MigrateVm, VmMigrate
 from engine.jobs.vm_start import StartVm, VmStart
+from engine.jobs.vm_start_memory import VmStartMemory
+from engine.jobs.vm_state import RESUME
 from engine.jobs.vm_stop import OnVm, VmReboot, VmReset, VmResume, VmShutdown, VmStop
 from engine.jobs.vm_suspend import SuspendVm, VmSuspend, VmWake, WakeVm
 from engine.store.entity import Entity
@@ -27,7 +29,8 @@ NOT_SERVED = ("use_sysprep", "use_ignition")
 
 
 def start(noun: Any, call: Call, identifier: str, given: Object) -> Done:
-    """Run it; a suspended one goes on from its memory, a paused one just goes on. ``vm`` holds for this run alone."""
+    """Run it; a suspended one goes on from its memory, a paused one just goes on. ``vm`` holds for this run alone.
+    A VM that was brought back with a snapshot's memory goes on from that, unless ``vm`` says something."""
     vm = call.engine.store.entities.need("vm", identifier)
     paused = bool(given.get("pause"))
     if vm.status == "paused":
@@ -38,7 +41,10 @@ def start(noun: Any, call: Call, identifier: str, given: Object) -> Done:
         return work.told(work.awaited(call, VmWake, WakeVm(identifier, hosts, paused)))
     once = vm_config.without(wanted, {*NOT_ONCE, *vm_config.TOLD, *vm_making.SUB_COLLECTIONS})
     paused = paused or bool(vm.body.get("start_paused"))
-    return work.told(work.awaited(call, VmStart, StartVm(identifier, hosts, paused, once, is_asked_for_init(vm, given))))
+    init = is_asked_for_init(vm, given)
+    if RESUME in vm.body and not once and not init:  # what holds for one run alone cannot change a machine that goes on
+        return work.told(work.awaited(call, VmStartMemory, WakeVm(identifier, hosts, paused)))
+    return work.told(work.awaited(call, VmStart, StartVm(identifier, hosts, paused, once, init)))
 
 
 def is_asked_for_init(vm: Entity, given: Object) -> bool:
@@ -103,5 +109,8 @@ ACTIONS: Mapping[str, Any] = {
     "migrate": migrate,
     "cancelmigration": cancel_migration,
     "ticket": vm_viewer.ticket_of_vm,
+    "previewsnapshot": snapshot_actions.preview,
+    "commitsnapshot": snapshot_actions.commit,
+    "undosnapshot": snapshot_actions.undo,
 }
 """By path segment."""

@@ -9,7 +9,7 @@ from typing import Any
 from engine.api import work
 from engine.api.documents import Object
 from engine.api.noun import Call, Done, Made, Noun
-from engine.api.nouns import ref, vm_making
+from engine.api.nouns import ref, snapshot_actions, vm_making
 from engine.api.observed import Rows
 from engine.api.parameters import Listing
 from engine.api.stored import Child, Stored, gone
@@ -37,6 +37,7 @@ class Snapshots(Stored):
     scopes, parent_attribute = {"Vm": Child()}, "vm"
     defaults = {"persist_memorystate": False, "snapshot_type": "regular"}
     remembered = False
+    actions = {"restore": snapshot_actions.restore}
 
     def list(self, call: Call, listing: Listing) -> Sequence[Object]:
         return [*super().list(call, listing), self._active(call)]
