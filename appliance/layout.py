@@ -12,7 +12,7 @@ APP: Final = Path("/usr/lib/trivet/app")
 """The six packages, as shipped in both images."""
 VENV: Final = Path("/usr/lib/trivet/venv")
 IMAGEIO: Final = Path("/usr/lib/trivet/imageio")
-"""On a node: ovirt-imageio in a virtual environment of its own. It is GPL: a process beside ours, and none of our imports."""
+"""ovirt-imageio in a virtual environment of its own. It is GPL: a process beside ours, never one of our imports."""
 IMAGES: Final = Path("/usr/lib/trivet/images")
 """On a node: ``trivet-engine-VERSION.raw`` and its manifest."""
 

@@ -103,7 +103,7 @@ class Hypervisor(LiveDevices, LivePower, Guests, Blocks, Moves, Protocol):
 
 
 class TicketDaemon(Protocol):
-    """ovirt-imageio of this node, in :mod:`appliance.effects.imageio_control`; the fake is in :mod:`appliance.fakes.imageio`.
+    """This node's ovirt-imageio, in :mod:`appliance.effects.imageio_control`; the fake is in :mod:`appliance.fakes.imageio`.
 
     Raises ``Unavailable`` (``imageio.unreachable``), ``Failed`` (``imageio.refused``).
     """

@@ -138,8 +138,8 @@ def install_beside(processes: Processes, group: str, root: Path, environment: Ma
     place = beside(group)
     processes.run(inside(root, ["/usr/bin/python3", "-m", "venv", "--without-pip", str(place)]), timeout_s=TOOL_TIMEOUT_S)
     packages = root / place.relative_to("/") / f"lib/python{PYTHON}/site-packages"
-    argv = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-compile", "--no-deps", "--use-pep517"]
-    argv += ["--no-cache-dir"]  # a wheel that was built for this machine alone must not come out of it
+    argv = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-compile", "--no-deps"]
+    argv += ["--use-pep517", "--no-cache-dir"]  # a wheel that was built for this machine alone must not come out of it
     argv += ["--no-binary=:all:", "--only-binary=setuptools,wheel", "--target", str(packages)]
     argv += group_lines(group, (CHECKOUT / "pyproject.toml").read_text())
     processes.stream(argv, timeout_s=PIP_TIMEOUT_S, line=log, env={**network_environment(environment), "CFLAGS": STABLE_ABI})

@@ -28,8 +28,8 @@ class ImageioSettings:
 
 
 def imageio_conf(settings: ImageioSettings) -> str:
-    """The text of ``conf.d/50-trivet.conf``. Its log goes to the journal and begins at warnings: the line that tells of a new
-    ticket would tell its secret, too."""
+    """The text of ``conf.d/50-trivet.conf``. Its log goes to the journal and begins at warnings: the line that tells of a
+    new ticket would tell its secret, too."""
     return f"""\
 # Written by trivet-agent.
 [daemon]

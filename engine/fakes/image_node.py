@@ -51,7 +51,7 @@ class FakeImageNode:
         draft.rename(place)
 
     def said(self, transfer: str, **state: int | bool) -> None:
-        """What its clients did: ``is_active``, ``idle_s``, ``transferred_bytes``; ``is_served``: whether its daemon lives."""
+        """What its clients did: ``is_active``, ``idle_s``, ``transferred_bytes``; or, ``is_served``, that its daemon died."""
         found = self._need(transfer)
         self.put(replace(found, state=replace(found.state, **state)))  # type: ignore[arg-type]
 
@@ -79,7 +79,7 @@ class FakeImageNode:
             size = self.disks.disk_chain(ticket.file)[0].virtual_bytes
             if ticket.writes:
                 self.disks.refuse_in_use(ticket.file)
-                self._refuse_second(ticket)
+            self._refuse_second(ticket)
             if ticket.as_file:
                 size = max(size, ticket.room_bytes)
             self.put(FakeTicket(ticket, ImageTicketState(ticket.transfer, size, is_served=True)))
@@ -89,8 +89,9 @@ class FakeImageNode:
     def _refuse_second(self, ticket: ImageTicket) -> None:
         for place in self.disks.folder.glob("tickets-*/*.json"):
             other = decode(FakeTicket, json.loads(place.read_text()), subject=place.name)
-            is_open = other.state.is_served and other.ticket.transfer != ticket.transfer
-            if is_open and other.ticket.file == ticket.file:
+            is_mine = place == self._place(ticket.transfer)
+            in_the_way = other.ticket.file == ticket.file and (other.ticket.writes or ticket.writes)
+            if in_the_way and other.state.is_served and not is_mine:
                 reason = "a QEMU has it open"
                 raise Conflict("disk.locked", subject=ticket.file.path, reason=reason, remedy="Look at the others.")
 

@@ -15,6 +15,8 @@ from engine.jobs.snapshot_create import SnapshotCreate
 from engine.jobs.snapshot_remove import SnapshotRemove
 from engine.jobs.template_create import TemplateCreate
 from engine.jobs.template_remove import TemplateRemove
+from engine.jobs.transfer_end import TransferCancel, TransferFinalize
+from engine.jobs.transfer_open import TransferPause, TransferResume, TransferStart
 from engine.jobs.vm_cd import VmChangeCd
 from engine.jobs.vm_create import VmCreate
 from engine.jobs.vm_disks import VmAddDisk, VmPlugDisk, VmUnplugDisk
@@ -31,5 +33,6 @@ TYPES: tuple[JobType[Any], ...] = (
     VmCreate(), VmRemove(), VmStart(), VmStop(), VmShutdown(), VmReboot(), VmReset(), VmResume(), VmSuspend(), VmWake(),
     VmMigrate(), VmAddDisk(), VmPlugDisk(), VmUnplugDisk(), VmPlugNic(), VmUnplugNic(), VmSetNic(), VmChangeCd(),
     HostEvict(), HostAdmit(), VmRestart(), SnapshotCreate(), SnapshotRemove(),
+    TransferStart(), TransferResume(), TransferPause(), TransferFinalize(), TransferCancel(),
 )  # fmt: skip
 BY_NAME = by_name(TYPES)
