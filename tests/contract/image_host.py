@@ -19,7 +19,7 @@ from appliance.verbs.image_tickets import ImageTickets
 from appliance.verbs.mounts import Mounts
 from appliance.verbs.volume_files import VolumeFiles
 from tests.appliance.agents import REPOSITORY, Certificates, free_port, make_member
-from tests.contract.disk_node import Node
+from tests.contract.disk_node import DOMAINS, Node
 
 IMAGEIO = REPOSITORY / "build" / "imageio"
 """Made by image/dev.sh."""
@@ -133,8 +133,8 @@ class SystemdHere:
 class ImageHost:
     """A member with two domains, its tickets, and a CA to trust."""
 
-    def __init__(self, folder: Path) -> None:
-        self.node = Node(folder)
+    def __init__(self, folder: Path, domains: tuple[str, ...]) -> None:
+        self.node = Node(folder, domains)
         self.root = self.node.root
         self.port = free_port()
         certificates = Certificates(folder / "ca")
@@ -161,10 +161,10 @@ class ImageHost:
 
 
 @contextmanager
-def image_host() -> Iterator[ImageHost]:
+def image_host(domains: tuple[str, ...] = DOMAINS) -> Iterator[ImageHost]:
     """In a folder with a short name: a socket's path has 107 characters."""
     folder = Path(tempfile.mkdtemp(prefix="ti", dir="/tmp"))
-    host = ImageHost(folder)
+    host = ImageHost(folder, domains)
     try:
         yield host
     finally:

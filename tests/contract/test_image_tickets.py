@@ -250,6 +250,24 @@ def test_its_end_ends_what_served_it(host: ImageHost) -> None:
     assert not Path(f"/proc/{pid}").exists()
 
 
+@REAL
+@pytest.mark.timeout(300)
+def test_its_tls_takes_nothing_old(host: ImageHost) -> None:
+    """Its own minimum is TLS 1.0: what refuses that is the security level of this system's OpenSSL."""
+    one = ticket(host.node.create("d/i"))
+    host.tickets.open(one)
+    context = ssl.create_default_context(cafile=str(host.ca))
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    old = "ssl.TLSVersion.TLSv1_1 is deprecated"
+    with pytest.warns(DeprecationWarning, match=old):
+        context.minimum_version = ssl.TLSVersion.TLSv1
+        context.maximum_version = ssl.TLSVersion.TLSv1_1
+    connection = http.client.HTTPSConnection("127.0.0.1", host.port, context=context, timeout=20)
+    with pytest.raises(ssl.SSLError):
+        connection.request("OPTIONS", f"/images/{one.id}")
+    host.tickets.close(one.transfer)
+
+
 def test_ids_that_are_no_uuids_are_refused(host: ImageHost) -> None:
     one = ticket(host.node.create("d/i"))
     for bad in (replace(one, id="../x"), replace(one, transfer="a b")):
