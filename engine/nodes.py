@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 from appliance.model.cluster import Cluster, Member
 from appliance.model.disk import DiskCopy, DiskFile, DiskInfo, NewDisk
@@ -18,6 +18,7 @@ from appliance.wire.client import connect
 from appliance.wire.definition import FilesApi, NodeApi, VmApi
 from appliance.wire.disk_api import DiskApi, TaskApi
 from appliance.wire.host_api import DomainApi
+from appliance.wire.image_api import ImageApi
 from appliance.wire.route import route
 from appliance.wire.tls import MutualTls
 from appliance.wire.vm_api import VmDeviceApi, VmDiskApi, VmMoveApi
@@ -257,6 +258,11 @@ def wire_vms(guest: Guest, cluster: Cluster, epoch: int, port: int) -> Callable[
 def wire_pools(guest: Guest, cluster: Cluster, epoch: int, port: int) -> Callable[[Member], WirePool]:
     """The pool's verbs of nodes."""
     return _wired(guest, cluster, epoch, port, lambda client: WirePool(client(GlusterApi), client(FilesApi)))
+
+
+def wire_images(guest: Guest, cluster: Cluster, epoch: int, port: int) -> Callable[[Member], ImageApi]:
+    """Image tickets of nodes."""
+    return _wired(guest, cluster, epoch, port, lambda client: cast(ImageApi, client(ImageApi)))
 
 
 def wire_nodes(guest: Guest, cluster: Cluster, epoch: int, port: int) -> NodeOf:

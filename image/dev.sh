@@ -1,5 +1,5 @@
 #!/bin/bash
-# Make this machine able to build and test Trivet: Debian packages, then build/venv. Idempotent; at once when nothing changed.
+# Make this machine able to build and test Trivet: Debian packages, then build/venv and build/imageio. Idempotent; at once when nothing changed.
 #
 # A shell script, because on a fresh Debian there may be no Python yet. The stamp is a hash of everything that decides
 # the result, so a changed dependency list is noticed and an unchanged one costs nothing.
@@ -77,6 +77,18 @@ PY
     echo $ANSIBLE > $COLLECTIONS/.version
 }
 
+# The daemon of image transfers, for tests that really transfer: in an environment of its own, as on a node.
+make_imageio() {
+    local wanted
+    wanted=$("$PYTHON" -I -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["imageio"])')
+    if [ -x build/imageio/bin/python ] && [ "$(build/imageio/bin/python -V 2>/dev/null)" != "$($PYTHON -V)" ]; then
+        rm -rf build/imageio
+    fi
+    [ -x build/imageio/bin/pip ] || "$PYTHON" -m venv build/imageio
+    # shellcheck disable=SC2086 -- a list of requirements
+    build/imageio/bin/pip install --disable-pip-version-check -qq --use-pep517 --no-deps $wanted
+}
+
 lock_versions() {
     say "resolving the newest allowed versions into $LOCK"
     requirements > build/requirements.txt
@@ -101,6 +113,7 @@ flock 9   # two at once would install into one environment
 install_packages
 make_venv
 make_collection
+make_imageio
 [ "${1:-}" != --lock ] || lock_versions
 fingerprint > "$STAMP"
 say "done: $VENV"

@@ -89,7 +89,7 @@ class FakeDiskNode(FakeTasks):
         status = self._path(layer.file).stat()
         return DiskInfo(layer.file, status.st_size, status.st_blocks * 512, layer.backing, merged=layer.merged)
 
-    def _refuse_in_use(self, file: DiskFile) -> None:
+    def refuse_in_use(self, file: DiskFile) -> None:
         """As QEMU's locks do: what a VM has open is not touched from beside. Whoever is evicted has lost them."""
         for path in (self.folder / "vms").glob("*/[!.]*"):
             if path.parent.name in refused_by(self.folder):
@@ -101,14 +101,14 @@ class FakeDiskNode(FakeTasks):
 
     def disk_commit(self, task: str, file: DiskFile, base: DiskFile) -> TaskState:
         def act() -> None:
-            self._refuse_in_use(file)
+            self.refuse_in_use(file)
             self.layers.fold(file, base)
 
         return self._run(task, "commit", act)
 
     def disk_rebase(self, task: str, file: DiskFile, backing: DiskFile | None, unsafe: bool) -> TaskState:
         def act() -> None:
-            self._refuse_in_use(file)
+            self.refuse_in_use(file)
             self.layers.put(replace(self.layers.get(file), backing=backing))
 
         return self._run(task, "rebase", act)
@@ -181,7 +181,7 @@ class FakeDiskNode(FakeTasks):
             path = self._path(file)
             path.with_suffix(".making").unlink(missing_ok=True)
             if path.exists():
-                self._refuse_in_use(file)
+                self.refuse_in_use(file)
             path.unlink(missing_ok=True)
             self.layers.remove(file)
             self.point("half of remove")

@@ -21,6 +21,7 @@ from appliance.model.vm import VmDisk, VmNic, VmPower, VmSpec, VmState
 from appliance.model.vm_live import DiskMerge, MigrationLimits, VmSnapshot, VncTicket
 from engine.fakes import vm_layers
 from engine.fakes.disk_node import FakeDiskNode, FakeTasks
+from engine.fakes.image_node import FakeImageNode
 from engine.fakes.pool_node import FakePoolNode, refused_by
 from engine.jobs.ports import HostReport
 from gluster.model import PoolStatus
@@ -336,6 +337,10 @@ class FakeNodes:
         self._answering(host)
         disks = self.nodes[host]
         return FakePoolNode(host, disks.folder, tuple(self.nodes), self.down, disks.point, disks.fail_with, self.mounted)
+
+    def images(self, host: str) -> FakeImageNode:
+        self._answering(host)
+        return FakeImageNode(self.nodes[host])
 
     def disks(self, host: str) -> FakeDiskNode:
         self._answering(host)

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from appliance.model.disk import DiskCopy, DiskFile, DiskInfo, NewDisk
 from appliance.model.domain import NoCloudSeed
+from appliance.model.image_ticket import ImageTicket, ImageTicketState
 from appliance.model.node import NodeFacts, NodeStatistics
 from appliance.model.task import TaskState
 from appliance.model.vm import VmDisk, VmNic, VmSpec, VmState
@@ -98,6 +99,21 @@ class ScreenNode(Protocol):
     def vm_set_ticket(self, name: str, word: str, valid_s: float) -> VncTicket: ...
 
 
+class ImageNode(Protocol):
+    """What jobs ask of a node's image tickets: :class:`appliance.wire.image_api.ImageApi`, with the same meaning. The fake is
+    :class:`engine.fakes.image_node.FakeImageNode`."""
+
+    def image_tickets(self) -> tuple[ImageTicketState, ...]: ...
+
+    def image_ticket(self, transfer: str) -> ImageTicketState: ...
+
+    def image_open(self, ticket: ImageTicket) -> ImageTicketState: ...
+
+    def image_extend(self, transfer: str, timeout_s: int) -> ImageTicketState: ...
+
+    def image_close(self, transfer: str) -> None: ...
+
+
 class PoolNode(Protocol):
     """What jobs ask of a node about the pool, and of its own mounts: the part of :class:`gluster.wire.GlusterApi` and
     ``FilesApi`` that they use. The fake is :class:`engine.fakes.pool_node.FakePoolNode`."""
@@ -140,6 +156,9 @@ class Nodes(Protocol):
 
     def pools(self, host: str) -> PoolNode:
         """That host's verbs of the pool. Raises ``Unavailable`` when it cannot be reached."""
+
+    def images(self, host: str) -> ImageNode:
+        """That host's image tickets. Raises ``Unavailable`` when it cannot be reached."""
 
     def disks(self, host: str) -> DiskNode:
         """That host's disk verbs. Raises ``Unavailable`` when it cannot be reached."""

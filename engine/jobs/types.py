@@ -19,6 +19,8 @@ from engine.jobs.snapshot_remove import SnapshotRemove
 from engine.jobs.snapshot_restore import SnapshotRestore
 from engine.jobs.template_create import TemplateCreate
 from engine.jobs.template_remove import TemplateRemove
+from engine.jobs.transfer_end import TransferCancel, TransferFinalize
+from engine.jobs.transfer_open import TransferPause, TransferResume, TransferStart
 from engine.jobs.vm_cd import VmChangeCd
 from engine.jobs.vm_create import VmCreate
 from engine.jobs.vm_disks import VmAddDisk, VmPlugDisk, VmUnplugDisk
@@ -38,5 +40,6 @@ TYPES: tuple[JobType[Any], ...] = (
     VmMigrate(), VmAddDisk(), VmPlugDisk(), VmUnplugDisk(), VmPlugNic(), VmUnplugNic(), VmSetNic(), VmChangeCd(),
     VmGrowCpus(), VmGrowMemory(), HostEvict(), HostAdmit(), VmRestart(), SnapshotCreate(), SnapshotRemove(), SeedRemove(),
     SnapshotPreview(), SnapshotCommit(), SnapshotUndo(), SnapshotRestore(), VmStartMemory(),
+    TransferStart(), TransferResume(), TransferPause(), TransferFinalize(), TransferCancel(),
 )  # fmt: skip
 BY_NAME = by_name(TYPES)

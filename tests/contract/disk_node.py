@@ -26,9 +26,9 @@ DOMAINS = ("data", "other")
 class Node:
     """The verbs of one node over two mounted domains in a folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, domains: tuple[str, ...] = DOMAINS) -> None:
         self.root = Root(folder)
-        self.places = {name: self.root.at(layout.VOLUMES / name) for name in DOMAINS}
+        self.places = {name: self.root.at(layout.VOLUMES / name) for name in domains}
         for place in self.places.values():
             place.mkdir(parents=True, exist_ok=True)
         processes = SystemProcesses()
