@@ -86,8 +86,8 @@ class VmNode(TaskNode, Protocol):
 
 
 class ImageNode(Protocol):
-    """What jobs ask of a node's image tickets: :class:`appliance.wire.image_api.ImageApi`, with the same meaning. The fake is
-    :class:`engine.fakes.image_node.FakeImageNode`."""
+    """What jobs ask of a node's image tickets: :class:`appliance.wire.image_api.ImageApi`, with the same meaning. The
+    fake is :class:`engine.fakes.image_node.FakeImageNode`."""
 
     def image_tickets(self) -> tuple[ImageTicketState, ...]: ...
 
