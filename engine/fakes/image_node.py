@@ -51,7 +51,7 @@ class FakeImageNode:
         draft.rename(place)
 
     def said(self, transfer: str, **state: int | bool) -> None:
-        """What its clients did: ``is_active``, ``idle_s``, ``transferred_bytes``; or, ``is_served``, that its daemon died."""
+        """What its clients did: ``is_active``, ``idle_s``, ``transferred_bytes``; or ``is_served``: its daemon died."""
         found = self._need(transfer)
         self.put(replace(found, state=replace(found.state, **state)))  # type: ignore[arg-type]
 

@@ -100,8 +100,8 @@ class ScreenNode(Protocol):
 
 
 class ImageNode(Protocol):
-    """What jobs ask of a node's image tickets: :class:`appliance.wire.image_api.ImageApi`, with the same meaning. The fake is
-    :class:`engine.fakes.image_node.FakeImageNode`."""
+    """What jobs ask of a node's image tickets: :class:`appliance.wire.image_api.ImageApi`, with the same meaning. The
+    fake is :class:`engine.fakes.image_node.FakeImageNode`."""
 
     def image_tickets(self) -> tuple[ImageTicketState, ...]: ...
 

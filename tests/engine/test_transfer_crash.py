@@ -19,7 +19,12 @@ from engine.jobs.desk import Desk
 from engine.jobs.keep_transfers import TransferKeeper
 from engine.jobs.transfer_end import CancelTransfer, FinalizeTransfer, TransferCancel, TransferFinalize
 from engine.jobs.transfer_open import (
-    PauseTransfer, ResumeTransfer, StartTransfer, TransferPause, TransferResume, TransferStart,
+    PauseTransfer,
+    ResumeTransfer,
+    StartTransfer,
+    TransferPause,
+    TransferResume,
+    TransferStart,
 )  # fmt: skip
 from engine.jobs.transfers import KIND
 from engine.store.durable import Store

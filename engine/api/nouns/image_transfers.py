@@ -42,7 +42,7 @@ def _job(kind: type[JobType[Any]], given: Ordered) -> Action:
 
 
 def _extend(noun: ImageTransfers, call: Call, identifier: str, parameters: Object) -> Done:
-    """The client is there, although it transfers nothing: it counts as active from now. (Its ticket is kept alive anyway.)"""
+    """The client is there, although it transfers nothing: it counts as active from now. Its ticket is kept alive."""
     with call.engine.store.connection.transaction():
         need_phase(noun.entities(call), identifier, "extend")
         now_ms = call.engine.now_ms()
