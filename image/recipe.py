@@ -48,8 +48,8 @@ class Recipe:
     """One image.
 
     ``elements`` are diskimage-builder's; ``requirements`` the names in pyproject.toml that go into the image's virtual
-    environment; ``beside`` its dependency groups that get an environment of their own; ``debian_modules`` Python modules taken
-    from Debian's own packages instead; ``packages`` ours to ship,
+    environment; ``beside`` its dependency groups that get an environment of their own; ``debian_modules`` Python modules
+    taken from Debian's own packages instead; ``packages`` ours to ship,
     ``unit_packages`` those whose units belong there, ``units`` the units to enable; ``root_slack_bytes`` what an ext4 root
     has free before it grows.
     """

@@ -61,10 +61,8 @@ class ImageTransfers(Stored):
     remove = Noun.remove
 
     def show(self, call: Call, entity: Entity) -> Object:
-        value = super().show(call, entity)
-        value.pop("status", None)
-        if not self._may_transfer(call, entity):
-            value = {name: held for name, held in value.items() if name not in URLS}
+        hidden = {"status", *(() if self._may_transfer(call, entity) else URLS)}
+        value = {name: held for name, held in super().show(call, entity).items() if name not in hidden}
         found = {"phase": entity.status, "disk": ref(str(entity.body[DISK])), "image": ref(str(entity.body[DISK]))}
         snapshot = self.entities(call).get("snapshot", str(entity.body.get(SNAPSHOT) or ""))
         if snapshot is not None and entity.body[DISK] in images(snapshot):
@@ -90,7 +88,7 @@ class ImageTransfers(Stored):
             str(uuid.uuid4()),
             disk_id,
             given.get("direction", "upload"),
-            given.get("format") or _format_of(entities, disk_id, snapshot_id),
+            "cow" if (given.get("format") or _format_of(entities, disk_id, snapshot_id)) == "cow" else "raw",
             call.account.id,
             call.correlation_id,
             snapshot_id,
