@@ -88,7 +88,7 @@ class ImageTransfers(Stored):
             str(uuid.uuid4()),
             disk_id,
             given.get("direction", "upload"),
-            "raw" if (given.get("format") or _format_of(entities, disk_id, snapshot_id)) == "raw" else "cow",
+            "cow" if (given.get("format") or _format_of(entities, disk_id, snapshot_id)) == "cow" else "raw",
             call.account.id,
             call.correlation_id,
             snapshot_id,
