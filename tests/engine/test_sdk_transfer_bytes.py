@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from ovirtsdk4 import types
@@ -15,6 +15,7 @@ from appliance.agent.image_routes import ImageRoutes
 from appliance.fakes.wire import FakeWire
 from appliance.layout import IMAGEIO_PORT
 from appliance.wire.disk_api import DiskApi, TaskApi
+from appliance.wire.host_api import DomainApi
 from appliance.wire.image_api import ImageApi
 from engine.fakes.vm_node import FakeNodes
 from engine.jobs.ports import DiskNode, HostReport, ImageNode
@@ -41,7 +42,8 @@ class RealNodes(FakeNodes):
         node, wire = self.real.node, FakeWire()
         tasks: TaskApi = wire.client(TaskApi, TaskRoutes(node.tasks))
         disks: DiskApi = wire.client(DiskApi, DiskRoutes(node.chains, node.disks))
-        return WireDisks(tasks, disks)
+        # seeds are none of this test's: the fake's
+        return WireDisks(tasks, disks, cast(DomainApi, super().disks(host)))
 
     def images(self, host: str) -> ImageNode:  # type: ignore[override]
         assert self.real is not None
