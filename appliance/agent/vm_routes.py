@@ -11,6 +11,7 @@ from appliance.model.vm_live import (
     DiskMerge,
     GuestInfo,
     MigrationLimits,
+    Screen,
     VmSnapshot,
     VmStatistics,
     VncTicket,
@@ -86,6 +87,9 @@ class VmDeviceRoutes:
 
     def vm_set_memory(self, name: str, memory_mib: int) -> int:
         return self._devices.set_memory(name, memory_mib)
+
+    def vm_screen(self, name: str) -> Screen:
+        return self._devices.screen(name)
 
     def vm_set_ticket(self, name: str, word: str, valid_s: float) -> VncTicket:
         return self._devices.set_ticket(name, word, valid_s)

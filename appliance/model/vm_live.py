@@ -96,6 +96,14 @@ class GuestInfo:
 
 
 @dataclass(frozen=True)
+class Screen:
+    """Where a VM's screen is. ``port`` -1: it has none yet."""
+
+    address: str
+    port: int
+
+
+@dataclass(frozen=True)
 class VncTicket:
     """Where the screen is and until when its word opens it."""
 

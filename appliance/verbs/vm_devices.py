@@ -9,7 +9,7 @@ from xml.etree import ElementTree as Xml
 
 from appliance.errors import Conflict, NotFound, Refused, TrivetError, Unavailable
 from appliance.model.vm import VmDisk, VmNic
-from appliance.model.vm_live import VncTicket
+from appliance.model.vm_live import Screen, VncTicket
 from appliance.ports import Clock, Hypervisor
 from appliance.tools import live_xml
 from appliance.tools.live_xml import LiveDisk, LiveDomain
@@ -111,19 +111,28 @@ class VmDevices:
         self._hypervisor.set_balloon(name, memory_mib)
         return self._domain(name).memory_mib
 
+    def screen(self, name: str) -> Screen:
+        """Where its screen is. Raises ``NotFound`` (``vm.no-screen``)."""
+        return _screen(self._graphics(name))
+
     def set_ticket(self, name: str, word: str, valid_s: float) -> VncTicket:
         """``word`` opens its screen for so long; empty: nothing does any more. A viewer that is in stays in. Raises
         ``NotFound`` (``vm.no-screen``), ``Refused`` (``vm.ticket``)."""
         if len(word) > TICKET_LIMIT_CHARACTERS or valid_s < 0:
             reason = f"a word of VNC has at most {TICKET_LIMIT_CHARACTERS} characters, and an end in the future"
             raise Refused("vm.ticket", subject=_vm(name), reason=reason, remedy="Choose a shorter one.")
-        found = self._domain(name).graphics()
-        if found is None:
-            raise NotFound("vm.no-screen", subject=_vm(name), reason="it has no screen", remedy="Start it with one.")
+        found = self._graphics(name)
         until_s = self._clock.wall_s() + valid_s
         valid_to = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(until_s))
         self._hypervisor.update(name, live_xml.with_ticket(found, word, valid_to), False)
-        return VncTicket(found.get("listen", ""), int(found.get("port", "-1")), until_s if word else 0.0)
+        where = _screen(found)
+        return VncTicket(where.address, where.port, until_s if word else 0.0)
+
+    def _graphics(self, name: str) -> Xml.Element:
+        found = self._domain(name).graphics()
+        if found is None:
+            raise NotFound("vm.no-screen", subject=_vm(name), reason="it has no screen", remedy="Start it with one.")
+        return found
 
     def _domain(self, name: str) -> LiveDomain:
         return LiveDomain(self._hypervisor.domain_xml(name))
@@ -147,6 +156,10 @@ class VmDevices:
                     remedy="Stop using it in the guest (unmount it), or shut the VM down.",
                 )
             self._clock.sleep(LOOK_EVERY_S)
+
+
+def _screen(graphics: Xml.Element) -> Screen:
+    return Screen(graphics.get("listen", ""), int(graphics.get("port", "-1")))
 
 
 def _element(disk: LiveDisk | None) -> Xml.Element | None:

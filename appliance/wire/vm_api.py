@@ -16,6 +16,7 @@ from appliance.model.vm_live import (
     DiskMerge,
     GuestInfo,
     MigrationLimits,
+    Screen,
     VmSnapshot,
     VmStatistics,
     VncTicket,
@@ -55,6 +56,10 @@ class VmDeviceApi(Protocol):
     @route("POST", "/v1/vms/{name}/memory", "command", 60.0)
     def vm_set_memory(self, name: str, memory_mib: int) -> int:
         """Plug in or balloon; answers what is plugged in then. Beyond its maximum or guarantee: 400 ``vm.memory``."""
+
+    @route("GET", "/v1/vms/{name}/screen", "node", 10.0)
+    def vm_screen(self, name: str) -> Screen:
+        """Where it is now. 404 ``vm.unknown``, ``vm.no-screen``."""
 
     @route("POST", "/v1/vms/{name}/ticket", "command", 30.0)
     def vm_set_ticket(self, name: str, word: str, valid_s: float) -> VncTicket:

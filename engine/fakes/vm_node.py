@@ -18,7 +18,7 @@ from appliance.model.disk import DiskFile
 from appliance.model.node import CpuFacts, Nic, NodeFacts, NodeStatistics
 from appliance.model.task import TaskState
 from appliance.model.vm import VmDisk, VmNic, VmPower, VmSpec, VmState
-from appliance.model.vm_live import DiskMerge, MigrationLimits, VmSnapshot, VncTicket
+from appliance.model.vm_live import DiskMerge, MigrationLimits, Screen, VmSnapshot, VncTicket
 from engine.fakes import vm_layers
 from engine.fakes.disk_node import FakeDiskNode, FakeTasks
 from engine.fakes.image_node import FakeImageNode
@@ -239,17 +239,22 @@ class FakeVmNode(FakeTasks):
         self.point("after set-memory")
         return plugged_mib
 
+    def vm_screen(self, name: str) -> Screen:
+        graphics = self._need(name).spec.graphics
+        if graphics is None:
+            raise NotFound("vm.no-screen", subject=f"VM {name}", reason="it has no screen", remedy="Start it with one.")
+        return Screen(graphics.listen, FIRST_PORT)
+
     def vm_set_ticket(self, name: str, word: str, valid_s: float) -> VncTicket:
         self._fail("ticket")
         found = self._need(name)
         if len(word) > TICKET_LIMIT_CHARACTERS or valid_s < 0:
             reason = f"it has more than {TICKET_LIMIT_CHARACTERS} characters, or its end is in the past"
             raise Refused("vm.ticket", subject=f"VM {name}", reason=reason, remedy="Choose a shorter one.")
-        if found.spec.graphics is None:
-            raise NotFound("vm.no-screen", subject=f"VM {name}", reason="it has no screen", remedy="Start it with one.")
+        where = self.vm_screen(name)
         self.put(replace(found, ticket=(word, valid_s) if word else ("", 0.0)))
         expires_wall_s = self.clock.wall_s() + valid_s if word else 0.0
-        return VncTicket(found.spec.graphics.listen, FIRST_PORT, expires_wall_s)
+        return VncTicket(where.address, where.port, expires_wall_s)
 
     def ha_local_maintenance(self, on: bool) -> None:
         self._fail("ha")

@@ -12,7 +12,7 @@ from appliance.model.image_ticket import ImageTicket, ImageTicketState
 from appliance.model.node import NodeFacts, NodeStatistics
 from appliance.model.task import TaskState
 from appliance.model.vm import VmDisk, VmNic, VmSpec, VmState
-from appliance.model.vm_live import DiskMerge, MigrationLimits, VmSnapshot, VncTicket
+from appliance.model.vm_live import DiskMerge, MigrationLimits, Screen, VmSnapshot, VncTicket
 from gluster.model import PoolStatus
 
 
@@ -95,6 +95,8 @@ class VmNode(TaskNode, Protocol):
 class ScreenNode(Protocol):
     """What the API asks of a node itself, without a job, because no journal may have the word: the part of
     ``VmDeviceApi`` that opens screens. The fake is :class:`engine.fakes.vm_node.FakeVmNode`."""
+
+    def vm_screen(self, name: str) -> Screen: ...
 
     def vm_set_ticket(self, name: str, word: str, valid_s: float) -> VncTicket: ...
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from appliance.model.vm import VmSpec, VmState
-from appliance.model.vm_live import VncTicket
+from appliance.model.vm_live import Screen, VncTicket
 from appliance.model.vm_parts import CpuLayout, Graphics, MemoryLayout
 from engine.jobs.ports import ScreenNode
 from tests.contract.live_node import NAME, LiveNode
@@ -59,6 +59,9 @@ class Verbs:
 
     def vm_set_memory(self, name: str, memory_mib: int) -> int:
         return self.node.devices.set_memory(name, memory_mib)
+
+    def vm_screen(self, name: str) -> Screen:
+        return self.node.devices.screen(name)
 
     def vm_set_ticket(self, name: str, word: str, valid_s: float) -> VncTicket:
         return self.node.devices.set_ticket(name, word, valid_s)

@@ -17,7 +17,7 @@ from engine.decide.viewer import DEFAULT_S, LONGEST_S, VIEWER_S, Screen, viewer_
 from engine.store.permissions import Permits
 from tests.engine import world
 from tests.engine.test_vms import user
-from tests.engine.vm_world import API, Vms, detail, fake_hosts
+from tests.engine.vm_world import API, NEW_DISK, Vms, detail, fake_hosts
 
 VNC = "766e63"
 
@@ -92,6 +92,25 @@ def test_the_file_comes_as_v4s_own_media_type_too(vms: Vms) -> None:
     assert (found["host"], found["password"]) == ("view.lab", opened(vms, vm)[0])
     assert vms.client.get(f"{API}/vms/{vm}/graphicsconsoles/none", headers=headers).status_code == 404
     assert vms.client.get(f"{API}/vms/{vm}/graphicsconsoles", headers=headers).status_code == 200, "a list has no such form"
+
+
+def test_where_the_screens_of_a_running_machine_are(vms: Vms) -> None:
+    vm = vms.made(disk_attachments=[NEW_DISK])["id"]
+    consoles = f"vms/{vm}/graphicsconsoles"
+    assert vms.ask("GET", f"{consoles}?current=true") == (200, {}), "it has none now"
+    plain = {"id": VNC, "protocol": "vnc"}
+    vms.done("POST", f"vms/{vm}/start", {})
+    (member,) = (one for one in world.MEMBERS if one.name == vms.host_of(vm))
+    for query, more in (("", {}), ("?current=true", {"address": member.address, "port": "5900"})):
+        (found,) = vms.ask("GET", f"{consoles}{query}")[1]["graphics_console"]
+        assert {name: found.get(name) for name in ("id", "protocol", "address", "port")} == {
+            "address": None, "port": None, **plain, **more,
+        }  # fmt: skip
+        assert found["vm"]["id"] == vm
+    assert vms.ask("GET", f"{consoles}/{VNC}?current=true")[1]["port"] == "5900"
+    vms.nodes.down.add(member.name)
+    assert vms.ask("GET", f"{consoles}?current=true")[0] == 503
+    assert vms.ask("GET", consoles)[0] == 200
 
 
 def test_what_cannot_be_looked_at(vms: Vms) -> None:

@@ -22,15 +22,20 @@ CD_ID = "00000000-0000-0000-0000-000000000000"
 
 
 class VmGraphicsConsoles(Rows):
-    """A VM's screens. Its id is made of its protocol, as oVirt's is."""
+    """A VM's screens. Its id is made of its protocol, as oVirt's is. With ``current=true`` those of the machine that runs,
+    and where they are."""
 
     services, kind = ("VmGraphicsConsoles",), "GraphicsConsole"
     actions = {"ticket": vm_viewer.ticket, "remoteviewerconnectionfile": vm_viewer.connection_file}
     forms = {vm_viewer.VIEWER_TYPE: ("remoteviewerconnectionfile", vm_viewer.connection_text)}
 
     def rows(self, call: Call) -> Sequence[Object]:
-        protocols = vm_of(call).body.get(CONSOLES, SCREENS)
-        return [{"id": one.encode().hex(), "protocol": one, "vm": {"id": call.parent_id}} for one in protocols]
+        vm = vm_of(call)
+        where = vm_viewer.current(call, vm) if call.parameters.flag("current") else {}
+        if call.parameters.flag("current") and not where:
+            return []
+        protocols = vm.body.get(CONSOLES, SCREENS)
+        return [{"id": one.encode().hex(), "protocol": one, "vm": {"id": call.parent_id}, **where} for one in protocols]
 
     def serves_below(self, parent: str) -> bool:
         return parent == "Vm"

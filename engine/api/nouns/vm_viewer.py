@@ -56,9 +56,31 @@ def connection_text(call: Call, identifier: str) -> str:
     """The same as a text."""
     vm, word = _vm(call, identifier), drawn()
     member, found = _open(call, vm, word, VIEWER_S)
+    return viewer_file(Screen(_address(call, member), found.port, word, VIEWER_S, vm.name, call.engine.ca_pem))
+
+
+def current(call: Call, vm: Entity) -> Object:
+    """Where the screen of a VM that runs is: ``address``, ``port``. Nothing while it has none."""
+    if vm.status not in SEEN or not vm.ref("host"):
+        return {}
+    member = _member(call, vm)
+    found = call.engine.screens(member).vm_screen(vm.id)
+    return {"address": _address(call, member), "port": found.port} if found.port >= 0 else {}
+
+
+def _address(call: Call, member: Member) -> str:
+    """Where people reach a host's screens: it may have an address of its own for them."""
     host = call.engine.store.entities.need("host", member.id)
-    address = str((host.body.get("display") or {}).get("address") or member.address)
-    return viewer_file(Screen(address, found.port, word, VIEWER_S, vm.name, call.engine.ca_pem))
+    return str((host.body.get("display") or {}).get("address") or member.address)
+
+
+def _member(call: Call, vm: Entity) -> Member:
+    """The host of a VM. Raises ``Unavailable`` ``vm.nowhere``."""
+    member = next((one for one in call.engine.cluster.members if one.id == vm.ref("host")), None)
+    if member is None:
+        reason = "nobody knows on which host it is just now"
+        raise Unavailable("vm.nowhere", subject=f"VM {vm.name}", reason=reason, remedy="Ask again in a few seconds.")
+    return member
 
 
 def _vm(call: Call, identifier: str) -> Entity:
@@ -71,10 +93,7 @@ def _vm(call: Call, identifier: str) -> Entity:
 
 
 def _open(call: Call, vm: Entity, word: str, valid_s: int) -> tuple[Member, VncTicket]:
-    member = next((one for one in call.engine.cluster.members if one.id == vm.ref("host")), None)
-    if member is None:
-        reason = "nobody knows on which host it is just now"
-        raise Unavailable("vm.nowhere", subject=f"VM {vm.name}", reason=reason, remedy="Ask again in a few seconds.")
+    member = _member(call, vm)
     found = call.engine.screens(member).vm_set_ticket(vm.id, word, float(valid_s))
     if found.port < 0:
         reason = "Cannot set ticket. Its screen has no port yet"
