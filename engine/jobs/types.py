@@ -19,6 +19,7 @@ from engine.jobs.snapshot_restore import SnapshotRestore
 from engine.jobs.template_create import TemplateCreate
 from engine.jobs.template_remove import TemplateRemove
 from engine.jobs.vm_cd import VmChangeCd
+from engine.jobs.vm_clone import VmClone
 from engine.jobs.vm_create import VmCreate
 from engine.jobs.vm_disks import VmAddDisk, VmPlugDisk, VmUnplugDisk
 from engine.jobs.vm_migrate import VmMigrate
@@ -35,6 +36,6 @@ TYPES: tuple[JobType[Any], ...] = (
     VmCreate(), VmRemove(), VmStart(), VmStop(), VmShutdown(), VmReboot(), VmReset(), VmResume(), VmSuspend(), VmWake(),
     VmMigrate(), VmAddDisk(), VmPlugDisk(), VmUnplugDisk(), VmPlugNic(), VmUnplugNic(), VmSetNic(), VmChangeCd(),
     HostEvict(), HostAdmit(), VmRestart(), SnapshotCreate(), SnapshotRemove(),
-    SnapshotPreview(), SnapshotCommit(), SnapshotUndo(), SnapshotRestore(), VmStartMemory(),
+    SnapshotPreview(), SnapshotCommit(), SnapshotUndo(), SnapshotRestore(), VmStartMemory(), VmClone(),
 )  # fmt: skip
 BY_NAME = by_name(TYPES)
