@@ -11,6 +11,8 @@ from typing import Final
 APP: Final = Path("/usr/lib/trivet/app")
 """The six packages, as shipped in both images."""
 VENV: Final = Path("/usr/lib/trivet/venv")
+IMAGEIO: Final = Path("/usr/lib/trivet/imageio")
+"""ovirt-imageio in a virtual environment of its own. It is GPL: a process beside ours, never one of our imports."""
 IMAGES: Final = Path("/usr/lib/trivet/images")
 """On a node: ``trivet-engine-VERSION.raw`` and its manifest."""
 
@@ -38,6 +40,13 @@ ADMIN_PASSWORD_FILE: Final = STATE / "admin-password"
 VOLUMES: Final = STATE / "volumes"
 """Mount points of the Gluster volumes: ``VOLUMES / "engine"``, ``VOLUMES / "vmstore"``."""
 RUN: Final = Path("/run/trivet")
+IMAGEIO_CONF: Final = Path("/etc/trivet/imageio")
+IMAGEIO_SOCKET: Final = Path("/run/trivet-imageio/control")
+"""Through which its tickets are put; of its unit's folder."""
+NBD_RUN: Final = Path("/run/trivet-nbd")
+"""A folder for each disk that qemu-nbd serves to it, made and removed with the unit."""
+IMAGE_TICKETS: Final = RUN / "image-tickets"
+"""What is served, a 0600 file for each transfer: of this boot, as the daemon's tickets are."""
 STALE_CALL_FILE: Final = RUN / "stale-call.json"
 """The last call that this node's agent refused for its old epoch; of this boot, because it holds a monotonic time."""
 
@@ -64,6 +73,8 @@ AGENT_PORT: Final = 54321
 AGENT_KEEPALIVE_S: Final = 15
 """How long the agent leaves an idle connection open: three times what the engine rests at most between two questions."""
 LIBVIRT_TLS_PORT: Final = 16514
+IMAGEIO_PORT: Final = 54322
+"""Where ovirt-imageio serves disks to who has a ticket: oVirt's port of it."""
 ENGINE_PORT: Final = 443
 NODE_PAGE_PORT: Final = 443
 """Of the page on each node: a person types an address and nothing else. The engine VM has an address of its own."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from appliance.effects.clock import Clock
 from appliance.effects.process import Completed
@@ -15,7 +15,7 @@ from appliance.effects.root import Root
 from appliance.model.vm import VmState
 from appliance.vm_ports import Blocks, Guests, LiveDevices, LivePower, Moves
 
-__all__ = ["Clock", "Hypervisor", "NodeContext", "Processes"]
+__all__ = ["Clock", "Hypervisor", "NodeContext", "Processes", "TicketDaemon"]
 
 
 class Processes(Protocol):
@@ -100,6 +100,25 @@ class Hypervisor(LiveDevices, LivePower, Guests, Blocks, Moves, Protocol):
 
     def capabilities(self, accelerated: bool) -> str:
         """What guests here can be given, as libvirt's XML (``virsh domcapabilities``)."""
+
+
+class TicketDaemon(Protocol):
+    """This node's ovirt-imageio, in :mod:`appliance.effects.imageio_control`; the fake is in :mod:`appliance.fakes.imageio`.
+
+    Raises ``Unavailable`` (``imageio.unreachable``), ``Failed`` (``imageio.refused``).
+    """
+
+    def put(self, ticket: str, body: Mapping[str, Any]) -> None:
+        """Let it serve by that ticket; the same again: replaced."""
+
+    def get(self, ticket: str) -> Mapping[str, Any] | None:
+        """The ticket with ``active``, ``idle_time``, ``transferred``; None: there is none."""
+
+    def extend(self, ticket: str, timeout_s: int) -> bool:
+        """It expires so long from now. False: there is none."""
+
+    def delete(self, ticket: str) -> None:
+        """Nobody may transfer by it any more. Not there: nothing. Raises ``Conflict`` (``image.ticket-busy``)."""
 
 
 class NodeContext(Protocol):

@@ -8,18 +8,24 @@ from dataclasses import dataclass
 
 from appliance import layout
 from appliance.effects.clock import Clock
-from appliance.errors import TrivetError
-from appliance.model.cluster import Cluster
+from appliance.errors import TrivetError, Unavailable
+from appliance.model.cluster import Cluster, Member
 from appliance.model.engine_start import EngineStart
 from appliance.version import VERSION
 from engine.accounts import Accounts
 from engine.decide.view import Said, View, look, runs_on
 from engine.jobs.desk import Desk
 from engine.jobs.follow import ENGINE, SUPERSEDED
+from engine.jobs.ports import ScreenNode
 from engine.jobs.types import BY_NAME
 from engine.store.durable import Store
 from engine.store.jobs import Jobs
 from engine.store.observed import Observations
+
+
+def no_screens(member: Member) -> ScreenNode:
+    """Who has no way to the hosts (the rehearsal)."""
+    raise Unavailable("engine.no-hosts", subject=member.name, reason="there is no way to it yet", remedy="Ask again.")
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,8 @@ class Engine:
     """Monotonic time at which this process began."""
     ring: Callable[[], None] = lambda: None
     """Tells the jobs process that there is something to do."""
+    screens: Callable[[Member], ScreenNode] = no_screens
+    """A host's verbs that open screens: the only ones that are asked without a job."""
 
     @property
     def jobs(self) -> Jobs:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 from appliance.model.cluster import Cluster, Member
 from appliance.model.disk import DiskCopy, DiskFile, DiskInfo, NewDisk
+from appliance.model.domain import NoCloudSeed
 from appliance.model.ha import HaStatus
 from appliance.model.node import NodeFacts, NodeStatistics
 from appliance.model.task import TaskState
@@ -16,9 +17,12 @@ from appliance.model.vm_live import DiskMerge, MigrationLimits, VmSnapshot
 from appliance.wire.client import connect
 from appliance.wire.definition import FilesApi, NodeApi, VmApi
 from appliance.wire.disk_api import DiskApi, TaskApi
+from appliance.wire.host_api import DomainApi
+from appliance.wire.image_api import ImageApi
 from appliance.wire.route import route
 from appliance.wire.tls import MutualTls
 from appliance.wire.vm_api import VmDeviceApi, VmDiskApi, VmMoveApi
+from engine.jobs.ports import ScreenNode
 from engine.layout import Guest
 from gluster.model import PoolStatus
 from gluster.wire import GlusterApi
@@ -101,6 +105,7 @@ class WireDisks(_WireTasks):
     """A node's disk verbs over HTTPS (:class:`engine.jobs.ports.DiskNode`)."""
 
     files: DiskApi
+    domains: DomainApi
 
     def disk_chain(self, file: DiskFile) -> tuple[DiskInfo, ...]:
         return self.files.disk_chain(file)
@@ -116,6 +121,9 @@ class WireDisks(_WireTasks):
 
     def disk_commit(self, task: str, file: DiskFile, base: DiskFile) -> TaskState:
         return self.files.disk_commit(task, file, base)
+
+    def disk_seed(self, file: DiskFile, seed: NoCloudSeed) -> None:
+        self.domains.disk_seed(file, seed)
 
     def disk_rebase(self, task: str, file: DiskFile, backing: DiskFile | None, unsafe: bool) -> TaskState:
         return self.files.disk_rebase(task, file, backing, unsafe)
@@ -185,6 +193,12 @@ class WireVms(_WireTasks):
     def vm_set_cd(self, name: str, drive: str, path: str, force: bool) -> None:
         self.devices.vm_set_cd(name, drive, path, force)
 
+    def vm_set_cpus(self, name: str, cpus: int) -> None:
+        self.devices.vm_set_cpus(name, cpus)
+
+    def vm_set_memory(self, name: str, memory_mib: int) -> int:
+        return self.devices.vm_set_memory(name, memory_mib)
+
     def ha_local_maintenance(self, on: bool) -> None:
         self.broker.ha_local_maintenance(on)
 
@@ -222,7 +236,12 @@ def _wired(guest: Guest, cluster: Cluster, epoch: int, port: int, node: Callable
 
 def wire_disks(guest: Guest, cluster: Cluster, epoch: int, port: int) -> Callable[[Member], WireDisks]:
     """Disk verbs of nodes."""
-    return _wired(guest, cluster, epoch, port, lambda client: WireDisks(client(TaskApi), client(DiskApi)))
+    return _wired(guest, cluster, epoch, port, lambda client: WireDisks(client(TaskApi), client(DiskApi), client(DomainApi)))
+
+
+def wire_screens(guest: Guest, cluster: Cluster, epoch: int, port: int) -> Callable[[Member], ScreenNode]:
+    """The verbs of nodes that open screens."""
+    return _wired(guest, cluster, epoch, port, lambda client: client(VmDeviceApi))
 
 
 def wire_vms(guest: Guest, cluster: Cluster, epoch: int, port: int) -> Callable[[Member], WireVms]:
@@ -239,6 +258,11 @@ def wire_vms(guest: Guest, cluster: Cluster, epoch: int, port: int) -> Callable[
 def wire_pools(guest: Guest, cluster: Cluster, epoch: int, port: int) -> Callable[[Member], WirePool]:
     """The pool's verbs of nodes."""
     return _wired(guest, cluster, epoch, port, lambda client: WirePool(client(GlusterApi), client(FilesApi)))
+
+
+def wire_images(guest: Guest, cluster: Cluster, epoch: int, port: int) -> Callable[[Member], ImageApi]:
+    """Image tickets of nodes."""
+    return _wired(guest, cluster, epoch, port, lambda client: cast(ImageApi, client(ImageApi)))
 
 
 def wire_nodes(guest: Guest, cluster: Cluster, epoch: int, port: int) -> NodeOf:

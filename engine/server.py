@@ -17,6 +17,7 @@ from flask import Flask
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 
+from appliance import layout
 from appliance.effects.clock import Clock, SystemClock
 from appliance.effects.notify import tell_systemd
 from appliance.model.cluster import Cluster
@@ -31,6 +32,7 @@ from engine.boot.seed import REMEDY
 from engine.core import Engine
 from engine.jobs.bell import Bell
 from engine.layout import Guest
+from engine.nodes import wire_screens
 from engine.store.durable import Store
 from engine.store.observed import Observations
 
@@ -50,9 +52,11 @@ WATCHDOG_EVERY_S = 5.0
 def build_engine(guest: Guest, clock: Clock) -> Engine:
     """The engine of this VM. The data disk must be mounted and its start recorded."""
     store = Store(guest.database_place)
+    cluster = read(Cluster, guest.cluster, "cluster.invalid", REMEDY)
+    start = read(EngineStart, guest.start_file, "seed.invalid", REMEDY)
     return Engine(
-        read(Cluster, guest.cluster, "cluster.invalid", REMEDY),
-        read(EngineStart, guest.start_file, "seed.invalid", REMEDY),
+        cluster,
+        start,
         store,
         Observations(guest.observed, clock),
         Accounts(store, clock),
@@ -60,6 +64,7 @@ def build_engine(guest: Guest, clock: Clock) -> Engine:
         guest.ca.read_text(),
         clock.monotonic_s(),
         Bell(guest.jobs_bell).ring,
+        wire_screens(guest, cluster, start.epoch, layout.AGENT_PORT),
     )
 
 

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Make this machine able to build and test Trivet: Debian packages, then build/venv. Idempotent; at once when nothing changed.
+# Make this machine able to build and test Trivet: Debian packages, then build/venv and build/imageio. Idempotent; at once when nothing changed.
 #
 # A shell script, because on a fresh Debian there may be no Python yet. The stamp is a hash of everything that decides
 # the result, so a changed dependency list is noticed and an unchanged one costs nothing.
@@ -12,6 +12,8 @@ VENV=build/venv
 STAMP=$VENV/.made-from
 PACKAGES_FILE=image/host_packages.txt
 LOCK=requirements.lock
+ANSIBLE=12.3.0   # the bundle whose ovirt.ovirt collection the tests run; of its 100 collections only that one is unpacked
+COLLECTIONS=build/ansible
 
 say() { printf 'dev: %s\n' "$*"; }
 die() { printf 'dev: %s\n' "$*" >&2; exit 2; }
@@ -58,6 +60,35 @@ make_venv() {
     "$VENV/bin/pip" install --disable-pip-version-check -qq --use-pep517 -r build/requirements.txt -c "$LOCK"
 }
 
+make_collection() {
+    [ "$(cat $COLLECTIONS/.version 2>/dev/null)" = $ANSIBLE ] && return 0
+    say "unpacking oVirt's Ansible collection into $COLLECTIONS"
+    rm -rf $COLLECTIONS
+    mkdir -p $COLLECTIONS
+    "$VENV/bin/pip" download --disable-pip-version-check -qq --no-deps --only-binary :all: -d $COLLECTIONS ansible==$ANSIBLE
+    "$PYTHON" -I - $COLLECTIONS <<'PY'
+import pathlib, sys, zipfile
+folder = pathlib.Path(sys.argv[1])
+(bundle,) = folder.glob("ansible-*.whl")
+with zipfile.ZipFile(bundle) as wheel:
+    wheel.extractall(folder, [name for name in wheel.namelist() if name.startswith("ansible_collections/ovirt/ovirt/")])
+bundle.unlink()
+PY
+    echo $ANSIBLE > $COLLECTIONS/.version
+}
+
+# The daemon of image transfers, for tests that really transfer: in an environment of its own, as on a node.
+make_imageio() {
+    local wanted
+    wanted=$("$PYTHON" -I -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["imageio"])')
+    if [ -x build/imageio/bin/python ] && [ "$(build/imageio/bin/python -V 2>/dev/null)" != "$($PYTHON -V)" ]; then
+        rm -rf build/imageio
+    fi
+    [ -x build/imageio/bin/pip ] || "$PYTHON" -m venv build/imageio
+    # shellcheck disable=SC2086 -- a list of requirements
+    build/imageio/bin/pip install --disable-pip-version-check -qq --use-pep517 --no-deps $wanted
+}
+
 lock_versions() {
     say "resolving the newest allowed versions into $LOCK"
     requirements > build/requirements.txt
@@ -81,6 +112,8 @@ exec 9> build/dev.lock
 flock 9   # two at once would install into one environment
 install_packages
 make_venv
+make_collection
+make_imageio
 [ "${1:-}" != --lock ] || lock_versions
 fingerprint > "$STAMP"
 say "done: $VENV"

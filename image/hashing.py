@@ -68,6 +68,19 @@ def requirement_lines(recipe: Recipe, pyproject: str) -> tuple[str, ...]:
     return tuple(lines[name] for name in recipe.requirements)
 
 
+def group_lines(group: str, pyproject: str) -> tuple[str, ...]:
+    """A dependency group of pyproject.toml. Raises ``Refused`` (``image.requirement-unknown``) when it has gone."""
+    groups = tomllib.loads(pyproject).get("dependency-groups", {})
+    if group not in groups:
+        raise Refused(
+            "image.requirement-unknown",
+            subject=f"the environment {group}",
+            reason="pyproject.toml has no dependency group of that name",
+            remedy="Name it there, or remove it from image/recipe.py.",
+        )
+    return tuple(groups[group])
+
+
 def _name(requirement: str) -> str:
     end = next((index for index, character in enumerate(requirement) if character in "<>=!~[; "), len(requirement))
     return requirement[:end].lower()
@@ -75,6 +88,7 @@ def _name(requirement: str) -> str:
 
 def os_sha256(recipe: Recipe) -> str:
     """Hash of everything that decides the OS layer of ``recipe``."""
+    pyproject = (CHECKOUT / "pyproject.toml").read_text()
     elements = [ELEMENTS / name for name in ("trivet-base", *recipe.elements) if (ELEMENTS / name).is_dir()]
     here = Path(__file__).resolve().parent
     return combined(
@@ -83,7 +97,8 @@ def os_sha256(recipe: Recipe) -> str:
             "python": PYTHON,
             "elements": files_sha256(ELEMENTS, (path for element in elements for path in source_files(element))),
             "names": " ".join(recipe.elements),
-            "requirements": "\n".join(requirement_lines(recipe, (CHECKOUT / "pyproject.toml").read_text())),
+            "requirements": "\n".join(requirement_lines(recipe, pyproject)),
+            "beside": "\n".join(line for group in recipe.beside for line in (group, *group_lines(group, pyproject))),
             "debian modules": " ".join(recipe.debian_modules),
             "lock": file_sha256(CHECKOUT / "requirements.lock"),
             "code": files_sha256(here, (here / name for name in LAYER_CODE)),

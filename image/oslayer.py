@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -34,6 +34,10 @@ TOOL_TIMEOUT_S: Final = 60.0
 
 PLATFORMS: Final = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
 """Which binary wheels Debian 13 (glibc 2.41) runs; nothing is compiled, so no image needs a compiler."""
+
+STABLE_ABI: Final = "-O2 -DPy_LIMITED_API=0x030b0000 -include string.h"
+"""For the C of packages that are built: 3.11 is the first whose stable ABI has buffers, and the oldest that we run on. Its
+headers no longer bring ``string.h``, which such a package may have relied on."""
 
 KERNEL_FOLDERS: Final = ("proc", "sys", "dev", "run", "tmp")
 """diskimage-builder's tar leaves these out."""
@@ -61,9 +65,12 @@ def build_layer(processes: Processes, recipe: Recipe, target: Path, environment:
         (root / folder).mkdir(exist_ok=True)
     (root / "tmp").chmod(0o1777)
     install_python(processes, recipe, root, environment, log)
+    for group in recipe.beside:
+        install_beside(processes, group, root, environment, log)
     forget_identity(root)
     take_boot_files(recipe, root, making / "boot")
-    (making / "packages.json").write_text(json.dumps(list_packages(processes, root), indent=1))
+    environments = [layout.VENV, *(beside(group) for group in recipe.beside)]
+    (making / "packages.json").write_text(json.dumps(list_packages(processes, root, environments), indent=1))
     making.rename(target)
 
 
@@ -101,7 +108,7 @@ def install_python(processes: Processes, recipe: Recipe, root: Path, environment
     argv += ["--implementation=cp", f"--python-version={PYTHON}", *(f"--platform={name}" for name in PLATFORMS)]
     argv += ["--target", str(packages), "--constraint", str(CHECKOUT / "requirements.lock"), *requirements(recipe)]
     processes.stream(argv, timeout_s=PIP_TIMEOUT_S, line=log, env=network_environment(environment))
-    place_launchers(packages / "bin", root / layout.VENV.relative_to("/") / "bin")
+    place_launchers(packages / "bin", root, layout.VENV)
     for pattern in recipe.debian_modules:
         found = sorted((root / "usr/lib/python3/dist-packages").glob(pattern))
         if not found:
@@ -116,15 +123,40 @@ def install_python(processes: Processes, recipe: Recipe, root: Path, environment
     compile_python(processes, root, layout.VENV)
 
 
-def place_launchers(made: Path, wanted: Path) -> None:
-    """Move the packages' commands to where a virtual environment has them, to be run by the image's interpreter.
+def beside(group: str) -> Path:
+    """Where the environment of a dependency group is in the image."""
+    return layout.VENV.with_name(group)
 
-    pip wrote them for the interpreter that it ran under itself.
+
+def install_beside(processes: Processes, group: str, root: Path, environment: Mapping[str, str], log: Log) -> None:
+    """An environment of its own for a program that is no library of ours, built here for whatever Python the image has.
+
+    Its C is compiled for CPython's stable ABI, so the interpreter of the image need not be the one of this machine.
     """
+    from image.hashing import group_lines  # at run time: hashing hashes this module
+
+    place = beside(group)
+    processes.run(inside(root, ["/usr/bin/python3", "-m", "venv", "--without-pip", str(place)]), timeout_s=TOOL_TIMEOUT_S)
+    packages = root / place.relative_to("/") / f"lib/python{PYTHON}/site-packages"
+    argv = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-compile", "--no-deps"]
+    argv += ["--use-pep517", "--no-cache-dir"]  # a wheel that was built for this machine alone must not come out of it
+    argv += ["--no-binary=:all:", "--only-binary=setuptools,wheel", "--target", str(packages)]
+    argv += group_lines(group, (CHECKOUT / "pyproject.toml").read_text())
+    processes.stream(argv, timeout_s=PIP_TIMEOUT_S, line=log, env={**network_environment(environment), "CFLAGS": STABLE_ABI})
+    for module in sorted(packages.rglob("*.cpython-*.so")):
+        module.rename(module.with_name(f"{module.name.partition('.')[0]}.abi3.so"))
+    place_launchers(packages / "bin", root, place)
+    compile_python(processes, root, place)
+
+
+def place_launchers(made: Path, root: Path, venv: Path) -> None:
+    """Move the packages' commands to where the virtual environment ``venv`` of the tree has them, to be run by its own
+    interpreter. pip wrote them for the interpreter that it ran under itself."""
+    wanted = root / venv.relative_to("/") / "bin"
     for launcher in sorted(made.iterdir()):
         _, _, body = launcher.read_text().partition("\n")
         target = wanted / launcher.name
-        target.write_text(f"#!{layout.VENV}/bin/python3\n{body}")
+        target.write_text(f"#!{venv}/bin/python3\n{body}")
         target.chmod(0o755)
     shutil.rmtree(made)
 
@@ -169,13 +201,17 @@ def take_boot_files(recipe: Recipe, root: Path, boot: Path) -> None:
     (root / "boot").mkdir()
 
 
-def list_packages(processes: Processes, root: Path) -> dict[str, dict[str, str]]:
+def list_packages(processes: Processes, root: Path, environments: Sequence[Path]) -> dict[str, dict[str, str]]:
     """Names and versions of what is installed: ``{"debian": …, "python": …}``."""
     argv = ["dpkg-query", f"--admindir={root}/var/lib/dpkg", "-W", "-f", "${Package} ${Version}\\n"]
     debian = dict(line.split(" ", 1) for line in processes.run(argv, timeout_s=TOOL_TIMEOUT_S).stdout.splitlines())
     script = "import importlib.metadata as m; [print(d.name, d.version) for d in m.distributions()]"
-    listing = processes.run(inside(root, [str(layout.VENV / "bin/python3"), "-I", "-c", script]), timeout_s=TOOL_TIMEOUT_S)
-    return {"debian": debian, "python": dict(sorted(line.split(" ", 1) for line in listing.stdout.splitlines()))}
+    python: dict[str, str] = {}
+    for place in environments:
+        words = [str(place / "bin/python3"), "-I", "-c", script]
+        listing = processes.run(inside(root, words), timeout_s=TOOL_TIMEOUT_S).stdout
+        python |= dict(line.split(" ", 1) for line in listing.splitlines())
+    return {"debian": debian, "python": dict(sorted(python.items()))}
 
 
 def discard_tree(processes: Processes, tree: Path) -> None:

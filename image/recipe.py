@@ -48,14 +48,15 @@ class Recipe:
     """One image.
 
     ``elements`` are diskimage-builder's; ``requirements`` the names in pyproject.toml that go into the image's virtual
-    environment; ``debian_modules`` Python modules taken from Debian's own packages instead; ``packages`` ours to ship,
-    ``unit_packages`` those whose units belong there, ``units`` the units to enable; ``root_slack_bytes`` what an ext4 root
-    has free before it grows.
+    environment; ``beside`` its dependency groups that get an environment of their own; ``debian_modules`` Python modules
+    taken from Debian's own packages instead; ``packages`` ours to ship, ``unit_packages`` those whose units belong there,
+    ``units`` the units to enable; ``root_slack_bytes`` what an ext4 root has free before it grows.
     """
 
     kind: Kind
     elements: tuple[str, ...]
     requirements: tuple[str, ...]
+    beside: tuple[str, ...]
     debian_modules: tuple[str, ...]
     packages: tuple[str, ...]
     unit_packages: tuple[str, ...]
@@ -81,6 +82,7 @@ NODE: Final = Recipe(
     kind=Kind.NODE,
     elements=("debian-minimal", "trivet-node"),
     requirements=("argon2-cffi", "cryptography", "flask", "glustercli", "gunicorn", "lxml", "peewee"),
+    beside=("imageio",),
     # libvirt-python has no wheel, and must fit the libvirt beside it: Debian's own build does, without a compiler.
     debian_modules=(
         "libvirt.py",
@@ -103,6 +105,7 @@ ENGINE: Final = Recipe(
     kind=Kind.ENGINE,
     elements=("debian-minimal", "trivet-engine"),
     requirements=("argon2-cffi", "cryptography", "flask", "gunicorn", "lxml", "peewee"),
+    beside=(),
     debian_modules=(),
     packages=("appliance", "engine", "gluster"),
     unit_packages=("engine",),

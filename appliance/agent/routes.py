@@ -12,9 +12,11 @@ from appliance.agent.context import ROUTE_MODULES, AgentContext
 from appliance.agent.disk_routes import DiskRoutes, TaskRoutes
 from appliance.agent.gate import BareGate, MemberGate
 from appliance.agent.host_routes import DomainRoutes, HostRoutes
+from appliance.agent.image_routes import ImageRoutes
 from appliance.agent.join import JoinDoor, JoinRoutes
 from appliance.agent.vm_routes import GuestRoutes, VmDeviceRoutes, VmDiskRoutes, VmMoveRoutes, VmRoutes
-from appliance.layout import EPOCH_FILE, STALE_CALL_FILE, TASKS
+from appliance.effects.imageio_control import ImageioControl
+from appliance.layout import EPOCH_FILE, IMAGEIO_SOCKET, STALE_CALL_FILE, TASKS
 from appliance.model.cluster import Cluster, Member
 from appliance.model.ha import HaStatus
 from appliance.model.node import FolderFacts, NodeFacts, NodeStatistics
@@ -26,6 +28,7 @@ from appliance.verbs.epoch import EpochStore, StaleCalls
 from appliance.verbs.facts import Facts
 from appliance.verbs.folders import folder_facts
 from appliance.verbs.ha_status import STATUS_FILE, read_status
+from appliance.verbs.image_tickets import ImageTickets
 from appliance.verbs.libvirt_settings import LibvirtSettings
 from appliance.verbs.membership import MembershipFiles
 from appliance.verbs.mounts import Mounts
@@ -41,6 +44,7 @@ from appliance.verbs.volume_files import VolumeFiles
 from appliance.wire.definition import FilesApi, JoinApi, NodeApi, Reached, VmApi, VolumeFile
 from appliance.wire.disk_api import DiskApi, TaskApi
 from appliance.wire.host_api import DomainApi, HostApi
+from appliance.wire.image_api import ImageApi
 from appliance.wire.server import Gate, Service, create_app
 from appliance.wire.vm_api import GuestApi, VmDeviceApi, VmDiskApi, VmMoveApi
 
@@ -130,6 +134,8 @@ def member_services(context: AgentContext, epochs: EpochStore) -> list[Service]:
     tasks = Tasks(context.root.at(TASKS), context.clock)
     chains = Chains(files, context.processes)
     hypervisor, clock = context.hypervisor, context.clock
+    daemon = ImageioControl(context.root.at(IMAGEIO_SOCKET))
+    tickets = ImageTickets(context.root, context.processes, clock, chains, files, daemon)
     live_disks = VmDisks(context.root, hypervisor, context.processes, clock, tasks, chains)
     services = [
         Service(NodeApi, NodeRoutes(context, epochs)),
@@ -137,6 +143,7 @@ def member_services(context: AgentContext, epochs: EpochStore) -> list[Service]:
         Service(FilesApi, FileRoutes(mounts, files)),
         Service(TaskApi, TaskRoutes(tasks)),
         Service(DiskApi, DiskRoutes(chains, Disks(chains, context.processes, tasks))),
+        Service(ImageApi, ImageRoutes(tickets)),
         Service(VmDeviceApi, VmDeviceRoutes(VmDevices(hypervisor, clock))),
         Service(VmMoveApi, VmMoveRoutes(VmMoves(hypervisor, clock, tasks, chains))),
         Service(VmDiskApi, VmDiskRoutes(live_disks)),

@@ -17,10 +17,11 @@ PUBLIC = 0o644
 def write_atomically(path: Path, content: str | bytes, mode: int, owner: int | None = None) -> None:
     """Replace ``path`` by ``content``: a reader (and a power cut) sees the old or the new file, never half of one.
 
-    ``owner`` is uid and gid. The folder must exist. Raises ``OSError``.
+    ``owner`` is uid and gid. The folder must exist. Raises ``OSError``. What a kill leaves beside it is named
+    ``.<name>.<…>.new``, as all broken-off work on volumes is, and goes with the file.
     """
     data = content.encode() if isinstance(content, str) else content
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     try:
         try:

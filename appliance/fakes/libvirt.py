@@ -24,6 +24,9 @@ CAPABILITIES = f"""\
 """
 """What libvirt 11 says of QEMU 10, as far as anybody reads it."""
 
+AUTOPORT = "devices/graphics[@autoport='yes']"
+FIRST_PORT = 5900
+
 
 @dataclass
 class DiskLocks:
@@ -70,7 +73,7 @@ class FakeLibvirt(FakeLive):
         mib = int(memory) // (1 if unit == "MiB" else 1024)
         cpus = int(getattr(root.find("vcpu"), "attrib", {}).get("current", root.findtext("vcpu", "1")))
         self.vms[name] = VmState(root.findtext("uuid", ""), name, power, mib, cpus, 0.0, self.pid)
-        self.xml[name] = xml
+        self.xml[name] = _with_port(root) if root.find(AUTOPORT) is not None else xml
 
     def resume(self, name: str) -> None:
         self._set("resume", name, "running")
@@ -190,3 +193,10 @@ def _writable(xml: str) -> list[str]:
         if disk.find("readonly") is None and source is not None:
             found.append(source.get("file", ""))
     return found
+
+
+def _with_port(root: Xml.Element) -> str:
+    """The XML of a machine that has started: libvirt has given its screens their ports."""
+    for number, screen in enumerate(root.findall(AUTOPORT)):
+        screen.set("port", str(FIRST_PORT + number))
+    return Xml.tostring(root, encoding="unicode")

@@ -15,6 +15,7 @@ from engine.api import doors, mandatory, references, rights
 from engine.api.answers import action_fault, answer, body_codec, codec, fault, missing, text, unauthorized
 from engine.api.codecs import JSON_TYPED, Fragments
 from engine.api.documents import BASE, Item, Links
+from engine.api.guest_secrets import sealed
 from engine.api.model import model
 from engine.api.noun import Call, Done, Noun
 from engine.api.offers import Offers
@@ -153,7 +154,10 @@ def _methods(call: Call, spot: Spot, noun: Noun) -> Response:
     reading = Reading(call, noun, api().offers, api().fragments)
     service = spot.service
     if single:
-        if noun.serves("get"):
+        form = next((one for one in noun.forms if one in request.headers.get("Accept", "").lower()), "")
+        if form and spot.is_object:
+            served["GET"] = lambda: _form(call, spot, noun, form)
+        elif noun.serves("get"):
             served["GET"] = served["HEAD"] = lambda: reading.one(spot.identifier)
         if noun.serves("update") and "update" in service.methods:
             served["PUT"] = lambda: _update(call, spot, noun, reading)
@@ -169,6 +173,15 @@ def _methods(call: Call, spot: Spot, noun: Noun) -> Response:
     if request.method not in served:
         return _wrong_method(allow)
     return served[request.method]()
+
+
+def _form(call: Call, spot: Spot, noun: Noun, form: str) -> Response:
+    """An object in a form of its own, for who may do what makes it."""
+    if not noun.exists(call, spot.identifier):
+        return missing()
+    word, text_of = noun.forms[form]
+    _may(call, word, spot.service.kind, _key(call, spot))
+    return Response(text_of(call, spot.identifier), 200, content_type=f"{form};charset=UTF-8")
 
 
 def _add(call: Call, noun: Noun, reading: Reading) -> Response:
@@ -264,7 +277,8 @@ def _body(kind: str) -> dict[str, Any]:
             reason=f"{(request.content_type or '')[:60]!r} is not understood",
             remedy="Send application/xml or application/json.",
         )
-    return chosen.decode(kind, request.get_data())
+    given: dict[str, Any] = sealed(chosen.decode(kind, request.get_data()))
+    return given
 
 
 class UnsupportedMedia(Refused):

@@ -91,6 +91,8 @@ class Noun:
     actions: ClassVar[Mapping[str, Action]] = {}
     """Actions on an object, by path segment."""
     collection_actions: ClassVar[Mapping[str, Action]] = {}
+    forms: ClassVar[Mapping[str, tuple[str, Callable[[Call, str], str]]]] = {}
+    """Media types in which an object can be had beside the three of all: (the action whose permit it needs, the text)."""
     searchable: ClassVar[bool] = True
     """Whether the root offers ``…/search`` for it."""
 

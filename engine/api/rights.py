@@ -29,6 +29,7 @@ CHANGES: Mapping[str, tuple[str, str, str]] = {
     "DiskAttachment": ("configure_vm_storage",) * 3,
     "DiskProfile": ("create_storage_disk_profile", "configure_storage_disk_profile", "delete_storage_disk_profile"),
     "Event": ("inject_external_events", "audit_log_management", "audit_log_management"),
+    "ImageTransfer": ("edit_disk_properties",) * 3,
     "GraphicsConsole": ("edit_vm_properties",) * 3,
     "Host": ("create_host", "edit_host_configuration", "delete_host"),
     "Job": ("inject_external_tasks",) * 3,
@@ -72,8 +73,15 @@ ACTIONS: Mapping[tuple[str, str], str] = {
     ("Disk", "copy"): "configure_disk_storage",
     ("Disk", "move"): "configure_disk_storage",
     ("Disk", "sparsify"): "sparsify_disk",
+    ("GraphicsConsole", "ticket"): "connect_to_vm",
+    ("GraphicsConsole", "remoteviewerconnectionfile"): "connect_to_vm",
     ("Host", "activate"): "manipulate_host",
     ("Host", "deactivate"): "manipulate_host",
+    ("ImageTransfer", "pause"): "edit_disk_properties",
+    ("ImageTransfer", "resume"): "edit_disk_properties",
+    ("ImageTransfer", "cancel"): "edit_disk_properties",
+    ("ImageTransfer", "finalize"): "edit_disk_properties",
+    ("ImageTransfer", "extend"): "edit_disk_properties",
     ("StorageDomain", "activate"): "manipulate_storage_domain",
     ("StorageDomain", "deactivate"): "manipulate_storage_domain",
     ("Nic", "activate"): "configure_vm_network",
@@ -94,7 +102,7 @@ ACTIONS: Mapping[tuple[str, str], str] = {
     ("Snapshot", "restore"): "manipulate_vm_snapshots",
 }
 """(struct, action) → permit."""
-PLACES = ("cluster", "storage_domain", "storage_domains", "network", "data_center", "vm")
+PLACES = ("cluster", "storage_domain", "storage_domains", "network", "data_center", "vm", "disk")
 """Attributes of a new object at the root that say in what it will be, the nearest first."""
 WORDS = ("add", "update", "remove")
 
@@ -122,6 +130,8 @@ class Rights:
         found = self.permits.condition(self.grants, kind, self.asking)
         if found is not None and kind == "user":  # everybody may see themselves
             return found | ((ENTITY.kind == "user") & (ENTITY.id == self.account.id))
+        if found is not None and kind == "image_transfer":  # whoever began one sees its end, when its disk may be gone
+            return found | ((ENTITY.kind == kind) & ENTITY.unique_key.startswith(f"{self.account.id}/"))
         return found
 
     def sees(self, key: Key) -> bool:

@@ -17,6 +17,7 @@ from engine.api.documents import Object
 from engine.api.model import model
 from engine.api.noun import Call, Done, Made, Noun
 from engine.api.parameters import EVERY, Listing
+from engine.decide import guest_init
 from engine.decide.merge import merged
 from engine.decide.rows import select
 from engine.store.entities import Entities
@@ -173,6 +174,8 @@ class Stored(Noun):
             value[self.parent_attribute] = {"id": entity.parent[1]}
         if entity.shown_status:
             value["status"] = entity.shown_status
+        if value.get("initialization"):
+            value["initialization"] = guest_init.shown(value["initialization"])
         value[GENERATED] = entity.generation
         return value
 

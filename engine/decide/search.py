@@ -12,7 +12,9 @@ oVirt does). A value alone is free text.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from typing import Literal, get_args
 
 from appliance.errors import Refused
@@ -87,6 +89,27 @@ class Query:
 
 
 EVERYTHING = Query()
+NOBODY = Compare(("id",), "=", "")
+"""Finds nothing: ids are never empty."""
+
+
+def resolved(query: Query, path: tuple[str, ...], values: Mapping[str, str]) -> Query:
+    """``query`` with ``=`` and ``!=`` on ``path`` asked of ``values`` (id → value) instead of the store, which does not hold
+    what is only seen: the ids that meet the comparison take its place."""
+
+    def walk(part: Expression) -> Expression:
+        match part:
+            case And(parts):
+                return And(tuple(walk(one) for one in parts))
+            case Or(parts):
+                return Or(tuple(walk(one) for one in parts))
+            case Compare(asked, op, value) if tuple(word.lower() for word in asked) == path and op in ("=", "!="):
+                met = [one for one, held in values.items() if fnmatchcase(held.lower(), value.lower()) == (op == "=")]
+                found = tuple(Compare(("id",), "=", one) for one in met)
+                return Or(found) if len(found) > 1 else found[0] if found else NOBODY
+        return part
+
+    return query if query.where is None else replace(query, where=walk(query.where))
 
 
 def parse(text: str) -> Query:

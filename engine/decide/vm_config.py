@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from appliance.errors import Conflict, Refused
+from engine.decide import guest_init
 from engine.decide.merge import merged
 
 MIB = 1024**2
@@ -26,7 +27,7 @@ AT_ONCE = frozenset({
     "name", "description", "comment", "delete_protected", "high_availability", "stateless", "placement_policy",
     "migration", "migration_downtime", "custom_properties", "storage_error_resume_behaviour", "large_icon", "small_icon",
     "cpu_profile", "quota", "stop_reason", "sso", "lease", "vm_pool", "instance_type", "start_paused", "origin",
-    "use_latest_template_version",
+    "use_latest_template_version", "initialization",
 })  # fmt: skip
 """What changes nothing of the machine that runs."""
 TOLD = frozenset({
@@ -52,7 +53,8 @@ def new_body(given: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any
 
 
 def check(name: str, body: Mapping[str, Any], action: str) -> None:
-    """Refuse (``vm.name``, ``vm.memory``, ``vm.cpus``) what no host could start. ``action``: ``add VM``, ``edit VM``."""
+    """Refuse (``vm.name``, ``vm.memory``, ``vm.cpus``, ``vm.initialization``) what no host could start.
+    ``action``: ``add VM``, ``edit VM``."""
     if not NAME.fullmatch(name):
         reason = f"Cannot {action}. Its name has 1 to 255 letters, digits, '.', '-' and '_', and nothing else"
         raise Refused("vm.name", subject=f"VM '{name[:60]}'", reason=reason, remedy="Choose another name.")
@@ -71,6 +73,7 @@ def check(name: str, body: Mapping[str, Any], action: str) -> None:
     if not 1 <= cpus <= CPUS_LIMIT:
         reason = f"Cannot {action}. {cpus} CPUs are not between 1 and {CPUS_LIMIT}"
         raise _refuse("vm.cpus", name, reason, "Correct cpu.topology.")
+    guest_init.check(name, body, action)
 
 
 def cpu_count(body: Mapping[str, Any]) -> int:

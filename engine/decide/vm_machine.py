@@ -12,10 +12,13 @@ from typing import Any, Literal
 from appliance import layout
 from appliance.model.vm import DiskBus, VmDisk, VmNic, VmSpec
 from appliance.model.vm_parts import Console, CpuLayout, CpuPin, Graphics, MemoryLayout, Rng
+from engine.decide.vm_growth import most_memory, most_sockets
 
 MIB = 1024**2
 DRIVE = "cd"
 """The serial of the CD drive that every machine has."""
+SEED_DRIVE = "seed"
+"""Of the drive with cloud-init's CD."""
 ANYWHERE = "0.0.0.0"  # noqa: S104 - the screen moves with its VM, so it listens where every node has an address; tickets shut it
 BUSES: Mapping[str, DiskBus] = {"virtio_scsi": "scsi", "virtio": "virtio", "sata": "sata", "ide": "ide"}
 """v4's words of a disk's interface, and ours."""
@@ -61,9 +64,11 @@ def machine(
     nics: Sequence[NicPart],
     cd_path: str = "",
     *,
+    seed_path: str = "",
     has_screen: bool = True,
 ) -> VmSpec:
-    """The machine. ``cluster``: the attributes of its cluster, which say what a VM leaves open."""
+    """The machine. ``cluster``: the attributes of its cluster, which say what a VM leaves open. ``seed_path``: cloud-init's
+    CD, in a second drive that is there only with it."""
     boots = tuple((body.get("os") or {}).get("boot", {}).get("devices") or ("hd",))
     firmware = str((body.get("bios") or {}).get("type") or "cluster_default")
     if firmware == "cluster_default":
@@ -71,6 +76,8 @@ def machine(
     is_pc = firmware == "i440fx_sea_bios"
     memory_mib = int(body.get("memory") or 0) // MIB
     drives = (*(disk_of(one) for one in disks), VmDisk(cd_path, DRIVE, bus="cdrom", read_only=True))
+    if seed_path:
+        drives = (*drives, VmDisk(seed_path, SEED_DRIVE, bus="cdrom", read_only=True))
     cards = tuple(nic_of(one) for one in nics)
     drives, cards = in_order(boots, drives, cards, {one.id for one in disks if one.attachment.get("bootable")})
     return VmSpec(
@@ -105,22 +112,27 @@ def cpus_of(body: Mapping[str, Any]) -> tuple[int, int, int, int]:
 
 
 def cpu_layout(body: Mapping[str, Any]) -> CpuLayout:
-    """Topology, pins and shares."""
-    sockets, cores, threads, _count = cpus_of(body)
+    """Topology with the places of sockets that can be plugged in, pins and shares."""
+    sockets, cores, threads = most_sockets(body), *cpus_of(body)[1:3]
     tune = (body.get("cpu") or {}).get("cpu_tune") or {}
     pins = tuple(
         CpuPin(int(one["vcpu"]), str(one["cpu_set"]))
         for one in tune.get("vcpu_pins") or ()
         if one.get("cpu_set") is not None
     )
-    return CpuLayout(0, sockets, cores, threads, pins, int(body.get("cpu_shares") or 0))
+    return CpuLayout(sockets * cores * threads, sockets, cores, threads, pins, int(body.get("cpu_shares") or 0))
 
 
 def memory_layout(body: Mapping[str, Any], memory_mib: int) -> MemoryLayout:
     """How memory may grow and shrink while it runs."""
     policy = body.get("memory_policy") or {}
     guaranteed_mib = min(memory_mib, int(policy.get("guaranteed") or 0) // MIB)
-    return MemoryLayout(guaranteed_mib=guaranteed_mib, ballooning=policy.get("ballooning") is not False)
+    most_mib = most_memory(body) // MIB
+    return MemoryLayout(
+        maximum_mib=most_mib if most_mib > memory_mib else 0,
+        guaranteed_mib=guaranteed_mib,
+        ballooning=policy.get("ballooning") is not False,
+    )
 
 
 def cpu_model(body: Mapping[str, Any], cluster: Mapping[str, Any]) -> str:

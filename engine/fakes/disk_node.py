@@ -11,12 +11,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from appliance.codec import decode, encode
-from appliance.errors import Conflict, NotFound, TrivetError, Unavailable
+from appliance.errors import Conflict, NotFound, Refused, TrivetError, Unavailable
 from appliance.model.disk import DiskCopy, DiskFile, DiskInfo, NewDisk
+from appliance.model.domain import NoCloudSeed
 from appliance.model.task import TaskError, TaskState
 from engine.fakes.layers import FakeLayer, FakeLayers, file_at
 from engine.fakes.points import nothing as nothing
 from engine.fakes.pool_node import refused_by
+
+SEED_LIMIT_BYTES = 4 * 1024 * 1024
+"""Of a CD's texts together, as the real host has it."""
 
 
 @dataclass
@@ -85,7 +89,7 @@ class FakeDiskNode(FakeTasks):
         status = self._path(layer.file).stat()
         return DiskInfo(layer.file, status.st_size, status.st_blocks * 512, layer.backing, merged=layer.merged)
 
-    def _refuse_in_use(self, file: DiskFile) -> None:
+    def refuse_in_use(self, file: DiskFile) -> None:
         """As QEMU's locks do: what a VM has open is not touched from beside. Whoever is evicted has lost them."""
         for path in (self.folder / "vms").glob("*/[!.]*"):
             if path.parent.name in refused_by(self.folder):
@@ -97,14 +101,14 @@ class FakeDiskNode(FakeTasks):
 
     def disk_commit(self, task: str, file: DiskFile, base: DiskFile) -> TaskState:
         def act() -> None:
-            self._refuse_in_use(file)
+            self.refuse_in_use(file)
             self.layers.fold(file, base)
 
         return self._run(task, "commit", act)
 
     def disk_rebase(self, task: str, file: DiskFile, backing: DiskFile | None, unsafe: bool) -> TaskState:
         def act() -> None:
-            self._refuse_in_use(file)
+            self.refuse_in_use(file)
             self.layers.put(replace(self.layers.get(file), backing=backing))
 
         return self._run(task, "rebase", act)
@@ -149,6 +153,20 @@ class FakeDiskNode(FakeTasks):
 
         return self._run(task, "copy", act)
 
+    def disk_seed(self, file: DiskFile, seed: NoCloudSeed) -> None:
+        """The CD as a JSON of its texts."""
+        self.point("before seed")
+        if "seed" in self.fail_with:
+            raise self.fail_with["seed"]
+        _refuse_seed(file, seed)
+        path = self._path(file)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_suffix(".making")
+        draft.write_text(json.dumps(encode(seed)))
+        self.point("half of seed")
+        draft.rename(path)
+        self.point("after seed")
+
     def backing(self, file: DiskFile) -> str:
         """The path of what a disk is a layer over; empty: nothing."""
         below = self.layers.get(file).backing
@@ -163,7 +181,7 @@ class FakeDiskNode(FakeTasks):
             path = self._path(file)
             path.with_suffix(".making").unlink(missing_ok=True)
             if path.exists():
-                self._refuse_in_use(file)
+                self.refuse_in_use(file)
             path.unlink(missing_ok=True)
             self.layers.remove(file)
             self.point("half of remove")
@@ -171,3 +189,12 @@ class FakeDiskNode(FakeTasks):
                 path.parent.rmdir()
 
         return self._run(task, "remove", act)
+
+
+def _refuse_seed(file: DiskFile, seed: NoCloudSeed) -> None:
+    texts = (seed.meta_data, seed.user_data, seed.network_config, seed.vendor_data)
+    size_bytes = sum(len(text.encode()) for text in texts)
+    if not seed.meta_data:
+        raise Refused("seed.empty", subject=file.path, reason="it has no meta-data", remedy="Give it an instance-id.")
+    if size_bytes > SEED_LIMIT_BYTES:
+        raise Refused("seed.too-large", subject=file.path, reason=f"it has {size_bytes} bytes", remedy="Say less.")

@@ -6,24 +6,32 @@ Two hosts never run one VM: its disk's lock refuses the second, as the real one 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from appliance.codec import decode, encode
-from appliance.errors import Conflict, NotFound, TrivetError, Unavailable
+from appliance.effects.clock import Clock, SystemClock
+from appliance.errors import Conflict, NotFound, Refused, TrivetError, Unavailable
 from appliance.model.disk import DiskFile
 from appliance.model.node import CpuFacts, Nic, NodeFacts, NodeStatistics
 from appliance.model.task import TaskState
 from appliance.model.vm import VmDisk, VmNic, VmPower, VmSpec, VmState
-from appliance.model.vm_live import DiskMerge, MigrationLimits, VmSnapshot
+from appliance.model.vm_live import DiskMerge, MigrationLimits, VmSnapshot, VncTicket
 from engine.fakes import vm_layers
 from engine.fakes.disk_node import FakeDiskNode, FakeTasks
+from engine.fakes.image_node import FakeImageNode
 from engine.fakes.pool_node import FakePoolNode, refused_by
 from engine.jobs.ports import HostReport
 from gluster.model import PoolStatus
 
 GIB = 1024**3
+TICKET_LIMIT_CHARACTERS = 8
+"""Of VNC, as the real host has it."""
+FIRST_PORT = 5900
+MEMORY_STEP_MIB = 128
+"""Memory is plugged in in pieces of so much, as on the real host."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +42,17 @@ class FakeVm:
     power: VmPower = "running"
     asked: tuple[str, ...] = ()
     """What its guest was asked for: ``shutdown``, ``reboot``, ``reset``."""
+    ticket: tuple[str, float] = ("", 0.0)
+    """What opens its screen, and for how long from when it was set."""
+    plugged_mib: int = 0
+    """All its memory, also what the balloon has; 0: what it started with."""
 
 
 @dataclass
 class FakeVmNode(FakeTasks):
     """A host with its VMs in ``folder/vms/<host>``."""
+
+    clock: Clock = field(default_factory=SystemClock)
 
     def _vm_file(self, name: str, host: str = "") -> Path:
         return self.folder / "vms" / (host or self.name) / name
@@ -204,6 +218,39 @@ class FakeVmNode(FakeTasks):
         self.put(replace(found, spec=replace(found.spec, disks=disks)))
         self.point("after set-cd")
 
+    def vm_set_cpus(self, name: str, cpus: int) -> None:
+        self._fail("set-cpus")
+        spec = self._need(name).spec
+        if not 1 <= cpus <= max(spec.cpu.maximum, spec.cpus):
+            raise Refused("vm.cpus", subject=f"VM {name}", reason=f"not {cpus} CPUs", remedy="Start it anew.")
+        self.put(replace(self._need(name), spec=replace(spec, cpus=cpus)))
+        self.point("after set-cpus")
+
+    def vm_set_memory(self, name: str, memory_mib: int) -> int:
+        self._fail("set-memory")
+        found = self._need(name)
+        spec, plugged_mib = found.spec, found.plugged_mib or found.spec.memory_mib
+        most_mib = max(spec.memory.maximum_mib, plugged_mib)
+        if not max(1, spec.memory.guaranteed_mib) <= memory_mib <= most_mib:
+            raise Refused("vm.memory", subject=f"VM {name}", reason=f"not {memory_mib} MiB", remedy="Start it anew.")
+        missing_mib = max(0, memory_mib - plugged_mib)
+        plugged_mib = min(most_mib, plugged_mib + math.ceil(missing_mib / MEMORY_STEP_MIB) * MEMORY_STEP_MIB)
+        self.put(replace(found, spec=replace(spec, memory_mib=memory_mib), plugged_mib=plugged_mib))
+        self.point("after set-memory")
+        return plugged_mib
+
+    def vm_set_ticket(self, name: str, word: str, valid_s: float) -> VncTicket:
+        self._fail("ticket")
+        found = self._need(name)
+        if len(word) > TICKET_LIMIT_CHARACTERS or valid_s < 0:
+            reason = f"it has more than {TICKET_LIMIT_CHARACTERS} characters, or its end is in the past"
+            raise Refused("vm.ticket", subject=f"VM {name}", reason=reason, remedy="Choose a shorter one.")
+        if found.spec.graphics is None:
+            raise NotFound("vm.no-screen", subject=f"VM {name}", reason="it has no screen", remedy="Start it with one.")
+        self.put(replace(found, ticket=(word, valid_s) if word else ("", 0.0)))
+        expires_wall_s = self.clock.wall_s() + valid_s if word else 0.0
+        return VncTicket(found.spec.graphics.listen, FIRST_PORT, expires_wall_s)
+
     def ha_local_maintenance(self, on: bool) -> None:
         self._fail("ha")
         path = self.folder / "ha" / self.name
@@ -290,6 +337,10 @@ class FakeNodes:
         self._answering(host)
         disks = self.nodes[host]
         return FakePoolNode(host, disks.folder, tuple(self.nodes), self.down, disks.point, disks.fail_with, self.mounted)
+
+    def images(self, host: str) -> FakeImageNode:
+        self._answering(host)
+        return FakeImageNode(self.nodes[host])
 
     def disks(self, host: str) -> FakeDiskNode:
         self._answering(host)

@@ -204,6 +204,10 @@ class HostDeactivate(JobType[DeactivateHost]):
         if away:
             why = f"Host {away[0]} is in Maintenance mode: one host at a time, because the pool needs the others' bricks"
             raise refused(host, why, f"Activate {away[0]} first.", "host.one-at-a-time")
+        transfers = entities.referring(host.key, "image_transfer", "host")
+        if transfers:
+            why = f"It serves {len(transfers)} image transfers"
+            raise refused(host, why, "Let them end, or pause them.", "host.image-transfers")
         stay = fixed(vms_on(entities, host.id))
         if stay:
             raise kept(host, stay)

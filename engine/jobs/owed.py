@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from appliance.effects.clock import Clock
 from engine.jobs.vm_place import ENGINE_MARK
-from engine.jobs.vm_state import went_down
+from engine.jobs.vm_state import SEED, went_down
 from engine.store.audit import Audit
 from engine.store.entities import Entities
 from engine.store.entity import Entity
@@ -27,7 +27,10 @@ def failed(entities: Entities, clock: Clock, vm: Entity, host_id: str, why: str)
     """Its run has certainly ended, and nobody wanted that: it is down, and owed a restart if it is highly available. Inside
     the caller's transaction."""
     now_ms = int(clock.wall_s() * 1000)
-    after = entities.update(went_down(vm, now_ms))
+    after = went_down(vm, now_ms)
+    if is_ha(vm) and SEED in vm.body:
+        after = after.with_body(**{SEED: vm.body[SEED]})  # its guest may not have read it to the end
+    after = entities.update(after)
     if is_ha(vm):
         body = {"why": why, "host": host_id, "since_ms": now_ms, "tries": 0, "next_ms": 0}
         forget(entities, vm.id)

@@ -69,6 +69,20 @@ def file_of(entities: Entities, disk: Entity) -> DiskFile:
     return disk_file(domain, disk.id, str(disk.body["image_id"]), str(disk.body["format"]))
 
 
+def domain_for(entities: Entities, vm: Entity, action: str) -> str:
+    """Where what belongs to a VM goes: beside its first disk, else the master domain. Raises ``Conflict``
+    ``vm.no-domain``."""
+    mine = entities.children(vm.key, "disk_attachment")
+    disks = entities.many("disk", [one.ref("disk") for one in mine]).values()
+    found = [one.ref("storage_domains") for one in disks] or [
+        one.id for one in entities.list("storage_domain") if one.body.get("master")
+    ]
+    if not found:
+        reason = f"Cannot {action}. There is no storage domain for what belongs to it"
+        raise Conflict("vm.no-domain", subject=f"VM {vm.name}", reason=reason, remedy="Add one.")
+    return found[0]
+
+
 def need_active_domain(entities: Entities, domain_id: str, action: str) -> Entity:
     """The storage domain, if it is active. Raises ``NotFound`` ``entity.unknown``, ``Conflict`` ``domain.not-active``."""
     domain = entities.need("storage_domain", domain_id)

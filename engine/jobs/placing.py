@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, cast
 
+from appliance.errors import Conflict
 from appliance.model.vm import VmState
 from engine.decide import schedule, schedule_model
 from engine.decide.schedule import Placement
 from engine.decide.schedule_model import AffinityGroup, Host, HostStatus, Migration, Promise, Rule, Vm
 from engine.decide.schedule_policies import read_policy
 from engine.decide.schedule_words import listed
+from engine.decide.vm_growth import Growth, grown
 from engine.decide.vm_machine import cpu_model, cpus_of
 from engine.jobs.evicted import record_of
 from engine.jobs.ports import HostReport, Nodes
 from engine.jobs.vm_place import ENGINE_MARK, THERE
 from engine.jobs.vm_spec import Parts
-from engine.jobs.vm_state import MOVE
+from engine.jobs.vm_state import GROW, MOVE
 from engine.store.entities import Entities
 from engine.store.entity import Entity
 
@@ -68,6 +70,29 @@ def decided(found: Placement | schedule.Refusal, name: str) -> Placement:
     if isinstance(found, schedule.Refusal):
         raise found.error(name)
     return found
+
+
+def need_room(work: Sight, vm: Entity, wanted: Growth) -> None:
+    """Refuse a growth for which the VM's host has no room: no more than a further VM of that size would have. To be called
+    in the transaction that writes the promise down. Raises ``Conflict`` ``vm.growth``."""
+    scene, host = look_at(work, vm.ref("cluster")), vm.ref("host")
+    cluster = work.entities.need("cluster", vm.ref("cluster")).body
+    more = extra(vm, cluster, wanted, "?")
+    found = schedule.place(more, scene.hosts, scene.cluster, scene.promises, only=frozenset({host}))
+    if isinstance(found, schedule.Refusal):
+        why = next((f"host {one.name} {one.reason}" for one in found.misfits if one.id == host), "nobody knows its host")
+        remedy = "Move it to another host, or let it have it at its next start."
+        raise Conflict("vm.growth", subject=f"VM {vm.name}", reason=f"Cannot hot plug. {why}", remedy=remedy)
+
+
+def extra(vm: Entity, cluster: Mapping[str, Any], wanted: Growth, job_id: str) -> Vm:
+    """What a VM grows by, as a VM that is placed beside it. Its CPUs are all that the VM has then."""
+    has, after = light_vm(vm, cluster, frozenset()), grown(vm.body, wanted)
+    memory = int(after.get("memory") or 0) - has.memory_bytes
+    sockets = cpus_of(after)[0]
+    return replace(
+        has, id=f"{vm.id}+{job_id}", memory_bytes=memory, guaranteed_bytes=memory, sockets=sockets, hosts=frozenset()
+    )
 
 
 def look(work: Sight, parts: Parts) -> Scene:
@@ -182,6 +207,8 @@ def promises_of(vms: Sequence[Entity], light: Mapping[str, Vm]) -> Iterable[Prom
         move = vm.body.get(MOVE)
         if move:
             yield Promise(light[vm.id], str(move["host"]), is_move=True)
+        for job_id, grow in (vm.body.get(GROW) or {}).items():
+            yield Promise(extra(vm, {}, Growth(**grow), job_id), vm.ref("host"))
 
 
 def cluster_of(entities: Entities, cluster: Entity, vms: Sequence[Entity]) -> schedule_model.Cluster:

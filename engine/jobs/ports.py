@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from appliance.model.disk import DiskCopy, DiskFile, DiskInfo, NewDisk
+from appliance.model.domain import NoCloudSeed
+from appliance.model.image_ticket import ImageTicket, ImageTicketState
 from appliance.model.node import NodeFacts, NodeStatistics
 from appliance.model.task import TaskState
 from appliance.model.vm import VmDisk, VmNic, VmSpec, VmState
-from appliance.model.vm_live import DiskMerge, MigrationLimits, VmSnapshot
+from appliance.model.vm_live import DiskMerge, MigrationLimits, VmSnapshot, VncTicket
 from gluster.model import PoolStatus
 
 
@@ -25,8 +27,8 @@ class TaskNode(Protocol):
 
 
 class DiskNode(TaskNode, Protocol):
-    """What jobs ask of a node's disks: the part of :class:`appliance.wire.disk_api.DiskApi` and ``TaskApi`` that they use,
-    with the same meaning. The fake is :class:`engine.fakes.disk_node.FakeDiskNode`."""
+    """What jobs ask of a node's disks: the part of :class:`appliance.wire.disk_api.DiskApi`, ``TaskApi`` and
+    ``DomainApi`` that they use, with the same meaning. The fake is :class:`engine.fakes.disk_node.FakeDiskNode`."""
 
     def disk_chain(self, file: DiskFile) -> tuple[DiskInfo, ...]: ...
 
@@ -37,6 +39,8 @@ class DiskNode(TaskNode, Protocol):
     def disk_remove(self, task: str, file: DiskFile, wipe: bool) -> TaskState: ...
 
     def disk_commit(self, task: str, file: DiskFile, base: DiskFile) -> TaskState: ...
+
+    def disk_seed(self, file: DiskFile, seed: NoCloudSeed) -> None: ...
 
     def disk_rebase(self, task: str, file: DiskFile, backing: DiskFile | None, unsafe: bool) -> TaskState: ...
 
@@ -81,7 +85,33 @@ class VmNode(TaskNode, Protocol):
 
     def vm_set_cd(self, name: str, drive: str, path: str, force: bool) -> None: ...
 
+    def vm_set_cpus(self, name: str, cpus: int) -> None: ...
+
+    def vm_set_memory(self, name: str, memory_mib: int) -> int: ...
+
     def ha_local_maintenance(self, on: bool) -> None: ...
+
+
+class ScreenNode(Protocol):
+    """What the API asks of a node itself, without a job, because no journal may have the word: the part of
+    ``VmDeviceApi`` that opens screens. The fake is :class:`engine.fakes.vm_node.FakeVmNode`."""
+
+    def vm_set_ticket(self, name: str, word: str, valid_s: float) -> VncTicket: ...
+
+
+class ImageNode(Protocol):
+    """What jobs ask of a node's image tickets: :class:`appliance.wire.image_api.ImageApi`, with the same meaning. The
+    fake is :class:`engine.fakes.image_node.FakeImageNode`."""
+
+    def image_tickets(self) -> tuple[ImageTicketState, ...]: ...
+
+    def image_ticket(self, transfer: str) -> ImageTicketState: ...
+
+    def image_open(self, ticket: ImageTicket) -> ImageTicketState: ...
+
+    def image_extend(self, transfer: str, timeout_s: int) -> ImageTicketState: ...
+
+    def image_close(self, transfer: str) -> None: ...
 
 
 class PoolNode(Protocol):
@@ -126,6 +156,9 @@ class Nodes(Protocol):
 
     def pools(self, host: str) -> PoolNode:
         """That host's verbs of the pool. Raises ``Unavailable`` when it cannot be reached."""
+
+    def images(self, host: str) -> ImageNode:
+        """That host's image tickets. Raises ``Unavailable`` when it cannot be reached."""
 
     def disks(self, host: str) -> DiskNode:
         """That host's disk verbs. Raises ``Unavailable`` when it cannot be reached."""

@@ -6,7 +6,7 @@ import fcntl
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from appliance.effects.clock import SystemClock
@@ -21,13 +21,15 @@ from engine.jobs.bell import Bell, Ear
 from engine.jobs.desk import Desk
 from engine.jobs.follow import Following
 from engine.jobs.keep_ha import KEEP_EVERY_S, Keeper
+from engine.jobs.keep_transfers import LOOK_EVERY_S, TransferKeeper
 from engine.jobs.process import JobsProcess
 from engine.jobs.reach import WireNodes
 from engine.jobs.run import World
 from engine.jobs.sampling import Sampler
+from engine.jobs.seed_remove import Sweeper
 from engine.jobs.types import BY_NAME
 from engine.layout import Guest
-from engine.nodes import wire_disks, wire_nodes, wire_pools, wire_vms
+from engine.nodes import wire_disks, wire_images, wire_nodes, wire_pools, wire_vms
 from engine.store.durable import Store
 from engine.store.jobs import Jobs
 from engine.store.observed import Observations
@@ -52,11 +54,12 @@ def only_one(path: Path) -> int:
     return descriptor
 
 
-def keep(keeper: Keeper, stopping: threading.Event) -> None:
-    """Take the keeper's turns until the process ends."""
-    while not stopping.wait(KEEP_EVERY_S):
-        keeper.turn()
-    keeper.entities.connection.close()
+def keep(keepers: Sequence[Keeper | Sweeper | TransferKeeper], every_s: float, stopping: threading.Event) -> None:
+    """Take the keepers' turns, one after another, until the process ends."""
+    while not stopping.wait(every_s):
+        for one in keepers:
+            one.turn()
+    keepers[0].entities.connection.close()
 
 
 def main(guest: Guest, agent_port: int, log: Log) -> None:
@@ -74,15 +77,21 @@ def main(guest: Guest, agent_port: int, log: Log) -> None:
     jobs = Jobs(store.entities, clock)
     vms = wire_vms(guest, cluster, start.epoch, agent_port)
     pools = wire_pools(guest, cluster, start.epoch, agent_port)
-    world = World(store.entities, jobs, WireNodes(cluster, observations, disks, vms, pools), clock, BY_NAME, log)
+    images = wire_images(guest, cluster, start.epoch, agent_port)
+    reach = WireNodes(cluster, observations, disks, vms, pools, images)
+    world = World(store.entities, jobs, reach, clock, BY_NAME, log)
     ear = Ear(guest.jobs_bell)
     desk = Desk(store.entities, jobs, BY_NAME, clock, Bell(guest.jobs_bell).ring)
     keeper = Keeper(store.entities, world.nodes, desk, log)
+    sweeper = Sweeper(store.entities, desk, log)
     process = JobsProcess(world, ear.wait)
     worker = threading.Thread(target=process.serve, name="jobs")
     sampler = Sampler(cluster, store, observations, clock, log)
     sampling = threading.Thread(target=sampler.run, args=(world.stopping,), name="history")
-    keeping = threading.Thread(target=keep, args=(keeper, world.stopping), name="ha")
+    keeping = threading.Thread(target=keep, args=((keeper, sweeper), KEEP_EVERY_S, world.stopping), name="ha")
+    transfers = TransferKeeper(store.entities, world.nodes, desk, log)
+    # beside the other: a host whose daemon hangs must not delay what keeps VMs running
+    transferring = threading.Thread(target=keep, args=((transfers,), LOOK_EVERY_S, world.stopping), name="transfers")
 
     def stop(_number: int, _frame: object) -> None:
         following.stopped.set()
@@ -91,7 +100,7 @@ def main(guest: Guest, agent_port: int, log: Log) -> None:
     def alive() -> None:
         if following.superseded:
             world.stopping.set()  # a newer engine has the journal, too
-        if (worker.is_alive() and keeping.is_alive()) or world.stopping.is_set():
+        if all(one.is_alive() for one in (worker, keeping, transferring)) or world.stopping.is_set():
             tell_systemd("WATCHDOG=1")
 
     signal.signal(signal.SIGTERM, stop)
@@ -99,11 +108,13 @@ def main(guest: Guest, agent_port: int, log: Log) -> None:
     worker.start()
     sampling.start()
     keeping.start()
+    transferring.start()
     tell_systemd("READY=1")
     following.run(alive)
     world.stopping.set()
     worker.join()
     sampling.join()
     keeping.join()
+    transferring.join()
     ear.close()
     os.close(held)

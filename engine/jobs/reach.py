@@ -13,7 +13,7 @@ from appliance.model.node import NodeFacts, NodeStatistics
 from appliance.model.vm import VmState
 from engine.decide.follow import SILENCE_S
 from engine.jobs.follow import HEARD
-from engine.jobs.ports import DiskNode, HostReport, PoolNode, VmNode
+from engine.jobs.ports import DiskNode, HostReport, ImageNode, PoolNode, VmNode
 from engine.store.observed import Observations
 from engine.store.records import Heard
 from gluster.model import PoolStatus
@@ -32,6 +32,7 @@ class WireNodes:
     disk_node: Callable[[Member], DiskNode]
     vm_node: Callable[[Member], VmNode]
     pool_node: Callable[[Member], PoolNode]
+    image_node: Callable[[Member], ImageNode]
 
     def up(self) -> Sequence[str]:
         """Hosts heard lately, that with the most free memory first: it is the least busy."""
@@ -69,6 +70,10 @@ class WireNodes:
     def disks(self, host: str) -> DiskNode:
         """That host's disk verbs. Nothing is sent before the first call. Raises ``Unavailable`` ``job.host-unknown``."""
         return self.disk_node(self._member(host))
+
+    def images(self, host: str) -> ImageNode:
+        """That host's image tickets, likewise."""
+        return self.image_node(self._member(host))
 
     def vms(self, host: str) -> VmNode:
         """That host's VM verbs, likewise."""

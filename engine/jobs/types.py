@@ -11,6 +11,7 @@ from engine.jobs.host_admit import HostAdmit
 from engine.jobs.host_deactivate import HostDeactivate
 from engine.jobs.host_evict import HostEvict
 from engine.jobs.job import JobType, by_name
+from engine.jobs.seed_remove import SeedRemove
 from engine.jobs.snapshot_commit import SnapshotCommit, SnapshotUndo
 from engine.jobs.snapshot_create import SnapshotCreate
 from engine.jobs.snapshot_preview import SnapshotPreview
@@ -18,10 +19,13 @@ from engine.jobs.snapshot_remove import SnapshotRemove
 from engine.jobs.snapshot_restore import SnapshotRestore
 from engine.jobs.template_create import TemplateCreate
 from engine.jobs.template_remove import TemplateRemove
+from engine.jobs.transfer_end import TransferCancel, TransferFinalize
+from engine.jobs.transfer_open import TransferPause, TransferResume, TransferStart
 from engine.jobs.vm_cd import VmChangeCd
 from engine.jobs.vm_clone import VmClone
 from engine.jobs.vm_create import VmCreate
 from engine.jobs.vm_disks import VmAddDisk, VmPlugDisk, VmUnplugDisk
+from engine.jobs.vm_grow import VmGrowCpus, VmGrowMemory
 from engine.jobs.vm_migrate import VmMigrate
 from engine.jobs.vm_nics import VmPlugNic, VmSetNic, VmUnplugNic
 from engine.jobs.vm_remove import VmRemove
@@ -35,7 +39,8 @@ TYPES: tuple[JobType[Any], ...] = (
     DiskCreate(), DiskRemove(), HostDeactivate(), HostActivate(), TemplateCreate(), TemplateRemove(),
     VmCreate(), VmRemove(), VmStart(), VmStop(), VmShutdown(), VmReboot(), VmReset(), VmResume(), VmSuspend(), VmWake(),
     VmMigrate(), VmAddDisk(), VmPlugDisk(), VmUnplugDisk(), VmPlugNic(), VmUnplugNic(), VmSetNic(), VmChangeCd(),
-    HostEvict(), HostAdmit(), VmRestart(), SnapshotCreate(), SnapshotRemove(),
+    VmGrowCpus(), VmGrowMemory(), HostEvict(), HostAdmit(), VmRestart(), SnapshotCreate(), SnapshotRemove(), SeedRemove(),
     SnapshotPreview(), SnapshotCommit(), SnapshotUndo(), SnapshotRestore(), VmStartMemory(), VmClone(),
+    TransferStart(), TransferResume(), TransferPause(), TransferFinalize(), TransferCancel(),
 )  # fmt: skip
 BY_NAME = by_name(TYPES)

@@ -12,6 +12,7 @@ from appliance.model.vm import VmSpec
 from engine.decide.merge import merged
 from engine.decide.vm_config import with_next_run
 from engine.decide.vm_machine import DiskPart, NicPart, check_startable, machine
+from engine.jobs import seeds
 from engine.jobs.places import file_of
 from engine.store.entities import Entities
 from engine.store.entity import Entity
@@ -31,11 +32,21 @@ class Parts:
     disks: tuple[DiskPart, ...]
     nics: tuple[NicPart, ...]
     cd_path: str
+    seed_path: str = ""
 
     def spec(self) -> VmSpec:
         """The machine."""
         has_screen = bool(self.body.get(CONSOLES, SCREENS))
-        return machine(self.vm.id, self.body, self.cluster, self.disks, self.nics, self.cd_path, has_screen=has_screen)
+        return machine(
+            self.vm.id,
+            self.body,
+            self.cluster,
+            self.disks,
+            self.nics,
+            self.cd_path,
+            seed_path=self.seed_path,
+            has_screen=has_screen,
+        )
 
     def why_not(self) -> str:
         """Why it cannot boot; empty: it can."""
@@ -50,6 +61,7 @@ def parts_of(entities: Entities, vm: Entity, once: Mapping[str, Any] | None = No
     disks = entities.many("disk", [one.ref("disk") for one in attachments])
     nics = [one for one in entities.children(vm.key, "nic") if one.body.get("plugged") is not False]
     iso = entities.get("disk", vm.ref("iso")) if vm.ref("iso") else None
+    seed = seeds.of(entities, vm)
     return Parts(
         vm,
         body,
@@ -57,6 +69,7 @@ def parts_of(entities: Entities, vm: Entity, once: Mapping[str, Any] | None = No
         tuple(disk_part(entities, one, disks[one.ref("disk")]) for one in attachments),
         tuple(nic_part(entities, one) for one in nics),
         path_of(file_of(entities, iso)) if iso else "",
+        path_of(seeds.file_of(entities, seed)) if seed else "",
     )
 
 

@@ -8,12 +8,13 @@ from typing import Any
 
 from appliance.errors import Conflict
 from engine.decide import vm_config
-from engine.jobs import owed
+from engine.jobs import owed, seeds
 from engine.jobs.job import JobType, Planned, Step, Told, Work
+from engine.jobs.places import domain_for, need_active_domain
 from engine.jobs.vm_place import DOWN, need_vm
 from engine.jobs.vm_spec import Parts, parts_of
 from engine.jobs.vm_start_on import choose_host, forget_host, start_on_best, unstart
-from engine.jobs.vm_state import started
+from engine.jobs.vm_state import INITIALIZED, started
 from engine.store.entities import Entities
 from engine.store.entity import Entity
 from engine.store.jobs import Lock
@@ -23,12 +24,14 @@ USABLE_DISK = ("", "ok")
 
 @dataclass(frozen=True)
 class StartVm:
-    """Which VM. ``hosts``: ids of those that may be chosen (none: any). ``once``: v4's attributes for this run alone."""
+    """Which VM. ``hosts``: ids of those that may be chosen (none: any). ``once``: v4's attributes for this run alone.
+    ``init``: cloud-init makes up its guest, also if it did so before."""
 
     vm_id: str
     hosts: tuple[str, ...] = ()
     paused: bool = False
     once: Mapping[str, Any] = field(default_factory=dict)
+    init: bool = False
 
 
 def chosen(work: Work) -> str:
@@ -43,6 +46,16 @@ def _place(work: Work) -> Mapping[str, Any]:
 
 def _forget(work: Work) -> None:
     forget_host(work, work.parameters(StartVm).vm_id)
+
+
+def _seed(work: Work) -> Mapping[str, Any]:
+    given = work.parameters(StartVm)
+    body = parts_of(work.entities, work.entities.need("vm", given.vm_id), given.once).body
+    return seeds.write(work, given.vm_id, str(work.arguments["domain"]), chosen(work), body)
+
+
+def _unseed(work: Work) -> None:
+    seeds.forget(work.entities, work.parameters(StartVm).vm_id, work.job_id)
 
 
 def _start(work: Work) -> Mapping[str, Any]:
@@ -85,7 +98,11 @@ class VmStart(JobType[StartVm]):
 
     name = "vm.start"
     parameters = StartVm
-    steps = (Step("place", _place, _forget, weight=0.2), Step("start", _start, _unstart))
+    steps = (
+        Step("place", _place, _forget, weight=0.2),
+        Step("seed", _seed, _unseed, weight=0.2),
+        Step("start", _start, _unstart),
+    )
     told = Told("", "USER_STARTED_VM", "USER_FAILED_RUN_VM")
 
     def about(self, entities: Entities, given: StartVm) -> Mapping[str, str]:
@@ -103,6 +120,8 @@ class VmStart(JobType[StartVm]):
         parts = parts_of(entities, vm, given.once)
         vm_config.check(vm.name, parts.body, "run VM")
         check_parts(entities, parts)
+        if seeds.wants(vm, parts.body, asked=given.init):
+            need_active_domain(entities, domain_for(entities, vm, "run VM"), "run VM")
         for host in given.hosts:
             entities.need("host", host)
 
@@ -110,14 +129,20 @@ class VmStart(JobType[StartVm]):
         return locks_of(entities, entities.need("vm", given.vm_id), "wait_for_launch")
 
     def plan(self, entities: Entities, given: StartVm) -> Sequence[Planned]:
-        name = entities.need("vm", given.vm_id).name
-        return Planned("place", "Choosing a host"), Planned("start", f"Starting VM {name}")
+        vm = entities.need("vm", given.vm_id)
+        place, start = Planned("place", "Choosing a host"), Planned("start", f"Starting VM {vm.name}")
+        if not seeds.wants(vm, parts_of(entities, vm, given.once).body, asked=given.init):
+            return place, start
+        seed = Planned("seed", "Writing cloud-init's CD", {"domain": domain_for(entities, vm, "run VM")})
+        return place, seed, start
 
     def finish(self, work: Work) -> Mapping[str, Any]:
         given = work.parameters(StartVm)
         now_ms = int(work.clock.wall_s() * 1000)
         status = "paused" if given.paused else "powering_up"
-        work.entities.change("vm", given.vm_id, lambda vm: started(vm, status, now_ms, run_once=bool(given.once)))
+        told = {INITIALIZED: True} if work.found("seed") else {}
+        run_once = bool(given.once)
+        work.entities.change("vm", given.vm_id, lambda vm: started(vm, status, now_ms, run_once=run_once, **told))
         owed.forget(work.entities, given.vm_id)
         return {"host": started_on(work)}
 

@@ -18,10 +18,16 @@ MEMORY = "trivet_memory"
 """In the body of a suspended VM: where its memory is (``domain``: id, ``path``)."""
 ASKED = "trivet_asked_ms"
 """In the body: when its guest was asked to shut down."""
+SEED = "trivet_seed"
+"""In the body: the row of cloud-init's CD in its second drive (engine/jobs/seeds.py), from its start until it is down."""
+INITIALIZED = "trivet_initialized"
+"""In the body: it was started with that CD once, and gets none any more unless somebody asks."""
+GROW = "trivet_grow"
+"""In the body: what jobs are about to give it while it runs (job → ``sockets``, ``memory``)."""
 RESUME = "trivet_resume"
 """In the body of a VM that is down: the memory of a snapshot that its next start goes on from (``domain``: id, ``path``,
 ``snapshot``: id). Once it has been up its disks are newer, so it is forgotten then."""
-OF_THE_RUN = (RUN, MOVE, MEMORY, RESUME, ASKED, "run_once", "status_detail")
+OF_THE_RUN = (RUN, MOVE, MEMORY, RESUME, ASKED, GROW, "run_once", "status_detail")
 
 
 def placed(vm: Entity, host_id: str, job_id: str, tried: Mapping[str, str] | None = None) -> Entity:
@@ -44,7 +50,7 @@ def started(vm: Entity, status: str, now_ms: int, **more: Any) -> Entity:
 
 def went_down(vm: Entity, now_ms: int) -> Entity:
     """It has ended; what waited for its next start is its definition now."""
-    ended = without(vm, *OF_THE_RUN)
+    ended = without(vm, *OF_THE_RUN, SEED)
     body = {**with_next_run(ended.body), "stop_time": now_ms}
     return replace(ended, body=body, status="down").with_refs(host=())
 

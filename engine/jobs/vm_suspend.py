@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from appliance.errors import Conflict, NotFound
+from appliance.errors import NotFound
 from appliance.model.disk import DiskFile
 from engine.jobs.job import JobType, Planned, Step, Told, Work
 from engine.jobs.places import mount_of, need_active_domain
@@ -18,7 +18,6 @@ from engine.jobs.vm_start_on import choose_host, forget_host
 from engine.jobs.vm_state import ASKED, MEMORY, RUN, started, without
 from engine.jobs.vm_stop import drop_memory, memory_file
 from engine.store.entities import Entities
-from engine.store.entity import Entity
 from engine.store.jobs import Lock
 
 SUSPENDABLE = frozenset({"up", "paused", "powering_up"})
@@ -40,19 +39,6 @@ class WakeVm:
     vm_id: str
     hosts: tuple[str, ...] = ()
     paused: bool = False
-
-
-def domain_for(entities: Entities, vm: Entity) -> str:
-    """Where its memory goes: beside its first disk, else the master domain. Raises ``Conflict`` ``vm.no-domain``."""
-    mine = entities.children(vm.key, "disk_attachment")
-    disks = entities.many("disk", [one.ref("disk") for one in mine]).values()
-    found = [one.ref("storage_domains") for one in disks] or [
-        one.id for one in entities.list("storage_domain") if one.body.get("master")
-    ]
-    if not found:
-        reason = "Cannot suspend VM. There is no storage domain for its memory"
-        raise Conflict("vm.no-domain", subject=f"VM {vm.name}", reason=reason, remedy="Add one.")
-    return found[0]
 
 
 def _file(work: Work, given: SuspendVm) -> DiskFile:

@@ -46,8 +46,11 @@ class Store:
         self._database.close()
 
     def probe(self, wall_ms: int) -> None:
-        """Prove that the database takes a write and gives it back. Raises ``Unavailable``."""
-        with explained():
+        """Prove that the database takes a write and gives it back. Raises ``Unavailable``.
+
+        In one transaction: three brokers and a console ask at once, and each would read what another has just written.
+        """
+        with self.connection.transaction():
             self.put_setting(PROBE, str(wall_ms))
             if Setting.get_by_id(PROBE).value != str(wall_ms):
                 raise Unavailable(
@@ -127,7 +130,7 @@ class Store:
     def token_account(self, digest: str, kind: str, now_ms: int) -> AccountRecord | None:
         """Whose token it is, if it is known, of that kind, not expired, and its account enabled."""
         row = self.connection.first(HOLDER_QUERY, (digest, kind, now_ms))
-        account = AccountRecord(*row[:4], bool(row[4])) if row else None
+        account = AccountRecord(row[0], row[1], row[2], row[3], bool(row[4])) if row else None
         return account if account and account.enabled else None
 
     def drop_token(self, digest: str) -> bool:

@@ -74,17 +74,34 @@ class Jobs:
             self.connection.run(JOB.insert(self._job_row(job, created_ms=now_ms, changed_ms=now_ms)))
             for step in steps:
                 self.connection.run(STEP.insert(self._step_row(job.id, step)))
-            for lock in locks:
-                row = {
-                    "kind": lock.kind,
-                    "id": lock.id,
-                    "job_id": job.id,
-                    "shared": int(lock.is_shared),
-                    "shown": lock.shown,
-                }
-                self.connection.run(LOCK.insert(row))
-                self._show(lock, lock.shown)
+            self._lock(job.id, locks)
         return self.need(job.id)
+
+    def _lock(self, job_id: str, locks: Sequence[Lock]) -> None:
+        for lock in locks:
+            row = {"kind": lock.kind, "id": lock.id, "job_id": job_id, "shared": int(lock.is_shared), "shown": lock.shown}
+            self.connection.run(LOCK.insert(row))
+            self._show(lock, lock.shown)
+
+    def hold(self, job: JobRecord, locks: Sequence[Lock]) -> None:
+        """Write a job that holds its locks and is shown as started, and that nobody runs, until :meth:`release`: for what
+        lasts longer than any work of ours. Raises ``Conflict`` ``entity.locked``."""
+        now_ms = self._now_ms()
+        with self.connection.transaction():
+            self._refuse_locked(locks)
+            row = self._job_row(job, state="ended", status="started", created_ms=now_ms, changed_ms=now_ms)
+            self.connection.run(JOB.insert({**row, JOB.started_ms: now_ms}))
+            self._lock(job.id, locks)
+
+    def release(self, job_id: str, status: JobStatus) -> None:
+        """End a :meth:`hold`. Ended already: nothing."""
+        if self.holds(job_id):
+            self.end(job_id, status, dict, {})
+
+    def holds(self, job_id: str) -> bool:
+        """Whether it is a :meth:`hold` that was not released."""
+        found = self.get(job_id)
+        return found is not None and found.state == "ended" and found.status == "started" and not found.is_external
 
     def _refuse_locked(self, locks: Sequence[Lock]) -> None:
         for kind, identifier, shared in sorted((lock.kind, lock.id, lock.is_shared) for lock in locks):

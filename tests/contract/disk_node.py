@@ -26,15 +26,15 @@ DOMAINS = ("data", "other")
 class Node:
     """The verbs of one node over two mounted domains in a folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, domains: tuple[str, ...] = DOMAINS) -> None:
         self.root = Root(folder)
-        self.places = {name: self.root.at(layout.VOLUMES / name) for name in DOMAINS}
+        self.places = {name: self.root.at(layout.VOLUMES / name) for name in domains}
         for place in self.places.values():
             place.mkdir(parents=True, exist_ok=True)
         processes = SystemProcesses()
         mounted = self.places.values()
-        files = VolumeFiles(self.root, Mounts(self.root, processes), is_mount=lambda path: path in mounted)
-        self.chains = Chains(files, processes)
+        self.files = VolumeFiles(self.root, Mounts(self.root, processes), is_mount=lambda path: path in mounted)
+        self.chains = Chains(self.files, processes)
         self.tasks = Tasks(self.root.at(layout.TASKS), SystemClock())
         self.disks = Disks(self.chains, processes, self.tasks, owner=os.geteuid())
         self.asked = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import ovirtsdk4 as sdk
@@ -15,6 +16,7 @@ from engine.fakes.vm_node import FakeNodes
 from engine.jobs.desk import Desk
 from engine.jobs.follow_vms import VmFollower
 from engine.jobs.keep_ha import Keeper
+from engine.jobs.keep_transfers import TransferKeeper
 from engine.jobs.process import JobsProcess
 from engine.jobs.run import World
 from engine.jobs.types import BY_NAME
@@ -29,15 +31,25 @@ PATIENCE_S = 60.0
 
 @pytest.fixture(scope="module")
 def hosts(running: world.Running, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeNodes]:
-    """The jobs process and the follower of the running engine, as threads over fake hosts."""
-    nodes, clock = fake_hosts(tmp_path_factory.mktemp("hosts")), SystemClock()
+    """The running engine's hosts, which are fakes."""
+    nodes = fake_hosts(tmp_path_factory.mktemp("hosts"))
+    with at_work(running, nodes):
+        yield nodes
+
+
+@contextmanager
+def at_work(running: world.Running, nodes: FakeNodes) -> Iterator[None]:
+    """The jobs process, the follower and the keepers of the running engine, as threads over ``nodes``."""
+    clock = SystemClock()
     store = Store(running.guest.database_place)
     made = World(store.entities, Jobs(store.entities, clock), nodes, clock, BY_NAME, lambda _text: None)
     jobs = threading.Thread(target=JobsProcess(made, lambda _s: time.sleep(0.02)).serve)
 
     def follow() -> None:
         follower, observations = VmFollower(store, clock), Observations(running.guest.observed, clock)
-        keeper = Keeper(store.entities, nodes, Desk(store.entities, made.jobs, BY_NAME, clock), lambda _text: None)
+        desk = Desk(store.entities, made.jobs, BY_NAME, clock)
+        keeper = Keeper(store.entities, nodes, desk, lambda _text: None)
+        transfers = TransferKeeper(store.entities, nodes, desk, lambda _text: None)
         while not made.stopping.wait(0.2):
             world.observe(observations)
             for name, identifier in nodes.ids.items():
@@ -47,13 +59,14 @@ def hosts(running: world.Running, tmp_path_factory: pytest.TempPathFactory) -> I
                 else:
                     follower.silent(identifier)
             keeper.turn()
+            transfers.turn()
         observations.close()
         store.close()
 
     following = threading.Thread(target=follow)
     jobs.start()
     following.start()
-    yield nodes
+    yield
     made.stopping.set()
     jobs.join()
     following.join()

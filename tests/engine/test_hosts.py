@@ -6,6 +6,7 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from flask.testing import FlaskClient
@@ -268,3 +269,22 @@ def test_a_vm_that_nobody_made_keeps_it(vms: Vms) -> None:
     job = deactivated(vms, "node1")
     assert (job.status, "VM handmade cannot leave it" in job.error["reason"]) == ("failed", True)
     assert "was started by hand" in job.error["reason"]
+
+
+@pytest.mark.parametrize(
+    ("search", "found"),
+    [
+        ("status=up", ["node2", "node3"]),
+        ("status=UP and name=node3", ["node3"]),
+        ("status != up", ["node1"]),
+        ("status=maint*", ["node1"]),
+        ("Status=down or (status=maintenance)", ["node1"]),
+        ("status=nonsense", []),
+        ("node2 sortby name", ["node2"]),
+    ],
+)
+def test_hosts_are_found_by_the_status_that_is_seen(vms: Vms, search: str, found: list[str]) -> None:
+    """What the store holds is only what a job has set: Ansible's ovirt_host_info asks for status=up."""
+    vms.engine.store.entities.set_status("host", {NODE["node1"]: "maintenance"})
+    status, answer = vms.ask("GET", f"hosts?search={quote(search)}")
+    assert (status, [one["name"] for one in answer.get("host", [])]) == (200, found)

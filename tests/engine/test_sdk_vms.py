@@ -60,9 +60,11 @@ def test_the_life_of_a_vm(vms: Any, hosts: FakeNodes) -> None:
     assert second.plugged
     vm.nics_service().nic_service(second.id).remove()
     assert [one.name for one in vm.nics_service().list()] == ["nic1"]
-    changed = vm.update(types.Vm(memory=512 * MIB, description="changed"))
-    assert (changed.memory, changed.description, changed.next_run_configuration_exists) == (256 * MIB, "changed", True)
-    assert vm.get(next_run=True).memory == 512 * MIB
+    changed = vm.update(types.Vm(memory=512 * MIB, bios=types.Bios(type=types.BiosType.Q35_OVMF), description="changed"))
+    assert (changed.memory, changed.description, changed.next_run_configuration_exists) == (512 * MIB, "changed", True)
+    assert vm.get(next_run=True).bios.type == types.BiosType.Q35_OVMF
+    two = types.Cpu(topology=types.CpuTopology(sockets=2))
+    assert vm.update(types.Vm(cpu=two)).cpu.topology.sockets == 2, "it has them when the call is answered"
     source = vm.get(follow="host").host.name
     target = next(name for name in hosts.ids if name != source)
     vm.migrate(host=types.Host(name=target))
@@ -76,7 +78,7 @@ def test_the_life_of_a_vm(vms: Any, hosts: FakeNodes) -> None:
     where = next(name for name in hosts.ids if hosts.host(name).vm(made.id))
     hosts.host(where).end(made.id)
     until(lambda: status() == types.VmStatus.DOWN)
-    assert vm.get().memory == 512 * MIB
+    assert (vm.get().memory, vm.get().bios.type) == (512 * MIB, types.BiosType.Q35_OVMF)
     vm.start(pause=True)
     until(lambda: status() == types.VmStatus.PAUSED)
     vm.stop()

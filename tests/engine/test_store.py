@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,9 @@ from engine.store.observed import Observations
 from engine.store.records import EventRecord, ItemRecord
 
 NEXT = len(shipped()) + 1
+ASKING, PROBES = 4, 50
+"""Three brokers and a console. Before the probe was one transaction, this failed on PostgreSQL, and now and then on
+SQLite."""
 
 
 @pytest.fixture
@@ -76,6 +80,16 @@ def test_a_broken_database_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(Unavailable) as error:
         Store(path).probe(1)
     assert error.value.code == "store.failed"
+
+
+def test_several_who_ask_at_once_for_health_do_not_take_each_others_write_for_damage(store: Store) -> None:
+    def ask(first: int) -> None:
+        for wall_ms in range(first, first + PROBES):
+            store.probe(wall_ms)
+        store.close()
+
+    with ThreadPoolExecutor(ASKING) as pool:
+        list(pool.map(ask, range(0, ASKING * PROBES, PROBES)))
 
 
 def test_items_are_replaced(store: Store) -> None:

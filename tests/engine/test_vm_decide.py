@@ -43,7 +43,8 @@ def test_what_a_definition_means() -> None:
     spec = made(
         {"cpu": {"topology": {"sockets": 2, "cores": 3}, "cpu_tune": {"vcpu_pins": [{"vcpu": 1, "cpu_set": "0-2"}]}}}
     )
-    assert (spec.cpus, spec.cpu.sockets, spec.cpu.cores, spec.cpu.threads) == (6, 2, 3, 1)
+    assert (spec.cpus, spec.cpu.sockets, spec.cpu.cores, spec.cpu.threads) == (6, 16, 3, 1)
+    assert spec.cpu.maximum == 48, "places for as many sockets as can be plugged in"
     assert spec.cpu.pins == (CpuPin(1, "0-2"),)
     assert (spec.firmware, spec.machine, spec.hotplug_ports) == ("bios", "q35", 4)
     assert [(one.serial, one.bus, one.format, one.boot_order) for one in spec.disks] == [

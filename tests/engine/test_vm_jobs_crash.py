@@ -20,11 +20,13 @@ from engine.jobs.disk_create import CreateDisk
 from engine.jobs.job import JobType
 from engine.jobs.vm_create import AddedDisk, CreateVm, VmCreate
 from engine.jobs.vm_disks import AddVmDisk, PlugDisk, UnplugDisk, VmAddDisk, VmPlugDisk, VmUnplugDisk
+from engine.jobs.vm_grow import GrowCpus, GrowMemory, VmGrowCpus, VmGrowMemory
 from engine.jobs.vm_migrate import MigrateVm, VmMigrate
 from engine.jobs.vm_nics import PlugNic, SetNic, UnplugNic, VmPlugNic, VmSetNic, VmUnplugNic
 from engine.jobs.vm_parts import NewNic
 from engine.jobs.vm_remove import RemoveVm, VmRemove
 from engine.jobs.vm_start import StartVm, VmStart
+from engine.jobs.vm_state import GROW
 from engine.jobs.vm_stop import OnVm, VmReset, VmShutdown, VmStop
 from engine.jobs.vm_suspend import SuspendVm, VmSuspend, VmWake, WakeVm
 from engine.store.audit import EVENT
@@ -37,7 +39,7 @@ from tests.engine.job_world import MIB, desk_of, files, nodes_at, open_store, wo
 BROKEN = Failed("vm.broken", subject="VM v1", reason="it breaks here", remedy="Mend it.")
 FULL = Failed("disk.no-space", subject="vmstore", reason="it is full", remedy="Make room.")
 NEW = tuple(AddedDisk(CreateDisk(one, f"i-{one}", one, "s1", MIB), {"interface": "virtio_scsi"}) for one in ("d2", "d3"))
-BODY = {"memory": 256 * MIB, "memory_policy": {"guaranteed": 256 * MIB, "max": 256 * MIB}}
+BODY = {"memory": 256 * MIB, "memory_policy": {"guaranteed": 256 * MIB, "max": 1024 * MIB}}
 
 
 def order(kind: type[JobType[Any]], given: Any) -> Callable[[Desk], str]:
@@ -115,6 +117,10 @@ CASES = (
         fail_with={"plug-nic": BROKEN},
     ),
     Case("unplug-nic", order(VmUnplugNic, UnplugNic("v1", "n1", remove=True)), has="node1: d1"),
+    Case("grow-cpus", order(VmGrowCpus, GrowCpus("v1", 2)), has="node1: d1 m1 2c"),
+    Case("grow-cpus-fails", order(VmGrowCpus, GrowCpus("v1", 2)), "failed", fail_with={"set-cpus": BROKEN}),
+    Case("grow-memory", order(VmGrowMemory, GrowMemory("v1", 512 * MIB)), has="node1: d1 m1 512M"),
+    Case("grow-memory-fails", order(VmGrowMemory, GrowMemory("v1", 512 * MIB)), "failed", fail_with={"set-memory": BROKEN}),
     Case("set-nic", order(VmSetNic, SetNic("v1", "n1", "nic1", {"linked": False})), has="node1: d1 m1-"),
 )
 CREATE = Case(
@@ -134,7 +140,8 @@ def machine(nodes: FakeNodes, vm: str) -> str:
         if one is not None:
             disks = [disk.serial for disk in one.spec.disks if disk.bus != "cdrom"]
             nics = [f"m{int(nic.mac[-2:])}{'' if nic.link_up else '-'}" for nic in one.spec.nics]
-            found.append(f"{name}: {' '.join([*disks, *nics])}")
+            grown = [f"{one.spec.cpus}c"] * (one.spec.cpus > 1) + [f"{one.spec.memory_mib}M"] * (one.spec.memory_mib != 256)
+            found.append(f"{name}: {' '.join([*disks, *nics, *grown])}")
     return "; ".join(found)
 
 
@@ -177,6 +184,7 @@ def check(folder: Path, case: Case, job_id: str, where: str) -> None:
         assert vm.ref("host") == has.split(":")[0], where
     elif vm is not None and vm.status != "unknown":
         assert not vm.ref("host"), where
+    assert vm is None or GROW not in vm.body, where
     images = sorted(path.split("/")[-2] if "/images/" in path else "m" for path in files(folder / "hosts"))
     assert images == sorted(case.disks), where
     rows = {one.id for one in store.entities.list("disk") if one.id != "d0"}

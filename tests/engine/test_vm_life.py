@@ -101,7 +101,8 @@ def test_a_second_vm_counts_the_first(vms: Vms) -> None:
 
 def test_stop_and_what_waited_comes_into_force(vms: Vms) -> None:
     vm = vms.started()
-    assert vms.ask("PUT", f"vms/{vm}", {"memory": 2 * GIB, "memory_policy": {"guaranteed": GIB, "max": 8 * GIB}})[0] == 200
+    change = {"memory": 2 * GIB, "memory_policy": {"guaranteed": GIB, "max": 8 * GIB}}
+    assert vms.ask("PUT", f"vms/{vm}?next_run=true", change)[0] == 200
     assert vms.vm(vm)["memory"] == str(GIB)
     vms.done("POST", f"vms/{vm}/stop", {"reason": "for the tests"})
     now = vms.vm(vm)

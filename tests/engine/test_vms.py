@@ -10,6 +10,7 @@ from flask.testing import FlaskClient
 
 from engine.accounts import hash_password
 from engine.core import Engine
+from engine.decide.crypt_sha512 import crypt_sha512
 from engine.store.entity import Entity
 from engine.store.permissions import user_entity
 from engine.store.records import AccountRecord
@@ -104,12 +105,24 @@ def test_memory_that_is_not_spelt_out_follows(vms: Vms) -> None:
     assert (large["memory"], large["cpu"]["topology"]["sockets"]) == (str(8 * GIB), "2")
 
 
-def test_a_password_is_kept_and_never_shown(vms: Vms) -> None:
+def test_a_password_is_kept_as_a_hash_and_never_shown(vms: Vms) -> None:
     made = vms.made(initialization={"user_name": "root", "root_password": "geheim"})
     assert made["initialization"] == {"user_name": "root"}
-    assert vms.engine.store.entities.need("vm", made["id"]).body["initialization"]["root_password"] == "geheim"
+
+    def kept() -> str:
+        return str(vms.engine.store.entities.need("vm", made["id"]).body["initialization"]["root_password"])
+
+    first = kept()
+    _empty, kind, rounds, salt, _hash = first.split("$")
+    assert (kind, crypt_sha512("geheim", salt, int(rounds.removeprefix("rounds=")))) == ("6", first)
+    assert vms.ask("PUT", f"vms/{made['id']}", {"initialization": {"host_name": "web"}})[0] == 200
+    assert kept() == first, "what a client does not mention stays"
+    status, changed = vms.ask("PUT", f"vms/{made['id']}", {"initialization": {"root_password": "geheimer"}})
+    assert (status, changed["initialization"]) == (200, {"user_name": "root", "host_name": "web"})
+    assert kept() != first
     answer = vms.client.get(f"{API}/vms", headers={"Authorization": f"Bearer {vms.token}"})
     assert b"geheim" not in answer.data
+    assert b"$6$" not in answer.data
 
 
 @pytest.mark.parametrize(
@@ -129,6 +142,8 @@ def test_a_password_is_kept_and_never_shown(vms: Vms) -> None:
         ({"name": "WEB1"}, 409, "already in use"),
         ({"name": "HostedEngine"}, 409, "already in use"),
         ({"snapshots": [{"id": "s"}]}, 409, "snapshot"),
+        ({"initialization": {"host_name": "a b"}}, 400, "no host name"),
+        ({"initialization": {"root_password": "x" * 300}}, 400, "256 characters"),
         ({"bios": {"type": "q35_tea"}}, 400, "BiosType"),
         ({"nics": [{"name": "nic1", "vnic_profile": {"id": "none"}}]}, 404, "none"),
         ({"nics": [{"name": "nic1", "mac": {"address": "01:00:00:00:00:01"}}]}, 400, "unicast"),

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from appliance import layout
 from appliance.errors import Refused
 from image import hashing, machine
-from image.oslayer import forget_identity, place_launchers
+from image.oslayer import beside, forget_identity, place_launchers
 from image.recipe import CHECKOUT, ELEMENTS, ENGINE, NODE, RECIPES, Recipe
 from image.tree import inside, unshare_file
 
@@ -92,13 +93,23 @@ def test_nothing_of_the_build_machine_or_shared_by_all_machines_stays(tmp_path: 
 
 
 def test_launchers_are_the_image_interpreters(tmp_path: Path) -> None:
-    made, wanted = tmp_path / "made", tmp_path / "bin"
+    made, wanted = tmp_path / "made", tmp_path / "usr/lib/trivet/venv/bin"
     made.mkdir()
-    wanted.mkdir()
+    wanted.mkdir(parents=True)
     (made / "gunicorn").write_text("#!/build/machine/python3.11\nimport sys\n")
-    place_launchers(made, wanted)
+    place_launchers(made, tmp_path, layout.VENV)
     assert (wanted / "gunicorn").read_text() == "#!/usr/lib/trivet/venv/bin/python3\nimport sys\n"
     assert (wanted / "gunicorn").stat().st_mode & stat.S_IXUSR and not made.exists()
+
+
+def test_a_program_beside_ours_is_pinned_and_where_its_unit_looks() -> None:
+    for group in (group for recipe in RECIPES.values() for group in recipe.beside):
+        assert all("==" in line for line in hashing.group_lines(group, PYPROJECT)), "exactly one version, no lock needed"
+    unit = (CHECKOUT / "appliance/units/trivet-imageio.service").read_text()
+    assert f"ExecStart={beside('imageio')}/bin/python3 -I {beside('imageio')}/bin/ovirt-imageio " in unit
+    assert beside("imageio") == layout.IMAGEIO
+    with pytest.raises(Refused, match="no dependency group"):
+        hashing.group_lines("imageio", "[project]\n")
 
 
 def test_a_file_that_is_written_no_longer_shares_its_bytes(tmp_path: Path) -> None:

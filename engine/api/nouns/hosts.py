@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from appliance import layout
@@ -17,6 +18,7 @@ from engine.api.parameters import Listing
 from engine.api.stored import Stored
 from engine.api.tell import tell
 from engine.core import Engine
+from engine.decide.search import resolved
 from engine.decide.view import HostView, View
 from engine.jobs.host_activate import ActivateHost, HostActivate
 from engine.jobs.host_deactivate import ROOM, DeactivateHost, HostDeactivate
@@ -69,6 +71,11 @@ class Hosts(Stored):
             return super().list(call, listing)
         view = call.engine.view()
         return [self.seen(call, one, view) for one in self._select(call, listing)]
+
+    def _select(self, call: Call, listing: Listing) -> Sequence[Entity]:
+        view = call.engine.view()
+        statuses = {one.id: self.seen(call, one, view)["status"] for one in self.entities(call).list(self.entity)}
+        return super()._select(call, replace(listing, query=resolved(listing.query, ("status",), statuses)))
 
     def show(self, call: Call, entity: Entity) -> Object:
         return self.seen(call, entity, call.engine.view())

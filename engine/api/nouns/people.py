@@ -15,13 +15,39 @@ from engine.api.stored import ReadOnlyStored, Referring, Stored, gone, owner
 from engine.decide.roles import BY_ID, PERMITS
 from engine.store.entity import Entity
 from engine.store.permissions import Permits
+from engine.users import DOMAIN
+from engine.users import Users as Directory
 
 
-class Users(ReadOnlyStored):
-    """The users that this engine knows."""
+class Users(Stored):
+    """The users that this engine knows. To add one of the directory is to know it, which all are; one that is not there
+    yet is made when a password comes along, because ours is the only directory."""
 
     services, kind, entity, unique, refs = ("Users",), "User", "user", False, {"groups": "groups"}
     defaults = {"namespace": "*", "department": "", "email": "", "last_name": ""}
+    update = Noun.update
+
+    def add(self, call: Call, given: dict[str, Any]) -> Made:
+        named = str(given.get("user_name") or given.get("principal") or "")
+        name, _, profile = named.rpartition("@") if "@" in named else (named, "", "")
+        domain = str((given.get("domain") or {}).get("name") or profile or DOMAIN).removesuffix("-authz")
+        account = call.engine.store.account(name, domain)
+        if account is not None:
+            return Made(self.show(call, self.entities(call).need("user", account.id)))
+        if domain != DOMAIN or not given.get("password"):
+            raise Refused(
+                "user.unknown",
+                subject=f"user {name[:80]}@{domain[:80]}",
+                reason="Cannot add User. The directory has none of that name",
+                remedy=f"Send a password with it to make one in the domain {DOMAIN}.",
+            )
+        return Made(self.show(call, Directory(call.engine.store, call.engine.accounts).add(name, str(given["password"]))))
+
+    def remove(self, call: Call, identifier: str, given: Object) -> Done:
+        if self.find(call, identifier) is None:
+            raise gone(self.kind, identifier)
+        Directory(call.engine.store, call.engine.accounts).remove(identifier)
+        return Done()
 
 
 class Groups(ReadOnlyStored):

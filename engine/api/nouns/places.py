@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from appliance import layout
 from engine.api.documents import Object
-from engine.api.noun import Call
+from engine.api.noun import Call, Done, Made
+from engine.api.nouns import ref
 from engine.api.nouns.hosts import status_of
 from engine.api.stored import Referring, Stored
+from engine.builtin import DEFAULT_MAC_POOL, MANAGEMENT_NETWORK, named
+from engine.decide.schedule_units import POLICIES
+from engine.inventory import derived_id
 from engine.store.entity import Entity
 
 LEVEL = {"major": 4, "minor": 7}
@@ -77,3 +83,21 @@ class Clusters(Stored):
         "virt_service": True,
         "vnc_encryption": False,
     }
+
+    def add(self, call: Call, given: dict[str, Any]) -> Made:
+        """With what every cluster has: MAC pool, scheduling policy, management network, and a CPU profile of its name."""
+        usual = {"mac_pool": ref(DEFAULT_MAC_POOL), "scheduling_policy": ref(POLICIES[0].id)}
+        with call.engine.store.connection.transaction():
+            made = super().add(call, {**usual, **{name: value for name, value in given.items() if value is not None}})
+            entities, identifier = self.entities(call), str(made.value["id"])
+            entities.change("cluster", identifier, lambda one: one.with_refs(networks=(MANAGEMENT_NETWORK,)))
+            profile = derived_id(identifier, "cpu-profile")
+            entities.add(named("cpu_profile", profile, str(made.value["name"]), {}, identifier, cluster=identifier))
+        return made
+
+    def remove(self, call: Call, identifier: str, given: Object) -> Done:
+        with call.engine.store.connection.transaction():
+            if self.find(call, identifier) is not None and identifier != call.engine.cluster.id:
+                for profile in self.entities(call).referring(("cluster", identifier), "cpu_profile", "cluster"):
+                    self.entities(call).remove("cpu_profile", profile.id)
+            return super().remove(call, identifier, given)

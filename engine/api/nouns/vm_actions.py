@@ -10,18 +10,22 @@ from appliance.errors import Conflict
 from engine.api import work
 from engine.api.documents import Object
 from engine.api.noun import Call, Done
-from engine.api.nouns import snapshot_actions, vm_cloning, vm_making
+from engine.api.nouns import snapshot_actions, vm_cloning, vm_making, vm_viewer
 from engine.decide import vm_config
 from engine.jobs.job import JobType
+from engine.jobs.places import domain_for
 from engine.jobs.vm_migrate import MigrateVm, VmMigrate
 from engine.jobs.vm_start import StartVm, VmStart
 from engine.jobs.vm_start_memory import VmStartMemory
 from engine.jobs.vm_state import RESUME
 from engine.jobs.vm_stop import OnVm, VmReboot, VmReset, VmResume, VmShutdown, VmStop
-from engine.jobs.vm_suspend import SuspendVm, VmSuspend, VmWake, WakeVm, domain_for
+from engine.jobs.vm_suspend import SuspendVm, VmSuspend, VmWake, WakeVm
+from engine.store.entity import Entity
 
 NOT_ONCE = frozenset({"placement_policy", "cluster", "template", "cpu_profile", "quota", "vm_pool", "instance_type", "name"})
 """Of the VM in a start's body: where it runs is no part of its machine; the rest cannot be for one run."""
+NOT_SERVED = ("use_sysprep", "use_ignition")
+"""Ways of making up a guest that are not cloud-init's."""
 
 
 def start(noun: Any, call: Call, identifier: str, given: Object) -> Done:
@@ -37,9 +41,20 @@ def start(noun: Any, call: Call, identifier: str, given: Object) -> Done:
         return work.told(work.awaited(call, VmWake, WakeVm(identifier, hosts, paused)))
     once = vm_config.without(wanted, {*NOT_ONCE, *vm_config.TOLD, *vm_making.SUB_COLLECTIONS})
     paused = paused or bool(vm.body.get("start_paused"))
-    if RESUME in vm.body and not once:  # what holds for one run alone cannot change a machine that goes on
+    init = is_asked_for_init(vm, given)
+    if RESUME in vm.body and not once and not init:  # what holds for one run alone cannot change a machine that goes on
         return work.told(work.awaited(call, VmStartMemory, WakeVm(identifier, hosts, paused)))
-    return work.told(work.awaited(call, VmStart, StartVm(identifier, hosts, paused, once)))
+    return work.told(work.awaited(call, VmStart, StartVm(identifier, hosts, paused, once, init)))
+
+
+def is_asked_for_init(vm: Entity, given: Object) -> bool:
+    """Whether cloud-init is to make up the guest anew. Raises ``Conflict`` ``vm.init-kind`` for what we cannot do."""
+    for name in NOT_SERVED:
+        if given.get(name):
+            reason = f"Cannot run VM. {name} is not supported, only cloud-init is"
+            raise Conflict("vm.init-kind", subject=f"VM {vm.name}", reason=reason, remedy="Ask for use_cloud_init.")
+    said = (given.get("vm") or {}).get("initialization")
+    return bool(given.get("use_cloud_init") or given.get("use_initialization") or said)
 
 
 def hosts_of(wanted: Mapping[str, Any], given: Object) -> tuple[str, ...]:
@@ -58,7 +73,7 @@ def _plain(kind: type[JobType[OnVm]]) -> Any:
 def suspend(noun: Any, call: Call, identifier: str, given: Object) -> Done:
     """Its memory goes to a file beside its first disk."""
     entities = call.engine.store.entities
-    domain = domain_for(entities, entities.need("vm", identifier))
+    domain = domain_for(entities, entities.need("vm", identifier), "suspend VM")
     return work.done(call, VmSuspend, SuspendVm(identifier, domain, f"memory/{identifier}/{uuid.uuid4()}"))
 
 
@@ -99,6 +114,7 @@ ACTIONS: Mapping[str, Any] = {
     "migrate": migrate,
     "cancelmigration": cancel_migration,
     "clone": clone,
+    "ticket": vm_viewer.ticket_of_vm,
     "previewsnapshot": snapshot_actions.preview,
     "commitsnapshot": snapshot_actions.commit,
     "undosnapshot": snapshot_actions.undo,

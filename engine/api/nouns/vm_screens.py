@@ -9,7 +9,7 @@ from appliance.errors import Conflict
 from engine.api import work
 from engine.api.documents import Object
 from engine.api.noun import Call, Done, Made
-from engine.api.nouns import vm_making
+from engine.api.nouns import vm_making, vm_viewer
 from engine.api.nouns.vm_devices import vm_of
 from engine.api.observed import Rows
 from engine.api.stored import gone
@@ -25,6 +25,8 @@ class VmGraphicsConsoles(Rows):
     """A VM's screens. Its id is made of its protocol, as oVirt's is."""
 
     services, kind = ("VmGraphicsConsoles",), "GraphicsConsole"
+    actions = {"ticket": vm_viewer.ticket, "remoteviewerconnectionfile": vm_viewer.connection_file}
+    forms = {vm_viewer.VIEWER_TYPE: ("remoteviewerconnectionfile", vm_viewer.connection_text)}
 
     def rows(self, call: Call) -> Sequence[Object]:
         protocols = vm_of(call).body.get(CONSOLES, SCREENS)

@@ -15,9 +15,9 @@ from engine.api.parameters import Listing
 from engine.api.stored import Child, Stored, gone
 from engine.inventory import derived_id
 from engine.jobs.layers import CONFIG, images
+from engine.jobs.places import domain_for
 from engine.jobs.snapshot_create import CreateSnapshot, SnapshotCreate, can_be_kept
 from engine.jobs.snapshot_remove import RemoveSnapshot, SnapshotRemove
-from engine.jobs.vm_suspend import domain_for
 from engine.store.entity import Entity
 
 WITH_MEMORY = ("up", "paused", "powering_up")
@@ -76,7 +76,7 @@ class Snapshots(Stored):
         chosen = named or [disk.id for one, disk in attached if can_be_kept(disk, one)]
         with_memory = given.get("persist_memorystate") is not False and vm.status in WITH_MEMORY and bool(chosen)
         identifier = str(uuid.uuid4())
-        memory = (domain_for(entities, vm), f"memory/{vm.id}/{uuid.uuid4()}") if with_memory else ("", "")
+        memory = (domain_for(entities, vm, "take Snapshot"), f"memory/{vm.id}/{uuid.uuid4()}") if with_memory else ("", "")
         wanted = CreateSnapshot(
             vm.id,
             identifier,

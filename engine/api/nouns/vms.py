@@ -14,7 +14,7 @@ from appliance.model.cluster import EngineVm
 from engine.api import work
 from engine.api.documents import Object
 from engine.api.noun import Call, Done, Made
-from engine.api.nouns import ref, vm_cloning, vm_making
+from engine.api.nouns import ref, vm_cloning, vm_growing, vm_making
 from engine.api.nouns.built_in import LARGE_ICON, SMALL_ICON
 from engine.api.nouns.vm_actions import ACTIONS
 from engine.api.parameters import Listing
@@ -83,10 +83,6 @@ DEFAULTS: Mapping[str, Any] = {
 """What v4 always sends of a VM that says nothing else."""
 
 
-SECRET = ("root_password",)
-"""Of ``initialization``: kept, and never shown."""
-
-
 class Vms(Stored):
     """All VMs. What depends on more than the entity (the engine's own) is part of what :meth:`stamps` counts as a change."""
 
@@ -120,8 +116,6 @@ class Vms(Stored):
             "status": "down",
             **super().show(call, entity),
         }
-        if "initialization" in value:
-            value["initialization"] = vm_config.without(value["initialization"], SECRET)
         if entity.id != call.engine.cluster.engine.id:
             return value
         return {**value, **engine_vm(call.engine, entity), GENERATED: _seen(call.engine, entity.generation)}
@@ -151,7 +145,7 @@ class Vms(Stored):
         return Made(self.show(call, self.entities(call).need("vm", wanted.vm_id)))
 
     def update(self, call: Call, identifier: str, given: dict[str, Any]) -> Object:
-        """What a running machine is made of changes when it starts next."""
+        """What a running machine is made of changes when it starts next, but for what it can be given while it runs."""
         if self.find(call, identifier) is None:
             raise gone(self.kind, identifier)
         if "template" in given or "cluster" in given:
@@ -176,7 +170,10 @@ class Vms(Stored):
             call.engine.jobs.refuse_held(("vm", identifier))
             made = self.entities(call).change(self.entity, identifier, how)
             tell(call, "USER_UPDATE_VM", {"vm": identifier})
-        return self.show(call, made)
+        if all_later or identifier == call.engine.cluster.engine.id:
+            return self.show(call, made)
+        vm_growing.grow(call, made, given.keys())
+        return self.show(call, self.entities(call).need("vm", identifier))
 
     def remove(self, call: Call, identifier: str, given: Object) -> Done:
         """Its disks go with it, unless ``detach_only`` says otherwise."""
