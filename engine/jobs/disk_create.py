@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from appliance.errors import Conflict, Refused
-from appliance.model.disk import DiskCopy, NewDisk, Preallocation
+from appliance.model.disk import DiskCopy, DiskFile, NewDisk, Preallocation
 from engine.jobs.job import JobType, Planned, Step, Told, Work
+from engine.jobs.layers import images, layer_file
 from engine.jobs.places import choose_host, disk_file, file_of, host_for_cleaning, need_active_domain, need_room
 from engine.jobs.task import await_task, task_id
 from engine.store.entities import Entities, Entity
@@ -23,7 +24,8 @@ LARGEST_BYTES = 8 * 1024**4
 @dataclass(frozen=True)
 class CreateDisk:
     """The disk to be made. The caller draws the ids. ``attributes`` are those of the v4 disk that are only kept.
-    ``source_disk_id``: the disk that it begins as a copy of, or, ``is_thin``, that it is a layer over."""
+    ``source_disk_id``: the disk that it begins as a copy of, or, ``is_thin``, that it is a layer over;
+    ``source_snapshot_id``: of what that snapshot keeps of it, instead of what it is now."""
 
     disk_id: str
     image_id: str
@@ -35,6 +37,7 @@ class CreateDisk:
     attributes: Mapping[str, Any] = field(default_factory=dict)
     source_disk_id: str = ""
     is_thin: bool = False
+    source_snapshot_id: str = ""
 
 
 def make_image(work: Work, given: CreateDisk) -> Mapping[str, Any]:
@@ -43,7 +46,7 @@ def make_image(work: Work, given: CreateDisk) -> Mapping[str, Any]:
     domain = work.entities.need("storage_domain", given.domain_id)
     file = disk_file(domain, given.disk_id, given.image_id, given.format)
     room: Preallocation = "off" if given.is_sparse else "falloc"
-    source = file_of(work.entities, work.entities.need("disk", given.source_disk_id)) if given.source_disk_id else None
+    source = _source_of(work.entities, given)
     new = NewDisk(file, given.size_bytes, room, source if given.is_thin else None)
     with work.on(host) as node:
         if source is not None and not given.is_thin:
@@ -52,6 +55,16 @@ def make_image(work: Work, given: CreateDisk) -> Mapping[str, Any]:
         else:
             await_task(work, node, task_id(work, "create"), lambda task: node.disk_create(task, new))
         return {"actual_bytes": node.disk_chain(file)[0].actual_bytes}
+
+
+def _source_of(entities: Entities, given: CreateDisk) -> DiskFile | None:
+    """The image that it begins as; ``None``: it begins empty."""
+    if not given.source_disk_id:
+        return None
+    disk = entities.need("disk", given.source_disk_id)
+    if not given.source_snapshot_id:
+        return file_of(entities, disk)
+    return layer_file(entities, disk, images(entities.need("snapshot", given.source_snapshot_id))[disk.id])
 
 
 def unmake_image(work: Work, given: CreateDisk) -> None:

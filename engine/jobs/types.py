@@ -22,6 +22,7 @@ from engine.jobs.template_remove import TemplateRemove
 from engine.jobs.transfer_end import TransferCancel, TransferFinalize
 from engine.jobs.transfer_open import TransferPause, TransferResume, TransferStart
 from engine.jobs.vm_cd import VmChangeCd
+from engine.jobs.vm_clone import VmClone
 from engine.jobs.vm_create import VmCreate
 from engine.jobs.vm_disks import VmAddDisk, VmPlugDisk, VmUnplugDisk
 from engine.jobs.vm_grow import VmGrowCpus, VmGrowMemory
@@ -39,7 +40,7 @@ TYPES: tuple[JobType[Any], ...] = (
     VmCreate(), VmRemove(), VmStart(), VmStop(), VmShutdown(), VmReboot(), VmReset(), VmResume(), VmSuspend(), VmWake(),
     VmMigrate(), VmAddDisk(), VmPlugDisk(), VmUnplugDisk(), VmPlugNic(), VmUnplugNic(), VmSetNic(), VmChangeCd(),
     VmGrowCpus(), VmGrowMemory(), HostEvict(), HostAdmit(), VmRestart(), SnapshotCreate(), SnapshotRemove(), SeedRemove(),
-    SnapshotPreview(), SnapshotCommit(), SnapshotUndo(), SnapshotRestore(), VmStartMemory(),
+    SnapshotPreview(), SnapshotCommit(), SnapshotUndo(), SnapshotRestore(), VmStartMemory(), VmClone(),
     TransferStart(), TransferResume(), TransferPause(), TransferFinalize(), TransferCancel(),
 )  # fmt: skip
 BY_NAME = by_name(TYPES)

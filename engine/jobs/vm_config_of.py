@@ -44,7 +44,9 @@ def _interfaces(drives: Mapping[str, Mapping[str, Any]]) -> Mapping[str, str]:
 
 def bring_back(entities: Entities, vm_id: str, snapshot: Entity) -> None:
     """Attributes and NICs as they were; name, cluster and disks are left alone, as is what the VM's last run was."""
-    kept = snapshot.body.get(CONFIG) or {}
+    kept = snapshot.body.get(CONFIG)
+    if not kept:
+        return  # it keeps disks alone
     was = {name: value for name, value in (kept.get("vm") or {}).items() if name != "name"}
 
     def back(vm: Entity) -> Entity:

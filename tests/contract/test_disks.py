@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -251,19 +252,37 @@ def test_a_raw_disk_is_never_read_as_what_its_guest_wrote_into_it(node: Node) ->
     assert (found.virtual_bytes, found.qcow_version) == (-(-node.at(inner).stat().st_size // 512) * 512, 0)
 
 
-@pytest.fixture
-def held(node: Node) -> Iterator[DiskFile]:
-    """A disk that a program of QEMU writes to, as a running VM does."""
-    file = node.create("v1")
-    process = subprocess.Popen(
-        ["qemu-io", "-f", "qcow2", str(node.at(file))], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+@contextmanager
+def written_to(node: Node, file: DiskFile) -> Iterator[None]:
+    """A program of QEMU has the disk open and writes to it, as a running VM does."""
+    argv = ["qemu-io", "-f", "qcow2", str(node.at(file))]
+    process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin is not None and process.stdout is not None
     process.stdin.write("write 0 512\n")
     process.stdin.flush()
     assert "wrote" in process.stdout.readline()
-    yield file
+    yield
     process.communicate("quit\n", timeout=20)
+
+
+@pytest.fixture
+def held(node: Node) -> Iterator[DiskFile]:
+    """A disk that is written to."""
+    file = node.create("v1")
+    with written_to(node, file):
+        yield file
+
+
+@pytest.mark.parametrize("kind", ["raw", "qcow2"])
+def test_what_a_snapshot_keeps_is_copied_while_its_vm_writes_above(node: Node, kind: str) -> None:
+    _, middle, top = chain_of_three(node)
+    target = DiskFile("other", "copy", kind)  # type: ignore[arg-type]
+    with written_to(node, top):
+        node.done(node.disks.copy("copy", DiskCopy(middle, target)))
+        assert node.failed(node.disks.copy("now", DiskCopy(top, DiskFile("other", "now")))) == "disk.locked"
+        assert [one.file for one in node.chains.chain(target)] == [target], "it depends on nobody"
+    node.holds(target, (1, 0, MIB), (2, MIB, MIB), (1, 2 * MIB, MIB), (0, 3 * MIB, 5 * MIB))
+    node.holds(top, (0xCD, 0, 512), (3, 2 * MIB, MIB))
 
 
 def test_a_disk_in_use_is_looked_at_and_left_alone(node: Node, held: DiskFile) -> None:

@@ -145,3 +145,30 @@ def test_a_vm_is_restored_and_goes_on_from_the_memory(system: Any, hosts: FakeNo
     assert machine.reads() == "went on"
     machine.stops()
     machine.removed()
+
+
+@pytest.mark.timeout(300)
+def test_a_vm_begins_as_a_snapshot_and_another_as_the_vm(system: Any, hosts: FakeNodes) -> None:
+    machine = Machine(system, hosts, "source")
+    machine.starts()
+    machine.writes("then")
+    then = machine.taken("then")
+    machine.writes("now")
+    vms = system.vms_service()
+    cluster, snapshot = types.Cluster(name="trivet"), types.Snapshot(id=then.get().id)
+    made = vms.vm_service(vms.add(types.Vm(name="of-then", cluster=cluster, snapshots=[snapshot])).id)
+    until(lambda: made.get().status == types.VmStatus.DOWN)
+    assert machine.status == types.VmStatus.UP
+    with pytest.raises(sdk.Error, match="VM is running"):
+        machine.vm.clone(vm=types.Vm(name="of-now"))
+    machine.stops()
+    machine.vm.clone(vm=types.Vm(name="of-now"))
+    (found,) = vms.list(search="name=of-now")
+    cloned = vms.vm_service(found.id)
+    until(lambda: cloned.get().status == types.VmStatus.DOWN and machine.status == types.VmStatus.DOWN)
+    sizes = [[one.disk.provisioned_size for one in each.disk_attachments_service().list(follow="disk")]
+             for each in (made, cloned)]  # fmt: skip
+    assert sizes == [[8 * MIB], [8 * MIB]]
+    for vm in (machine.vm, made, cloned):
+        vm.remove()
+        until(lambda vm=vm: gone(vm))

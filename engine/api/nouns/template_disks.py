@@ -34,7 +34,7 @@ def disks_for(call: Call, template_id: str, vm_name: str, wishes: Any, *, is_clo
     for number, (attachment, disk) in enumerate(disks_of(entities, entities.need("template", template_id)), start=1):
         wish = wish_for(wishes, disk.id)
         name = str(wish.get("name") or wish.get("alias") or f"{vm_name}_Disk{number}")
-        found.append(new_disk(call, attachment, disk, wish, name, is_thin=not is_clone))
+        found.append(new_disk(call, attachment.body, disk, wish, name, is_thin=not is_clone))
     return tuple(found)
 
 
@@ -51,10 +51,17 @@ def wish_for(wishes: Any, disk_id: str) -> Mapping[str, Any]:
 
 
 def new_disk(
-    call: Call, attachment: Entity, disk: Entity, wish: Mapping[str, Any], name: str, *, is_thin: bool = False
+    call: Call,
+    attributes: Mapping[str, Any],
+    disk: Entity,
+    wish: Mapping[str, Any],
+    name: str,
+    *,
+    is_thin: bool = False,
+    snapshot_id: str = "",
 ) -> AddedDisk:
-    """A disk that begins as ``disk``, attached as that is, with what ``wish`` says of it. ``is_thin``: a layer over it.
-    Raises ``Refused`` ``disk.format``, ``Denied`` ``permit.missing``."""
+    """A disk that begins as ``disk``, attached with ``attributes``, with what ``wish`` says of it. ``is_thin``: a layer over
+    it. ``snapshot_id``: as that snapshot has it. Raises ``Refused`` ``disk.format``, ``Denied`` ``permit.missing``."""
     domains = wish.get("storage_domains") or ([wish["storage_domain"]] if wish.get("storage_domain") else [])
     domain = str(domains[0]["id"]) if domains and domains[0].get("id") else disk.ref("storage_domains")
     call.rights.need("create_disk", ("storage_domain", domain))
@@ -77,5 +84,6 @@ def new_disk(
         kept,
         disk.id,
         is_thin,
+        snapshot_id,
     )
-    return AddedDisk(new, dict(attachment.body))
+    return AddedDisk(new, dict(attributes))

@@ -14,7 +14,6 @@ from engine.decide.permit import may
 from engine.decide.roles import TEMPLATE_OWNER
 from engine.jobs.template_create import CreateTemplate
 from engine.jobs.vm_create import AddedDisk
-from engine.jobs.vm_spec import CONSOLES
 from engine.store.entities import Entities
 from engine.store.entity import Entity
 
@@ -24,7 +23,6 @@ NOT_TAKEN = frozenset({"description", "comment", "delete_protected", "stop_reaso
 """What a template does not take over from its VM."""
 OWN = frozenset({"id", "href", "name", "status", "version", "vm", "creation_time", "storage_domain", "quota"})
 """Of a template's body: what is no attribute of the VM that it describes."""
-OURS = "trivet_"
 
 
 def translated(call: Call, given: Mapping[str, Any]) -> CreateTemplate:
@@ -68,10 +66,8 @@ def _base_of(entities: Entities, identifier: str) -> Entity | None:
 
 
 def _definition(vm: Entity) -> dict[str, Any]:
-    """What the VM starts with next, and nothing of its life."""
-    body = vm_config.with_next_run(vm.body)
-    kept = {name: value for name, value in body.items() if not name.startswith(OURS) or name == CONSOLES}
-    return vm_config.without(kept, {*vm_config.TOLD, *vm_making.SUB_COLLECTIONS, *NOT_TAKEN})
+    """What a template takes over from its VM."""
+    return vm_config.without(vm_making.definition_of(vm.body), NOT_TAKEN)
 
 
 def _copies(call: Call, vm: Entity, wishes: Any) -> tuple[AddedDisk, ...]:
@@ -82,7 +78,7 @@ def _copies(call: Call, vm: Entity, wishes: Any) -> tuple[AddedDisk, ...]:
             wish = template_disks.wish_for(wishes, disk.id)
             found.append(
                 template_disks.new_disk(
-                    call, attachment, disk, wish, str(wish.get("name") or wish.get("alias") or disk.name)
+                    call, attachment.body, disk, wish, str(wish.get("name") or wish.get("alias") or disk.name)
                 )
             )
     return tuple(found)

@@ -10,7 +10,7 @@ from appliance.errors import Conflict
 from engine.api import work
 from engine.api.documents import Object
 from engine.api.noun import Call, Done
-from engine.api.nouns import snapshot_actions, vm_making, vm_viewer
+from engine.api.nouns import snapshot_actions, vm_cloning, vm_making, vm_viewer
 from engine.decide import vm_config
 from engine.jobs.job import JobType
 from engine.jobs.places import domain_for
@@ -99,6 +99,11 @@ def cancel_migration(noun: Any, call: Call, identifier: str, given: Object) -> D
     return Done()
 
 
+def clone(noun: Any, call: Call, identifier: str, given: Object) -> Done:
+    """A copy of a VM that does not run, under the name in ``vm``, with what else that says. Its snapshots stay behind."""
+    return work.told(vm_cloning.order(call, vm_cloning.of_vm(call, identifier, given)))
+
+
 ACTIONS: Mapping[str, Any] = {
     "start": start,
     "stop": _plain(VmStop),
@@ -108,6 +113,7 @@ ACTIONS: Mapping[str, Any] = {
     "suspend": suspend,
     "migrate": migrate,
     "cancelmigration": cancel_migration,
+    "clone": clone,
     "ticket": vm_viewer.ticket_of_vm,
     "previewsnapshot": snapshot_actions.preview,
     "commitsnapshot": snapshot_actions.commit,

@@ -17,6 +17,7 @@ from engine.decide.roles import USER_VM_MANAGER
 from engine.jobs.disk_create import CreateDisk
 from engine.jobs.vm_create import AddedDisk, CreateVm
 from engine.jobs.vm_parts import NewAttachment, NewNic
+from engine.jobs.vm_spec import CONSOLES
 from engine.store.entities import Entities
 
 SUB_COLLECTIONS = frozenset(
@@ -36,6 +37,8 @@ OF_THE_DISK_JOB = frozenset(
 """What the disk's job works with; all else that a client sends of a disk is kept as it is."""
 OF_THE_ATTACHMENT = ("bootable", "interface", "read_only", "uses_scsi_reservation", "active")
 """Attributes that old clients put into the disk although they are the attachment's."""
+OURS = "trivet_"
+"""How names in a body begin that are the engine's own."""
 MANDATORY_OF_A_DISK = ("provisioned_size", "format")
 
 
@@ -43,8 +46,6 @@ def translated(call: Call, given: Mapping[str, Any]) -> CreateVm:
     """The VM that a body describes. Raises what permits and references refuse."""
     entities = call.engine.store.entities
     refs = {name: (str(given[name]["id"]),) for name in REFERENCES if (given.get(name) or {}).get("id")}
-    if given.get("snapshots"):
-        raise not_yet("making a VM from a snapshot")
     plain = vm_config.without(given, {*SUB_COLLECTIONS, *vm_config.TOLD, *refs, "name"})
     template = refs.get("template", (BLANK_TEMPLATE,))[0]
     body = vm_config.new_body(plain, _base(entities, template, refs))
@@ -89,11 +90,11 @@ def _base(entities: Entities, template_id: str, refs: Mapping[str, tuple[str, ..
     return base
 
 
-def not_yet(what: str) -> Conflict:
-    """An honest answer to what v4 knows and this engine does not do."""
-    return Conflict(
-        "api.not-served", subject="VM", reason=f"{what} is not supported by this engine", remedy="Begin from Blank."
-    )
+def definition_of(body: Mapping[str, Any]) -> dict[str, Any]:
+    """What a VM with that body starts with next, and nothing of its life: for what is made of it."""
+    whole = vm_config.with_next_run(body)
+    kept = {name: value for name, value in whole.items() if not name.startswith(OURS) or name == CONSOLES}
+    return vm_config.without(kept, {*vm_config.TOLD, *SUB_COLLECTIONS})
 
 
 def own(call: Call, wanted: CreateVm) -> None:

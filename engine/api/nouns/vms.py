@@ -14,7 +14,7 @@ from appliance.model.cluster import EngineVm
 from engine.api import work
 from engine.api.documents import Object
 from engine.api.noun import Call, Done, Made
-from engine.api.nouns import ref, vm_growing, vm_making
+from engine.api.nouns import ref, vm_cloning, vm_growing, vm_making
 from engine.api.nouns.built_in import LARGE_ICON, SMALL_ICON
 from engine.api.nouns.vm_actions import ACTIONS
 from engine.api.parameters import Listing
@@ -126,7 +126,12 @@ class Vms(Stored):
         return found and [(one, _seen(call.engine, count) if one == own else count) for one, count in found]
 
     def add(self, call: Call, given: dict[str, Any]) -> Made:
-        """A VM without new disks is there at once; one with new disks when a job has made their images."""
+        """A VM without new disks is there at once; one with new disks when a job has made their images. With ``snapshots``
+        it is a copy of what that snapshot keeps."""
+        if given.get("snapshots"):
+            cloned = vm_cloning.of_snapshot(call, given)
+            job = vm_cloning.order(call, cloned)
+            return Made(self.show(call, self.entities(call).need("vm", cloned.new.vm_id)), work.unfinished(job))
         wanted = vm_making.translated(call, given)
         if wanted.disks:
             job = work.order(call, VmCreate, wanted)
