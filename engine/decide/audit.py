@@ -274,7 +274,7 @@ so that its Highly Available VMs can be started elsewhere.
 nowhere. {reason}
 10703 normal TRIVET_HOST_ADMITTED Host {host} has access to {storage_domain} again.
 10704 warning TRIVET_HOST_ADMISSION_FAILED Host {host} stays cut off from {storage_domain}. {reason}
-10720 warning TRIVET_TRANSFER_PAUSED Image {direction} with disk {disk} was paused by the system: {reason}. Resume or cancel it.
+10720 warning TRIVET_TRANSFER_PAUSED Image {direction} with disk {disk} was paused by the system: {reason}.
 """
 """From 10,700 on they are ours, beyond oVirt's: an agent refused this engine because a newer one exists; hosts that are
 evicted from storage and let in again."""
