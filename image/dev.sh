@@ -84,9 +84,9 @@ make_imageio() {
     if [ -x build/imageio/bin/python ] && [ "$(build/imageio/bin/python -V 2>/dev/null)" != "$($PYTHON -V)" ]; then
         rm -rf build/imageio
     fi
-    [ -x build/imageio/bin/pip ] || "$PYTHON" -m venv build/imageio
+    [ -x build/imageio/bin/python ] || "$PYTHON" -m venv build/imageio
     # shellcheck disable=SC2086 -- a list of requirements
-    build/imageio/bin/pip install --disable-pip-version-check -qq --use-pep517 --no-deps $wanted
+    build/imageio/bin/python -m pip install --disable-pip-version-check -qq --use-pep517 --no-deps $wanted
 }
 
 lock_versions() {

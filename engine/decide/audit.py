@@ -218,10 +218,10 @@ system because it's not visible by any of the hosts.
 1015 error NETWORK_DEACTIVATE_VM_INTERFACE_FAILURE Failed to unplug Network Interface {nic} (VirtIO) from VM {vm}. \
 (User: {user}) {reason}
 1025 normal VM_PAUSED VM {vm} has been paused.
-1031 normal TRANSFER_IMAGE_INITIATED Image {what} with disk {disk} was initiated by {user}.
-1032 normal TRANSFER_IMAGE_SUCCEEDED Image {what} with disk {disk} succeeded.
-1033 error TRANSFER_IMAGE_CANCELLED Image {what} with disk {disk} was cancelled. {reason}
-1034 error TRANSFER_IMAGE_FAILED Image {what} with disk {disk} failed. {reason}
+1031 normal TRANSFER_IMAGE_INITIATED Image {direction} with disk {disk} was initiated by {user}.
+1032 normal TRANSFER_IMAGE_SUCCEEDED Image {direction} with disk {disk} succeeded.
+1033 error TRANSFER_IMAGE_CANCELLED Image {direction} with disk {disk} was cancelled. {reason}
+1034 error TRANSFER_IMAGE_FAILED Image {direction} with disk {disk} failed. {reason}
 1114 normal NETWORK_UPDATE_NETWORK Network {network} was updated on Data Center: {data_center}
 1152 normal IMPORTEXPORT_IMPORT_VM Vm {vm} was imported successfully to Data Center {data_center}, Cluster {cluster}
 1158 normal IMPORTEXPORT_IMPORT_TEMPLATE Template {template} was imported successfully to Data Center {data_center}, \
@@ -274,7 +274,7 @@ so that its Highly Available VMs can be started elsewhere.
 nowhere. {reason}
 10703 normal TRIVET_HOST_ADMITTED Host {host} has access to {storage_domain} again.
 10704 warning TRIVET_HOST_ADMISSION_FAILED Host {host} stays cut off from {storage_domain}. {reason}
-10720 warning TRIVET_TRANSFER_PAUSED Image {what} with disk {disk} was paused by the system: {reason}. Resume or cancel it.
+10720 warning TRIVET_TRANSFER_PAUSED Image {direction} with disk {disk} was paused by the system: {reason}.
 """
 """From 10,700 on they are ours, beyond oVirt's: an agent refused this engine because a newer one exists; hosts that are
 evicted from storage and let in again."""

@@ -103,7 +103,7 @@ def say(work: Work, name: str, transfer: Entity, reason: str = "") -> None:
     """An event of a transfer, in the transaction of its change."""
     disk = str(transfer.body[DISK])
     about = {"disk": disk} if work.entities.get("disk", disk) else {}
-    values = {"disk": work.entities.name_of("disk", disk), "what": str(transfer.body["direction"]), "reason": reason}
+    values = {"disk": work.entities.name_of("disk", disk), "direction": str(transfer.body["direction"]), "reason": reason}
     Audit(work.entities.connection, work.clock).tell(name, about, values, account=str(transfer.body[OWNER]))
 
 
