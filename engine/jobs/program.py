@@ -17,17 +17,19 @@ from appliance.model.engine_start import EngineStart
 from engine.boot.files import read
 from engine.boot.seed import REMEDY
 from engine.boot.standby import wait_until_active, wait_until_serving
+from engine.jobs import keep_domains, keep_ha
 from engine.jobs.bell import Bell, Ear
 from engine.jobs.desk import Desk
 from engine.jobs.follow import Following
-from engine.jobs.keep_ha import KEEP_EVERY_S, Keeper
+from engine.jobs.keep_domains import DomainKeeper
+from engine.jobs.keep_ha import Keeper
 from engine.jobs.process import JobsProcess
 from engine.jobs.reach import WireNodes
 from engine.jobs.run import World
 from engine.jobs.sampling import Sampler
 from engine.jobs.types import BY_NAME
 from engine.layout import Guest
-from engine.nodes import wire_disks, wire_nodes, wire_pools, wire_vms
+from engine.nodes import wire_disks, wire_nodes, wire_pools, wire_storage, wire_vms
 from engine.store.durable import Store
 from engine.store.jobs import Jobs
 from engine.store.observed import Observations
@@ -52,9 +54,9 @@ def only_one(path: Path) -> int:
     return descriptor
 
 
-def keep(keeper: Keeper, stopping: threading.Event) -> None:
-    """Take the keeper's turns until the process ends."""
-    while not stopping.wait(KEEP_EVERY_S):
+def keep(keeper: Keeper | DomainKeeper, every_s: float, stopping: threading.Event) -> None:
+    """Take a keeper's turns until the process ends."""
+    while not stopping.wait(every_s):
         keeper.turn()
     keeper.entities.connection.close()
 
@@ -74,7 +76,9 @@ def main(guest: Guest, agent_port: int, log: Log) -> None:
     jobs = Jobs(store.entities, clock)
     vms = wire_vms(guest, cluster, start.epoch, agent_port)
     pools = wire_pools(guest, cluster, start.epoch, agent_port)
-    world = World(store.entities, jobs, WireNodes(cluster, observations, disks, vms, pools), clock, BY_NAME, log)
+    storage = wire_storage(guest, cluster, start.epoch, agent_port)
+    reached = WireNodes(cluster, observations, disks, vms, pools, storage)
+    world = World(store.entities, jobs, reached, clock, BY_NAME, log)
     ear = Ear(guest.jobs_bell)
     desk = Desk(store.entities, jobs, BY_NAME, clock, Bell(guest.jobs_bell).ring)
     keeper = Keeper(store.entities, world.nodes, desk, log)
@@ -82,7 +86,9 @@ def main(guest: Guest, agent_port: int, log: Log) -> None:
     worker = threading.Thread(target=process.serve, name="jobs")
     sampler = Sampler(cluster, store, observations, clock, log)
     sampling = threading.Thread(target=sampler.run, args=(world.stopping,), name="history")
-    keeping = threading.Thread(target=keep, args=(keeper, world.stopping), name="ha")
+    keeping = threading.Thread(target=keep, args=(keeper, keep_ha.KEEP_EVERY_S, world.stopping), name="ha")
+    mounts = DomainKeeper(store.entities, world.nodes, desk, log)
+    mounting = threading.Thread(target=keep, args=(mounts, keep_domains.KEEP_EVERY_S, world.stopping), name="domains")
 
     def stop(_number: int, _frame: object) -> None:
         following.stopped.set()
@@ -91,7 +97,7 @@ def main(guest: Guest, agent_port: int, log: Log) -> None:
     def alive() -> None:
         if following.superseded:
             world.stopping.set()  # a newer engine has the journal, too
-        if (worker.is_alive() and keeping.is_alive()) or world.stopping.is_set():
+        if all(one.is_alive() for one in (worker, keeping, mounting)) or world.stopping.is_set():
             tell_systemd("WATCHDOG=1")
 
     signal.signal(signal.SIGTERM, stop)
@@ -99,11 +105,13 @@ def main(guest: Guest, agent_port: int, log: Log) -> None:
     worker.start()
     sampling.start()
     keeping.start()
+    mounting.start()
     tell_systemd("READY=1")
     following.run(alive)
     world.stopping.set()
     worker.join()
     sampling.join()
     keeping.join()
+    mounting.join()
     ear.close()
     os.close(held)

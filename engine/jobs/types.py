@@ -6,10 +6,15 @@ from typing import Any
 
 from engine.jobs.disk_create import DiskCreate
 from engine.jobs.disk_remove import DiskRemove
+from engine.jobs.domain_activate import DomainActivate, DomainAttach
+from engine.jobs.domain_create import DomainCreate
+from engine.jobs.domain_deactivate import DomainDeactivate
+from engine.jobs.domain_remove import DomainRemove
 from engine.jobs.host_activate import HostActivate
 from engine.jobs.host_admit import HostAdmit
 from engine.jobs.host_deactivate import HostDeactivate
 from engine.jobs.host_evict import HostEvict
+from engine.jobs.host_storage import HostStorage
 from engine.jobs.job import JobType, by_name
 from engine.jobs.snapshot_create import SnapshotCreate
 from engine.jobs.snapshot_remove import SnapshotRemove
@@ -30,6 +35,7 @@ TYPES: tuple[JobType[Any], ...] = (
     DiskCreate(), DiskRemove(), HostDeactivate(), HostActivate(), TemplateCreate(), TemplateRemove(),
     VmCreate(), VmRemove(), VmStart(), VmStop(), VmShutdown(), VmReboot(), VmReset(), VmResume(), VmSuspend(), VmWake(),
     VmMigrate(), VmAddDisk(), VmPlugDisk(), VmUnplugDisk(), VmPlugNic(), VmUnplugNic(), VmSetNic(), VmChangeCd(),
+    DomainCreate(), DomainAttach(), DomainActivate(), DomainDeactivate(), DomainRemove(), HostStorage(),
     HostEvict(), HostAdmit(), VmRestart(), SnapshotCreate(), SnapshotRemove(),
 )  # fmt: skip
 BY_NAME = by_name(TYPES)
