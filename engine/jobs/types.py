@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from engine.jobs.disk_copy import DiskCopy
 from engine.jobs.disk_create import DiskCreate
+from engine.jobs.disk_extend import DiskExtend
+from engine.jobs.disk_move import DiskMove
 from engine.jobs.disk_remove import DiskRemove
 from engine.jobs.domain_activate import DomainActivate, DomainAttach
 from engine.jobs.domain_create import DomainCreate
@@ -32,7 +35,8 @@ from engine.jobs.vm_stop import VmReboot, VmReset, VmResume, VmShutdown, VmStop
 from engine.jobs.vm_suspend import VmSuspend, VmWake
 
 TYPES: tuple[JobType[Any], ...] = (
-    DiskCreate(), DiskRemove(), HostDeactivate(), HostActivate(), TemplateCreate(), TemplateRemove(),
+    DiskCreate(), DiskRemove(), DiskCopy(), DiskMove(), DiskExtend(),
+    HostDeactivate(), HostActivate(), TemplateCreate(), TemplateRemove(),
     VmCreate(), VmRemove(), VmStart(), VmStop(), VmShutdown(), VmReboot(), VmReset(), VmResume(), VmSuspend(), VmWake(),
     VmMigrate(), VmAddDisk(), VmPlugDisk(), VmUnplugDisk(), VmPlugNic(), VmUnplugNic(), VmSetNic(), VmChangeCd(),
     DomainCreate(), DomainAttach(), DomainActivate(), DomainDeactivate(), DomainRemove(), HostStorage(),

@@ -78,3 +78,35 @@ def test_the_life_of_a_storage_domain(system: Any, hosts: FakeNodes) -> None:
     until(lambda: attached.get().status == types.StorageDomainStatus.MAINTENANCE)
     again.remove(destroy=True)
     until(lambda: gone(again))
+
+
+@pytest.mark.timeout(300)
+def test_disks_are_copied_moved_and_grow(system: Any) -> None:
+    place = types.HostStorage(type=types.StorageType.POSIXFS, vfs_type="nfs4", address="nas", path="/export/other")
+    domain, _mine = new_domain(system, "sdk-other", storage=place)
+    target, disks = types.StorageDomain(id=domain.get().id), system.disks_service()
+    described = types.Disk(
+        name="mover",
+        provisioned_size=MIB,
+        format=types.DiskFormat.RAW,
+        storage_domains=[types.StorageDomain(name="vmstore")],
+    )
+    disk = disks.disk_service(disks.add(described).id)
+
+    def is_ok(service: Any) -> bool:
+        return bool(service.get().status == types.DiskStatus.OK)
+
+    until(lambda: is_ok(disk))
+    disk.move(storage_domain=target)
+    until(lambda: is_ok(disk))
+    assert [one.id for one in disk.get().storage_domains] == [target.id]
+    with pytest.raises(sdk.Error, match="on Storage Domain sdk-other already"):
+        disk.move(storage_domain=target)
+    disk.copy(disk=types.Disk(name="twin"), storage_domain=types.StorageDomain(name="vmstore"))
+    until(lambda: [is_ok(disks.disk_service(one.id)) for one in disks.list(search="name=twin")] == [True])
+    until(lambda: is_ok(disk))
+    disk.update(types.Disk(name="moved", provisioned_size=4 * MIB))
+    until(lambda: is_ok(disk))
+    assert (disk.get().name, disk.get().provisioned_size) == ("moved", 4 * MIB)
+    with pytest.raises(sdk.Error, match="must be larger"):
+        disk.update(types.Disk(provisioned_size=MIB))
