@@ -53,9 +53,12 @@ RESTING = ("maintenance", "unattached")
 
 
 def is_of_pool(domain: Entity, servers: Collection[str]) -> bool:
-    """Whether its volume is one of our own pool. ``servers``: names and addresses of the hosts."""
+    """Whether its volume is one of our own pool. ``servers``: names and addresses of the hosts. The built-in ones are, also
+    when the server that they name has left the cluster."""
     storage = domain.body.get("storage") or {}
     address = str(storage.get("address") or "")
+    if str(storage.get("path") or "").strip("/") in (layout.ENGINE_VOLUME, layout.VMSTORE_VOLUME):
+        return True
     return storage.get("type") == "glusterfs" and (not address or not servers or address in servers)
 
 

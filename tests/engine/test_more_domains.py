@@ -229,6 +229,9 @@ def test_evictions_are_not_hindered_by_what_is_not_in_our_pool(vms: Vms) -> None
     assert evictable(entities) == {"vmstore": "vmstore"}
     vms.done("POST", "storagedomains", described("far", {"type": "glusterfs", "address": "else", "path": "/far"}))
     assert evictable(entities) == {"vmstore": "vmstore"}
+    gone = {"type": "glusterfs", "address": "left-the-cluster", "path": "/vmstore"}
+    entities.change("storage_domain", DOMAIN, lambda one: one.with_body(storage=gone))
+    assert evictable(entities) == {"vmstore": "vmstore"}
     vms.done("POST", f"{HERE}/{DOMAIN}/deactivate", {})
     assert evictable(entities) == {}
 
