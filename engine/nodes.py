@@ -8,14 +8,14 @@ from typing import Any, Protocol, TypeVar, cast
 
 from appliance.model.cluster import Cluster, Member
 from appliance.model.disk import DiskCopy, DiskFile, DiskInfo, NewDisk
-from appliance.model.domain import NoCloudSeed
+from appliance.model.domain import DomainMark, DomainState, NoCloudSeed
 from appliance.model.ha import HaStatus
 from appliance.model.node import NodeFacts, NodeStatistics
 from appliance.model.task import TaskState
 from appliance.model.vm import VmDisk, VmNic, VmSpec, VmState
 from appliance.model.vm_live import DiskMerge, MigrationLimits, VmSnapshot
 from appliance.wire.client import connect
-from appliance.wire.definition import FilesApi, NodeApi, VmApi
+from appliance.wire.definition import FilesApi, NodeApi, VmApi, VolumeFile
 from appliance.wire.disk_api import DiskApi, TaskApi
 from appliance.wire.host_api import DomainApi
 from appliance.wire.image_api import ImageApi
@@ -119,6 +119,9 @@ class WireDisks(_WireTasks):
     def disk_remove(self, task: str, file: DiskFile, wipe: bool) -> TaskState:
         return self.files.disk_remove(task, file, wipe)
 
+    def disk_resize(self, task: str, file: DiskFile, size_bytes: int) -> TaskState:
+        return self.files.disk_resize(task, file, size_bytes)
+
     def disk_commit(self, task: str, file: DiskFile, base: DiskFile) -> TaskState:
         return self.files.disk_commit(task, file, base)
 
@@ -175,6 +178,9 @@ class WireVms(_WireTasks):
     def vm_merge(self, task: str, name: str, merge: DiskMerge) -> TaskState:
         return self.layers.vm_merge(task, name, merge)
 
+    def vm_disk_resize(self, name: str, disk: str, size_bytes: int) -> None:
+        self.layers.vm_disk_resize(name, disk, size_bytes)
+
     def vm_plug_disk(self, name: str, disk: VmDisk) -> None:
         self.devices.vm_plug_disk(name, disk)
 
@@ -220,6 +226,41 @@ class WirePool:
         self.files.mount_volume(volume, servers)
 
 
+@dataclass(frozen=True)
+class WireStorage:
+    """A node's storage domains over HTTPS (:class:`engine.jobs.ports.StorageNode`)."""
+
+    places: DomainApi
+    files: FilesApi
+
+    def domains(self) -> tuple[DomainState, ...]:
+        return self.places.domains()
+
+    def domain(self, domain: str) -> DomainState:
+        return self.places.domain(domain)
+
+    def mount_volume(self, volume: str, servers: tuple[str, ...]) -> None:
+        self.files.mount_volume(volume, servers)
+
+    def domain_mount_posix(self, domain: str, device: str, file_system: str, options: str) -> None:
+        self.places.domain_mount_posix(domain, device, file_system, options)
+
+    def domain_mount_local(self, domain: str, folder: str) -> None:
+        self.places.domain_mount_local(domain, folder)
+
+    def domain_unmount(self, domain: str) -> None:
+        self.places.domain_unmount(domain)
+
+    def domain_mark(self, domain: str, mark: DomainMark) -> None:
+        self.places.domain_mark(domain, mark)
+
+    def domain_unmark(self, domain: str, domain_id: str) -> None:
+        self.places.domain_unmark(domain, domain_id)
+
+    def list_files(self, volume: str, path: str) -> tuple[VolumeFile, ...]:
+        return self.files.list_files(volume, path)
+
+
 Client = Callable[[type], Any]
 """Makes the client of one interface. (mypy lets no protocol be named as a concrete ``type[T]``.)"""
 
@@ -263,6 +304,11 @@ def wire_pools(guest: Guest, cluster: Cluster, epoch: int, port: int) -> Callabl
 def wire_images(guest: Guest, cluster: Cluster, epoch: int, port: int) -> Callable[[Member], ImageApi]:
     """Image tickets of nodes."""
     return _wired(guest, cluster, epoch, port, lambda client: cast(ImageApi, client(ImageApi)))
+
+
+def wire_storage(guest: Guest, cluster: Cluster, epoch: int, port: int) -> Callable[[Member], WireStorage]:
+    """Storage domains of nodes."""
+    return _wired(guest, cluster, epoch, port, lambda client: WireStorage(client(DomainApi), client(FilesApi)))
 
 
 def wire_nodes(guest: Guest, cluster: Cluster, epoch: int, port: int) -> NodeOf:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+MARK = ".trivet-domain.json"
+"""The file in a domain's root that says whose it is."""
+
 
 @dataclass(frozen=True)
 class DomainMark:

@@ -12,14 +12,11 @@ from appliance.codec import decode, encode
 from appliance.effects.files import PUBLIC, make_folders, sync_folder, write_atomically, write_if_different
 from appliance.effects.root import Root
 from appliance.errors import Conflict, Refused, TrivetError
-from appliance.model.domain import DomainMark, DomainState
+from appliance.model.domain import MARK, DomainMark, DomainState
 from appliance.ports import Processes
 from appliance.tools import systemd
 from appliance.verbs.mounts import MOUNT_TIMEOUT_S, PASS_THROUGH, TOOL_TIMEOUT_S, UNITS, Mounts
 from appliance.verbs.volume_files import VolumeFiles
-
-MARK = ".trivet-domain.json"
-"""In the domain's root."""
 
 _WORD = re.compile(r"[^\s\x00-\x1f\x7f\"'\\]+")
 _TYPE = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")

@@ -16,6 +16,8 @@ LITERAL: Mapping[tuple[str, str], frozenset[str]] = {
     ("Vm", "clone"): frozenset({"vm"}),
     ("Vm", "export"): frozenset({"host"}),
     ("Disk", "copy"): frozenset({"disk"}),
+    ("StorageDomainDisk", "copy"): frozenset({"disk"}),
+    ("AttachedStorageDomainDisk", "copy"): frozenset({"disk"}),
     ("StorageDomainVm", "register"): frozenset({"vm"}),
     ("StorageDomainTemplate", "register"): frozenset({"template"}),
     ("StorageDomainVm", "import"): frozenset({"vm"}),

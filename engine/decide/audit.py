@@ -116,6 +116,7 @@ state. (VM: {vm}, Source: {host}).
 172 warning USER_REMOVE_VM_FINISHED_WITH_ILLEGAL_DISKS VM {vm} has been removed, but the following disks could not be \
 removed: \
 {disk}. These disks will appear in the main disks tab in illegal state, please remove manually when possible.
+188 error VDS_STORAGES_CONNECTION_FAILED Failed to connect Host {host} to the Storage Domains {storage_domain}. {reason}
 196 normal VM_RECOVERED_FROM_PAUSE_ERROR VM {vm} has recovered from paused back to up.
 201 error IRS_DISK_SPACE_LOW_ERROR Critical, Low disk space. {storage_domain} domain has {space} GB of free space.
 221 normal USER_RESET_VM User {user} initiated reset of VM {vm}.
@@ -194,8 +195,11 @@ message \
 957 error USER_ADD_STORAGE_DOMAIN_FAILED Failed to add Storage Domain {storage_domain}. (User: {user}) {reason}
 958 normal USER_UPDATE_STORAGE_DOMAIN Storage Domain {storage_domain} was updated by {user}
 960 normal USER_REMOVE_STORAGE_DOMAIN Storage Domain {storage_domain} was removed by {user}
+961 error USER_REMOVE_STORAGE_DOMAIN_FAILED Failed to remove Storage Domain {storage_domain}. (User: {user}) {reason}
 962 normal USER_ATTACH_STORAGE_DOMAIN_TO_POOL Storage Domain {storage_domain} was attached to Data Center {data_center} \
 by {user}
+963 error USER_ATTACH_STORAGE_DOMAIN_TO_POOL_FAILED Failed to attach Storage Domain {storage_domain} to Data Center \
+{data_center}. (User: {user}) {reason}
 964 normal USER_DETACH_STORAGE_DOMAIN_FROM_POOL Storage Domain {storage_domain} was detached from Data Center \
 {data_center} by \
 {user}
@@ -203,10 +207,12 @@ by {user}
 {user}
 967 error USER_ACTIVATE_STORAGE_DOMAIN_FAILED Failed to activate Storage Domain {storage_domain} (Data Center \
 {data_center}) by \
-{user}
+{user}. {reason}
 968 normal USER_DEACTIVATED_STORAGE_DOMAIN Storage Domain {storage_domain} (Data Center {data_center}) was deactivated \
 and has \
 moved to 'Preparing for maintenance' until it will no longer be accessed by any Host of the Data Center.
+969 error USER_DEACTIVATE_STORAGE_DOMAIN_FAILED Failed to deactivate Storage Domain {storage_domain} (Data Center \
+{data_center}). {reason}
 970 warning SYSTEM_DEACTIVATED_STORAGE_DOMAIN Storage Domain {storage_domain} (Data Center {data_center}) was \
 deactivated by \
 system because it's not visible by any of the hosts.

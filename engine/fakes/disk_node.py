@@ -6,6 +6,7 @@ Tasks are files, too, so that they outlive the process as an agent's do. A file 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from appliance.model.task import TaskError, TaskState
 from engine.fakes.layers import FakeLayer, FakeLayers, file_at
 from engine.fakes.points import nothing as nothing
 from engine.fakes.pool_node import refused_by
+from engine.fakes.storage_node import refuse_unmounted
 
 SEED_LIMIT_BYTES = 4 * 1024 * 1024
 """Of a CD's texts together, as the real host has it."""
@@ -34,6 +36,7 @@ class FakeTasks:
     fail_with: dict[str, TrivetError] = field(default_factory=dict)
 
     def _path(self, file: DiskFile) -> Path:
+        refuse_unmounted(self.folder, self.name, file.domain)
         return self.folder / "domains" / file.domain / file.path
 
     def _task_file(self, task: str) -> Path:
@@ -71,6 +74,16 @@ class FakeTasks:
         draft.write_text(json.dumps(encode(state)))
         draft.rename(path)
         return state
+
+
+def grow(path: Path, size_bytes: int) -> None:
+    """Make a disk larger. Raises ``Refused`` ``disk.shrink``, ``NotFound`` ``file.unknown``."""
+    if not path.exists():
+        raise NotFound("file.unknown", subject=path.name, reason="there is no such file", remedy="Look.")
+    if path.stat().st_size > size_bytes:
+        reason = f"it has {path.stat().st_size} bytes, {size_bytes} would cut it off"
+        raise Refused("disk.shrink", subject=path.name, reason=reason, remedy="Disks only grow.")
+    os.truncate(path, size_bytes)
 
 
 @dataclass
@@ -112,6 +125,13 @@ class FakeDiskNode(FakeTasks):
             self.layers.put(replace(self.layers.get(file), backing=backing))
 
         return self._run(task, "rebase", act)
+
+    def disk_resize(self, task: str, file: DiskFile, size_bytes: int) -> TaskState:
+        def act() -> None:
+            self.refuse_in_use(file)
+            grow(self._path(file), size_bytes)
+
+        return self._run(task, "resize", act)
 
     def disk_create(self, task: str, new: NewDisk) -> TaskState:
         def act() -> None:

@@ -20,9 +20,11 @@ from appliance.model.task import TaskState
 from appliance.model.vm import VmDisk, VmNic, VmPower, VmSpec, VmState
 from appliance.model.vm_live import DiskMerge, MigrationLimits, Screen, VmSnapshot, VncTicket
 from engine.fakes import vm_layers
-from engine.fakes.disk_node import FakeDiskNode, FakeTasks
+from engine.fakes.disk_node import FakeDiskNode, FakeTasks, grow
 from engine.fakes.image_node import FakeImageNode
+from engine.fakes.layers import file_at
 from engine.fakes.pool_node import FakePoolNode, refused_by
+from engine.fakes.storage_node import FakeStorageNode
 from engine.jobs.ports import HostReport
 from gluster.model import PoolStatus
 
@@ -171,6 +173,14 @@ class FakeVmNode(FakeTasks):
 
     def vm_merge(self, task: str, name: str, merge: DiskMerge) -> TaskState:
         return self._run(task, "merge", lambda: vm_layers.merge(self, name, merge))
+
+    def vm_disk_resize(self, name: str, disk: str, size_bytes: int) -> None:
+        self._fail("live-resize")
+        found = next((one for one in self._need(name).spec.disks if one.serial == disk), None)
+        if found is None:
+            raise NotFound("vm.disk-unknown", subject=f"VM {name}", reason=f"it has no disk {disk}", remedy="Look.")
+        grow(self._path(file_at(found.path, found.format)), size_bytes)
+        self.point("after live-resize")
 
     def vm_plug_disk(self, name: str, disk: VmDisk) -> None:
         self._fail("plug-disk")
@@ -346,6 +356,11 @@ class FakeNodes:
     def images(self, host: str) -> FakeImageNode:
         self._answering(host)
         return FakeImageNode(self.nodes[host])
+
+    def storage(self, host: str) -> FakeStorageNode:
+        self._answering(host)
+        disks = self.nodes[host]
+        return FakeStorageNode(host, disks.folder, disks.point, disks.fail_with)
 
     def disks(self, host: str) -> FakeDiskNode:
         self._answering(host)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from appliance import layout
@@ -34,14 +34,32 @@ def evicted_names(entities: Entities) -> frozenset[str]:
 
 
 def evictable(entities: Entities) -> dict[str, str]:
-    """Storage domain → Gluster volume, of all domains from which hosts can be cut off."""
+    """Storage domain → Gluster volume, of all domains from which hosts can be cut off: volumes of our own pool that VMs may
+    be on (the volume of a domain in maintenance may be stopped or gone, and must hinder no eviction)."""
     found = {}
+    servers = {name for host in entities.list("host") for name in (host.name, str(host.body.get("address") or ""))}
     for domain in entities.list("storage_domain"):
+        if domain.status in RESTING or not is_of_pool(domain, servers):
+            continue
         storage = domain.body.get("storage") or {}
         volume = str(storage.get("path") or "").strip("/")
         if storage.get("type") == "glusterfs" and volume and volume not in NEVER:
             found[domain.name] = volume
     return found
+
+
+RESTING = ("maintenance", "unattached")
+"""Statuses of a domain that nothing is on."""
+
+
+def is_of_pool(domain: Entity, servers: Collection[str]) -> bool:
+    """Whether its volume is one of our own pool. ``servers``: names and addresses of the hosts. The built-in ones are, also
+    when the server that they name has left the cluster."""
+    storage = domain.body.get("storage") or {}
+    address = str(storage.get("address") or "")
+    if str(storage.get("path") or "").strip("/") in (layout.ENGINE_VOLUME, layout.VMSTORE_VOLUME):
+        return True
+    return storage.get("type") == "glusterfs" and (not address or not servers or address in servers)
 
 
 def writes(entities: Entities, vm: Entity) -> frozenset[str]:

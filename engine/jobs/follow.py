@@ -138,7 +138,7 @@ class Following:
         self._superseded = threading.Event()
         self.stopped = threading.Event()
         self._vms = VmFollower(store, clock)
-        self._domains = DomainFollower(store, clock)
+        self._domains = DomainFollower(store.entities, clock)
         self.followers = tuple(
             Follower(member, node_of(member), observations, clock, self._stale, log, self._vms) for member in cluster.members
         )

@@ -7,44 +7,42 @@ from appliance.effects.clock import Clock
 from engine.decide.domain_space import EVENTS, GIB, has_got_worse, is_news, level
 from engine.jobs.places import mount_of
 from engine.store.audit import Audit
-from engine.store.durable import Store
+from engine.store.entities import Entities
 from engine.store.entity import Entity
-from gluster.model import PoolStatus, Volume
+from gluster.model import PoolStatus
 
 SPACE = "trivet_space"
 """In the body of a domain: how it was off when it was looked at last."""
 
 
 class DomainFollower:
-    """For all domains; used by the thread that asks for the pool."""
+    """For all domains; each thread that looks has its own."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
-        self._store = store
+    def __init__(self, entities: Entities, clock: Clock) -> None:
+        self._entities = entities
         self._clock = clock
 
     def heard(self, pool: PoolStatus) -> tuple[str, ...]:
         """The pool has been looked at; the names of the domains whose rows changed."""
         found = []
-        for domain in self._store.entities.list("storage_domain"):
+        for domain in self._entities.list("storage_domain"):
             volume = pool.volume(mount_of(domain))
-            if volume is not None and self._write(domain, volume):
+            if volume is not None and self.has_room(domain, volume.available_bytes, volume.used_bytes):
                 found.append(domain.name)
         return tuple(found)
 
-    def _write(self, domain: Entity, volume: Volume) -> bool:
-        available, used = volume.available_bytes, volume.used_bytes
+    def has_room(self, domain: Entity, available: int, used: int) -> bool:
+        """Somebody has looked at a domain's room; whether its row changed."""
         if not available and not used:
             return False  # nobody could say
         now = level(domain.body, available, used)
         was = str(domain.body.get(SPACE) or "")
         if not is_news(domain.body.get("available"), available, was, now):
             return False
-        with self._store.connection.transaction():
-            self._store.entities.change(
-                *domain.key, lambda one: one.with_body(available=available, used=used, **{SPACE: now})
-            )
+        with self._entities.connection.transaction():
+            self._entities.change(*domain.key, lambda one: one.with_body(available=available, used=used, **{SPACE: now}))
             if has_got_worse(was, now):
-                Audit(self._store.connection, self._clock).tell(
+                Audit(self._entities.connection, self._clock).tell(
                     EVENTS[now], {"storage_domain": domain.id}, {"space": available // GIB}
                 )
         return True

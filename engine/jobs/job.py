@@ -66,6 +66,9 @@ class Work(Protocol):
     def found(self, step: str) -> Mapping[str, Any]:
         """What an earlier step answered, also before a crash."""
 
+    def held(self, kind: str) -> Sequence[str]:
+        """Ids of the entities of a kind that the job holds, for itself or shared."""
+
     def log(self, text: str) -> None:
         """A line of the job's live log."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from appliance import layout
 from appliance.errors import Conflict, Unavailable
 from appliance.model.disk import DiskFile, DiskFormat
 from engine.decide.domain_space import critical_bytes
@@ -22,11 +23,15 @@ def choose_host(work: Work) -> dict[str, Any]:
     """A step's ``do``: pick the host that does the job, and write it down, so that a crash changes nothing about it."""
     hosts = usable(work)
     if not hosts:
-        raise Unavailable(
-            "job.no-host", subject="the job", reason="no host is up", remedy="Activate a host, or wait until one answers."
-        )
+        raise no_host()
     work.log(f"host {hosts[0]} does it")
     return {"host": hosts[0]}
+
+
+def no_host() -> Unavailable:
+    """Nobody can do it now."""
+    reason, remedy = "no host is up that has the storage for it", "Activate a host, or wait until one answers."
+    return Unavailable("job.no-host", subject="the job", reason=reason, remedy=remedy)
 
 
 def usable(work: Work) -> list[str]:
@@ -47,15 +52,34 @@ def host_for_cleaning(work: Work, chosen: str = "") -> str:
 
 
 def _with_storage(work: Work) -> list[str]:
-    """The hosts that are up and not cut off from it."""
+    """The hosts that are up, not cut off from it, and have all domains mounted that the job holds."""
     lost = evicted_names(work.entities)
-    return [one for one in work.nodes.up() if one not in lost]
+    domains = [work.entities.need("storage_domain", one) for one in work.held("storage_domain")]
+    bound = [one for one in domains if not is_built_in(one)]
+    ids = {one.name: one.id for one in work.nodes.reports()} if bound else {}
+    return [host for host in work.nodes.up() if host not in lost and all(reaches(one, ids.get(host, "")) for one in bound)]
 
 
 def mount_of(domain: Entity) -> str:
     """The name under which the hosts have mounted a storage domain: its volume's, whatever people call it now."""
     path = str((domain.body.get("storage") or {}).get("path") or "").lstrip("/")
     return str(domain.body.get("mount") or path or domain.name)
+
+
+BUILT_IN = (layout.ENGINE_VOLUME, layout.VMSTORE_VOLUME)
+"""The volumes that the installer makes and mounts: always mounted everywhere, whatever the status of their domain."""
+MOUNTED_ON = "trivet_hosts"
+"""In the body of any other domain: the ids of the hosts that have it mounted and can look into it."""
+
+
+def is_built_in(domain: Entity) -> bool:
+    """Whether it came with the cluster."""
+    return mount_of(domain) in BUILT_IN
+
+
+def reaches(domain: Entity, host_id: str) -> bool:
+    """Whether a host that is up has the domain mounted."""
+    return is_built_in(domain) or host_id in domain.body.get(MOUNTED_ON, ())
 
 
 def disk_file(domain: Entity, disk_id: str, image_id: str, disk_format: str) -> DiskFile:

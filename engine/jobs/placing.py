@@ -16,6 +16,7 @@ from engine.decide.schedule_words import listed
 from engine.decide.vm_growth import Growth, grown
 from engine.decide.vm_machine import cpu_model, cpus_of
 from engine.jobs.evicted import record_of
+from engine.jobs.places import reaches
 from engine.jobs.ports import HostReport, Nodes
 from engine.jobs.vm_place import ENGINE_MARK, THERE
 from engine.jobs.vm_spec import Parts
@@ -110,7 +111,8 @@ def look_at(sight: Sight, cluster_id: str) -> Scene:
     mine = {one.id: one for one in entities.referring(cluster.key, "host", "cluster")}
     reports = [one for one in sight.nodes.reports() if one.id in mine]
     networks = {str(one.body.get("vdsm_name") or one.name): one.name for one in entities.list("network")}
-    domains = frozenset(one.name for one in entities.list("storage_domain") if one.status in ("", "active"))
+    # A domain that is on its way to maintenance gets no VM any more, although its own status says nothing of that yet.
+    domains = [one for one in entities.list("storage_domain") if one.shown_status in ("", "active")]
     hosts = tuple(
         host_of(one, mine[one.id], light, networks, domains, labels.get(("host", one.id), frozenset())) for one in reports
     )
@@ -149,7 +151,7 @@ def full_vm(entities: Entities, parts: Parts) -> Vm:
     nics = [one for one in entities.children(vm.key, "nic") if one.body.get("plugged") is not False]
     profiles = entities.many("vnic_profile", [one.ref("vnic_profile") for one in nics])
     networks = entities.many("network", [one.ref("network") for one in profiles.values()])
-    disks = entities.many("disk", [one.id for one in parts.disks])
+    disks = entities.many("disk", [*(one.id for one in parts.disks), *parts.vm.refs.get("iso", ())])
     domains = entities.many("storage_domain", [one.ref("storage_domains") for one in disks.values()])
     found = light_vm(vm, parts.cluster, labels)
     return Vm(
@@ -166,10 +168,10 @@ def host_of(
     entity: Entity,
     vms: Mapping[str, Vm],
     networks: Mapping[str, str],
-    domains: frozenset[str],
+    domains: Sequence[Entity],
     labels: frozenset[str],
 ) -> Host:
-    """A host. Domains are mounted by all hosts; a host that is up and has lost one is not known yet as such."""
+    """A host. A built-in domain that a host has lost is not known yet as such."""
     facts, numbers = report.facts, report.statistics
     cpu = facts.cpu if facts else None
     bridges = {one.name for one in facts.nics} if facts else set()
@@ -187,7 +189,7 @@ def host_of(
         cpu_name=cpu.model if cpu else "",
         emulated=bool(cpu) and not (cpu and cpu.hardware_virtualization),
         networks=frozenset(name for bridge, name in networks.items() if bridge in bridges),
-        storage_domains=domains,
+        storage_domains=frozenset(one.name for one in domains if reaches(one, report.id)),
         labels=labels,
         vms=tuple(vms.get(one.id.lower()) or _stranger(one) for one in report.vms if one.power in ARRIVING),
         cpu_percent=numbers.cpu_user_percent + numbers.cpu_system_percent if numbers else 0.0,

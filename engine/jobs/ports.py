@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from appliance.model.disk import DiskCopy, DiskFile, DiskInfo, NewDisk
-from appliance.model.domain import NoCloudSeed
+from appliance.model.domain import DomainMark, DomainState, NoCloudSeed
 from appliance.model.image_ticket import ImageTicket, ImageTicketState
 from appliance.model.node import NodeFacts, NodeStatistics
 from appliance.model.task import TaskState
 from appliance.model.vm import VmDisk, VmNic, VmSpec, VmState
 from appliance.model.vm_live import DiskMerge, MigrationLimits, Screen, VmSnapshot, VncTicket
+from appliance.wire.definition import VolumeFile
 from gluster.model import PoolStatus
 
 
@@ -37,6 +38,8 @@ class DiskNode(TaskNode, Protocol):
     def disk_copy(self, task: str, copy: DiskCopy) -> TaskState: ...
 
     def disk_remove(self, task: str, file: DiskFile, wipe: bool) -> TaskState: ...
+
+    def disk_resize(self, task: str, file: DiskFile, size_bytes: int) -> TaskState: ...
 
     def disk_commit(self, task: str, file: DiskFile, base: DiskFile) -> TaskState: ...
 
@@ -72,6 +75,8 @@ class VmNode(TaskNode, Protocol):
     def vm_snapshot(self, task: str, name: str, snapshot: VmSnapshot) -> TaskState: ...
 
     def vm_merge(self, task: str, name: str, merge: DiskMerge) -> TaskState: ...
+
+    def vm_disk_resize(self, name: str, disk: str, size_bytes: int) -> None: ...
 
     def vm_plug_disk(self, name: str, disk: VmDisk) -> None: ...
 
@@ -127,6 +132,29 @@ class PoolNode(Protocol):
     def mount_volume(self, volume: str, servers: tuple[str, ...]) -> None: ...
 
 
+class StorageNode(Protocol):
+    """What jobs ask of a node about its storage domains: the part of :class:`appliance.wire.host_api.DomainApi` and
+    ``FilesApi`` that they use, with the same meaning. The fake is :class:`engine.fakes.storage_node.FakeStorageNode`."""
+
+    def domains(self) -> tuple[DomainState, ...]: ...
+
+    def domain(self, domain: str) -> DomainState: ...
+
+    def mount_volume(self, volume: str, servers: tuple[str, ...]) -> None: ...
+
+    def domain_mount_posix(self, domain: str, device: str, file_system: str, options: str) -> None: ...
+
+    def domain_mount_local(self, domain: str, folder: str) -> None: ...
+
+    def domain_unmount(self, domain: str) -> None: ...
+
+    def domain_mark(self, domain: str, mark: DomainMark) -> None: ...
+
+    def domain_unmark(self, domain: str, domain_id: str) -> None: ...
+
+    def list_files(self, volume: str, path: str) -> tuple[VolumeFile, ...]: ...
+
+
 @dataclass(frozen=True)
 class HostReport:
     """A host as it is known now, from what it said last. ``None``: it has not said. ``address``: where its clients of the
@@ -161,6 +189,9 @@ class Nodes(Protocol):
 
     def images(self, host: str) -> ImageNode:
         """That host's image tickets. Raises ``Unavailable`` when it cannot be reached."""
+
+    def storage(self, host: str) -> StorageNode:
+        """That host's verbs of its storage domains. Raises ``Unavailable`` when it cannot be reached."""
 
     def disks(self, host: str) -> DiskNode:
         """That host's disk verbs. Raises ``Unavailable`` when it cannot be reached."""

@@ -17,11 +17,13 @@ from appliance.model.engine_start import EngineStart
 from engine.boot.files import read
 from engine.boot.seed import REMEDY
 from engine.boot.standby import wait_until_active, wait_until_serving
+from engine.jobs import keep_domains, keep_ha, keep_transfers
 from engine.jobs.bell import Bell, Ear
 from engine.jobs.desk import Desk
 from engine.jobs.follow import Following
-from engine.jobs.keep_ha import KEEP_EVERY_S, Keeper
-from engine.jobs.keep_transfers import LOOK_EVERY_S, TransferKeeper
+from engine.jobs.keep_domains import DomainKeeper
+from engine.jobs.keep_ha import Keeper
+from engine.jobs.keep_transfers import TransferKeeper
 from engine.jobs.process import JobsProcess
 from engine.jobs.reach import WireNodes
 from engine.jobs.run import World
@@ -29,12 +31,14 @@ from engine.jobs.sampling import Sampler
 from engine.jobs.seed_remove import Sweeper
 from engine.jobs.types import BY_NAME
 from engine.layout import Guest
-from engine.nodes import wire_disks, wire_images, wire_nodes, wire_pools, wire_vms
+from engine.nodes import wire_disks, wire_images, wire_nodes, wire_pools, wire_storage, wire_vms
 from engine.store.durable import Store
 from engine.store.jobs import Jobs
 from engine.store.observed import Observations
 
 Log = Callable[[str], None]
+Turns = Keeper | Sweeper | TransferKeeper | DomainKeeper
+"""What looks again and again."""
 
 
 def only_one(path: Path) -> int:
@@ -54,7 +58,7 @@ def only_one(path: Path) -> int:
     return descriptor
 
 
-def keep(keepers: Sequence[Keeper | Sweeper | TransferKeeper], every_s: float, stopping: threading.Event) -> None:
+def keep(keepers: Sequence[Turns], every_s: float, stopping: threading.Event) -> None:
     """Take the keepers' turns, one after another, until the process ends."""
     while not stopping.wait(every_s):
         for one in keepers:
@@ -78,8 +82,9 @@ def main(guest: Guest, agent_port: int, log: Log) -> None:
     vms = wire_vms(guest, cluster, start.epoch, agent_port)
     pools = wire_pools(guest, cluster, start.epoch, agent_port)
     images = wire_images(guest, cluster, start.epoch, agent_port)
-    reach = WireNodes(cluster, observations, disks, vms, pools, images)
-    world = World(store.entities, jobs, reach, clock, BY_NAME, log)
+    storage = wire_storage(guest, cluster, start.epoch, agent_port)
+    reached = WireNodes(cluster, observations, disks, vms, pools, images, storage)
+    world = World(store.entities, jobs, reached, clock, BY_NAME, log)
     ear = Ear(guest.jobs_bell)
     desk = Desk(store.entities, jobs, BY_NAME, clock, Bell(guest.jobs_bell).ring)
     keeper = Keeper(store.entities, world.nodes, desk, log)
@@ -88,10 +93,18 @@ def main(guest: Guest, agent_port: int, log: Log) -> None:
     worker = threading.Thread(target=process.serve, name="jobs")
     sampler = Sampler(cluster, store, observations, clock, log)
     sampling = threading.Thread(target=sampler.run, args=(world.stopping,), name="history")
-    keeping = threading.Thread(target=keep, args=((keeper, sweeper), KEEP_EVERY_S, world.stopping), name="ha")
     transfers = TransferKeeper(store.entities, world.nodes, desk, log)
-    # beside the other: a host whose daemon hangs must not delay what keeps VMs running
-    transferring = threading.Thread(target=keep, args=((transfers,), LOOK_EVERY_S, world.stopping), name="transfers")
+    mounts = DomainKeeper(store.entities, world.nodes, desk, log)
+
+    def keeping(name: str, every_s: float, *keepers: Turns) -> threading.Thread:
+        return threading.Thread(target=keep, args=(keepers, every_s, world.stopping), name=name)
+
+    # Beside each other: a host whose daemon or whose mount hangs must not delay what keeps VMs running.
+    keeps = (
+        keeping("ha", keep_ha.KEEP_EVERY_S, keeper, sweeper),
+        keeping("transfers", keep_transfers.LOOK_EVERY_S, transfers),
+        keeping("domains", keep_domains.KEEP_EVERY_S, mounts),
+    )
 
     def stop(_number: int, _frame: object) -> None:
         following.stopped.set()
@@ -100,21 +113,21 @@ def main(guest: Guest, agent_port: int, log: Log) -> None:
     def alive() -> None:
         if following.superseded:
             world.stopping.set()  # a newer engine has the journal, too
-        if all(one.is_alive() for one in (worker, keeping, transferring)) or world.stopping.is_set():
+        if all(one.is_alive() for one in (worker, *keeps)) or world.stopping.is_set():
             tell_systemd("WATCHDOG=1")
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     worker.start()
     sampling.start()
-    keeping.start()
-    transferring.start()
+    for one in keeps:
+        one.start()
     tell_systemd("READY=1")
     following.run(alive)
     world.stopping.set()
     worker.join()
     sampling.join()
-    keeping.join()
-    transferring.join()
+    for one in keeps:
+        one.join()
     ear.close()
     os.close(held)

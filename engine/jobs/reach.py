@@ -13,7 +13,7 @@ from appliance.model.node import NodeFacts, NodeStatistics
 from appliance.model.vm import VmState
 from engine.decide.follow import SILENCE_S
 from engine.jobs.follow import HEARD
-from engine.jobs.ports import DiskNode, HostReport, ImageNode, PoolNode, VmNode
+from engine.jobs.ports import DiskNode, HostReport, ImageNode, PoolNode, StorageNode, VmNode
 from engine.store.observed import Observations
 from engine.store.records import Heard
 from gluster.model import PoolStatus
@@ -33,6 +33,7 @@ class WireNodes:
     vm_node: Callable[[Member], VmNode]
     pool_node: Callable[[Member], PoolNode]
     image_node: Callable[[Member], ImageNode]
+    storage_node: Callable[[Member], StorageNode]
 
     def up(self) -> Sequence[str]:
         """Hosts heard lately, that with the most free memory first: it is the least busy."""
@@ -66,6 +67,10 @@ class WireNodes:
     def pools(self, host: str) -> PoolNode:
         """That host's verbs of the pool. Nothing is sent before the first call. Raises as :meth:`disks`."""
         return self.pool_node(self._member(host))
+
+    def storage(self, host: str) -> StorageNode:
+        """That host's verbs of its storage domains, likewise."""
+        return self.storage_node(self._member(host))
 
     def disks(self, host: str) -> DiskNode:
         """That host's disk verbs. Nothing is sent before the first call. Raises ``Unavailable`` ``job.host-unknown``."""

@@ -106,6 +106,9 @@ class StepWork:
     def found(self, step: str) -> Mapping[str, Any]:
         return next((one.data for one in self.journal if one.name == step), {})
 
+    def held(self, kind: str) -> Sequence[str]:
+        return self.world.jobs.held(self.job.id, kind)
+
     def log(self, text: str) -> None:
         self.world.jobs.log(self.job.id, text)
 

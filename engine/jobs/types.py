@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from engine.jobs.disk_copy import DiskCopy
 from engine.jobs.disk_create import DiskCreate
+from engine.jobs.disk_extend import DiskExtend
+from engine.jobs.disk_move import DiskMove
 from engine.jobs.disk_remove import DiskRemove
+from engine.jobs.domain_activate import DomainActivate, DomainAttach
+from engine.jobs.domain_create import DomainCreate
+from engine.jobs.domain_deactivate import DomainDeactivate
+from engine.jobs.domain_remove import DomainRemove
 from engine.jobs.host_activate import HostActivate
 from engine.jobs.host_admit import HostAdmit
 from engine.jobs.host_deactivate import HostDeactivate
 from engine.jobs.host_evict import HostEvict
+from engine.jobs.host_storage import HostStorage
 from engine.jobs.job import JobType, by_name
 from engine.jobs.seed_remove import SeedRemove
 from engine.jobs.snapshot_commit import SnapshotCommit, SnapshotUndo
@@ -36,11 +44,13 @@ from engine.jobs.vm_stop import VmReboot, VmReset, VmResume, VmShutdown, VmStop
 from engine.jobs.vm_suspend import VmSuspend, VmWake
 
 TYPES: tuple[JobType[Any], ...] = (
-    DiskCreate(), DiskRemove(), HostDeactivate(), HostActivate(), TemplateCreate(), TemplateRemove(),
+    DiskCreate(), DiskRemove(), DiskCopy(), DiskMove(), DiskExtend(),
+    HostDeactivate(), HostActivate(), TemplateCreate(), TemplateRemove(),
     VmCreate(), VmRemove(), VmStart(), VmStop(), VmShutdown(), VmReboot(), VmReset(), VmResume(), VmSuspend(), VmWake(),
     VmMigrate(), VmAddDisk(), VmPlugDisk(), VmUnplugDisk(), VmPlugNic(), VmUnplugNic(), VmSetNic(), VmChangeCd(),
     VmGrowCpus(), VmGrowMemory(), HostEvict(), HostAdmit(), VmRestart(), SnapshotCreate(), SnapshotRemove(), SeedRemove(),
     SnapshotPreview(), SnapshotCommit(), SnapshotUndo(), SnapshotRestore(), VmStartMemory(), VmClone(),
     TransferStart(), TransferResume(), TransferPause(), TransferFinalize(), TransferCancel(),
+    DomainCreate(), DomainAttach(), DomainActivate(), DomainDeactivate(), DomainRemove(), HostStorage(),
 )  # fmt: skip
 BY_NAME = by_name(TYPES)

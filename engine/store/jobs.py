@@ -278,6 +278,10 @@ class Jobs:
         where = (LOG.job_id == job_id) & (LOG.id > after)
         return tuple(self.connection.rows(LOG.select(LOG.id, LOG.wall_ms, LOG.text).where(where).order_by(LOG.id)))
 
+    def held(self, job_id: str, kind: str) -> tuple[str, ...]:
+        """Ids of the entities of a kind that a job holds, for itself or shared."""
+        return tuple(one.id for one in self._locks(job_id) if one.kind == kind)
+
     def _locks(self, job_id: str) -> tuple[Lock, ...]:
         rows = self.connection.rows(LOCK.select(LOCK.kind, LOCK.id, LOCK.shown, LOCK.shared).where(LOCK.job_id == job_id))
         return tuple(Lock(kind, identifier, shown, bool(shared)) for kind, identifier, shown, shared in rows)

@@ -66,6 +66,7 @@ def test_hosts_that_were_heard_are_up_the_emptiest_first(tmp_path: Path) -> None
         lambda member: fakes.host("node1"),
         lambda member: fakes.pools("node1"),
         lambda member: fakes.images("node1"),
+        lambda member: fakes.storage("node1"),
     )
     assert nodes.up() == []
     for name, free in (("node1", 1), ("node2", 3)):

@@ -11,8 +11,9 @@ from flask.testing import FlaskClient
 from appliance.errors import Failed
 from appliance.model.disk import DiskFile
 from engine.core import Engine
-from engine.jobs.places import file_of
+from engine.jobs.places import MOUNTED_ON, file_of
 from engine.store.entity import Entity
+from tests.engine import world
 from tests.engine.job_world import files
 from tests.engine.vm_world import BLANK, CLUSTER, DOMAIN, GIB, NEW_DISK, PROFILE, Vms, detail, fake_hosts
 
@@ -205,7 +206,8 @@ def test_a_vm_that_runs_makes_none(vms: Vms) -> None:
 def test_a_layer_stays_with_its_base(vms: Vms) -> None:
     wanted = template(vms, source(vms))
     disk = disks(vms, f"templates/{wanted}")[0]["id"]
-    other = Entity("storage_domain", "s2", "other", {}, {}, status="active")
+    mounted = {MOUNTED_ON: [one.id for one in world.MEMBERS]}
+    other = Entity("storage_domain", "s2", "other", mounted, {}, status="active")
     vms.engine.store.entities.add(other)
     body = {"name": "x", "cluster": {"id": CLUSTER}, "template": {"id": wanted}}
     for wish, words in (

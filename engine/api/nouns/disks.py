@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from appliance.errors import Refused
 from engine.api import work
 from engine.api.documents import Object
-from engine.api.noun import Call, Done, Made
-from engine.api.stored import NOT_BODY, Referring, Stored
+from engine.api.noun import Action, Call, Done, Made
+from engine.api.stored import NOT_BODY, Referring, Stored, gone
+from engine.jobs.disk_copy import DiskCopy
 from engine.jobs.disk_create import CreateDisk, DiskCreate
+from engine.jobs.disk_extend import DiskExtend, ExtendDisk
+from engine.jobs.disk_move import DiskMove, MoveDisk
 from engine.jobs.disk_remove import DiskRemove, RemoveDisk
 from engine.store.entity import Entity
 
 OF_THE_JOB = frozenset({"alias", "format", "image_id", "provisioned_size", "sparse", "storage_domain", "storage_domains"})
 """What the job works with; all else that a client sends is kept as it is."""
 FIXED = frozenset({"actual_size", "format", "image_id", "provisioned_size", "sparse", "storage_domains", "total_size"})
-"""What an update cannot change without a job: a client that sends back what it read is not refused for it."""
+"""What an update does not change: a client that sends back what it read is not refused for it. A larger size is a job."""
+NOT_COPIED = frozenset({"actual_size", "format", "image_id", "provisioned_size", "sparse", "total_size", "shareable"})
+"""What a copy has of its own."""
 
 
 class Disks(Stored):
@@ -65,13 +71,52 @@ class Disks(Stored):
         return Made(self.show(call, self.entities(call).need(self.entity, identifier)), work.unfinished(job))
 
     def update(self, call: Call, identifier: str, given: dict[str, Any]) -> Object:
+        """Rename, change what is only kept; a larger ``provisioned_size`` extends it, also while its VM runs."""
         changed = {name: value for name, value in given.items() if name not in FIXED}
         if "alias" in changed:
             changed.setdefault("name", changed.pop("alias"))
-        return super().update(call, identifier, changed)
+        shown = super().update(call, identifier, changed)
+        wanted = int(given.get("provisioned_size") or 0)
+        if not wanted or wanted == int(shown.get("provisioned_size") or 0):
+            return shown
+        work.awaited(call, DiskExtend, ExtendDisk(identifier, wanted))
+        return self.show(call, self.entities(call).need(self.entity, identifier))
 
     def remove(self, call: Call, identifier: str, given: Object) -> Done:
         return work.done(call, DiskRemove, RemoveDisk(identifier))
+
+    def _copy(self, call: Call, identifier: str, given: Object) -> Done:
+        """A new disk on the domain that is named, under the name that is given (else its own)."""
+        source, target = self._mine(call, identifier), str(given["storage_domain"]["id"])
+        call.rights.need("create_disk", ("storage_domain", target))
+        body, asked = source.body, given.get("disk") or {}
+        new = CreateDisk(
+            str(uuid.uuid4()),
+            str(uuid.uuid4()),
+            str(asked.get("name") or asked.get("alias") or source.name),
+            target,
+            int(body.get("provisioned_size") or 0),
+            body.get("format", "raw"),
+            body.get("sparse") is not False,
+            {name: value for name, value in body.items() if name not in NOT_COPIED},
+            source.id,
+        )
+        return work.done(call, DiskCopy, new)
+
+    def _move(self, call: Call, identifier: str, given: Object) -> Done:
+        """To the domain that is named."""
+        disk, target = self._mine(call, identifier), str(given["storage_domain"]["id"])
+        call.rights.need("create_disk", ("storage_domain", target))
+        move = MoveDisk(disk.id, disk.ref("storage_domains"), target, disk.ref("backing_disk"))
+        return work.done(call, DiskMove, move)
+
+    actions: ClassVar[Mapping[str, Action]] = {"copy": _copy, "move": _move}
+
+    def _mine(self, call: Call, identifier: str) -> Entity:
+        found = self.find(call, identifier)
+        if found is None:
+            raise gone(self.kind, identifier)
+        return found
 
 
 def _domain(call: Call, given: dict[str, Any]) -> str:

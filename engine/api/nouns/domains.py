@@ -1,27 +1,38 @@
-"""Storage domains: what administrators say of them, with what the pool said last; and how a data center has them."""
+"""Storage domains: what administrators say of them, with what pool and hosts said last; and how a data center has them."""
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from appliance import layout
-from appliance.errors import Conflict, Refused
+from appliance.errors import Refused
+from engine.api import work
 from engine.api.documents import Object
 from engine.api.noun import Action, Call, Done, Made, Noun
 from engine.api.references import unknown
-from engine.api.stored import Referring, Stored, gone
+from engine.api.stored import NOT_BODY, Referring, Stored, gone
 from engine.api.tell import tell
+from engine.decide import vm_config
 from engine.decide.domain_space import CRITICAL_SPACE_GIB, WARNING_LOW_SPACE_PERCENT
-from engine.jobs.places import mount_of
-from engine.jobs.vm_place import runs
+from engine.jobs.domain_activate import ActivateDomain, AttachDomain, DomainActivate, DomainAttach
+from engine.jobs.domain_create import ADD, CreateDomain, DomainCreate, check_storage
+from engine.jobs.domain_deactivate import DeactivateDomain, DomainDeactivate
+from engine.jobs.domain_remove import DomainRemove, RemoveDomain
+from engine.jobs.domain_use import need_empty_of_disks, need_not_engines, refused
+from engine.jobs.evicted import RESTING, is_of_pool
+from engine.jobs.places import MOUNTED_ON, mount_of
 from engine.store.entities import Entities
 from engine.store.entity import Entity
 from gluster.model import STARTED, Volume
 
-OWN = ("maintenance", "unattached")
-"""Statuses that somebody gave it; any other is its volume's."""
+OWN = RESTING
+"""Statuses that somebody gave it; any other is its volume's, or its mounts'."""
+DETACH = "detach Storage"
+OF_THE_JOB = NOT_BODY | {"storage", "type", "host", "data_center", "data_centers", "import_", "master", "available", "used",
+                         "committed", "external_status"}  # fmt: skip
+"""What the job works with or we say ourselves; all else that a client sends with a new domain is kept."""
 SETTABLE = frozenset({
     "name", "comment", "description", "warning_low_space_indicator", "critical_space_action_blocker", "wipe_after_delete",
     "discard_after_delete", "backup",
@@ -48,8 +59,39 @@ class StorageDomains(Stored):
         "type": "data",
         "wipe_after_delete": False,
     }
-    add = Noun.add
-    remove = Noun.remove
+    refs = {"host": "host"}
+
+    def add(self, call: Call, given: dict[str, Any]) -> Made:
+        """Make one on storage that a host mounts; v4 answers when it is there."""
+        host, storage = str(given["host"].get("id") or ""), dict(given["storage"])
+        name = str(given.get("name") or "")
+        new = CreateDomain(str(uuid.uuid4()), name, storage, host, vm_config.without(given, OF_THE_JOB))
+        if given.get("import_"):
+            why = "Import of existing domains is not supported by this engine"
+            raise Refused(
+                "domain.import", subject=f"storage domain {name}", reason=f"Cannot {ADD}. {why}", remedy="Add one."
+            )
+        if given["type"] != "data":
+            why = f"Storage Domains of type {given['type']} are not supported by this engine"
+            raise Refused("domain.type", subject=f"storage domain {name}", reason=f"Cannot {ADD}. {why}",
+                          remedy="Use data: it holds ISO disks, too.")  # fmt: skip
+        check_thresholds(name, given)
+        check_storage(new)
+        if storage["type"] == "glusterfs":
+            need_started(call, name, str(storage["path"]).strip("/"), storage, ADD)
+        job = work.awaited(call, DomainCreate, new)
+        return Made(self.show(call, self.entities(call).need(self.entity, new.domain_id)), work.unfinished(job))
+
+    def remove(self, call: Call, identifier: str, given: Object) -> Done:
+        """``format`` takes its mark away, so that the storage can be used anew; ``destroy`` only forgets it."""
+        found = self.find(call, identifier)
+        if found is None:
+            raise gone(self.kind, identifier)
+        asked = {name: call.parameters.flag(name) or bool(given.get(name)) for name in ("format", "destroy")}
+        host = str(call.parameters.text("host") or (given.get("host") or {}).get("id") or "")
+        chosen = host_named(self.entities(call), host) if host else ""
+        job = work.awaited(call, DomainRemove, RemoveDomain(found.id, chosen, **asked))
+        return work.told(job)
 
     def show(self, call: Call, entity: Entity) -> Object:
         volume = call.engine.view().volume(mount_of(entity))
@@ -82,7 +124,8 @@ class StorageDomains(Stored):
 
 
 class AttachedStorageDomains(StorageDomains):
-    """The storage domains of a data center. All hosts have all volumes mounted, so what changes is the status alone."""
+    """The storage domains of a data center. Attaching, activating and deactivating are jobs, which v4's clients take for
+    done when they are answered; detaching is a change of rows: in maintenance nobody has it mounted any more."""
 
     services = ("AttachedStorageDomains",)
     scopes = {"DataCenter": Referring("data_center")}
@@ -98,96 +141,71 @@ class AttachedStorageDomains(StorageDomains):
         identifier = str(given.get("id") or everywhere.named(at_root, name) or "")
         if not everywhere.exists(at_root, identifier):
             raise unknown(self.kind, identifier or name, "storagedomains")
-        with call.engine.store.connection.transaction():
-            domain = self.entities(call).need(self.entity, identifier)
-            call.engine.jobs.refuse_used(domain.key)
-            if domain.ref("data_center"):
-                raise refused(domain, "attach Storage", "The Storage Domain is attached to a Data Center already")
-            made = self.entities(call).update(replace(domain, status="").with_refs(data_center=call.parent_id))
-            self._tell(call, "USER_ATTACH_STORAGE_DOMAIN_TO_POOL", domain)
-        return Made(self.show(call, made))
+        job = work.awaited(call, DomainAttach, AttachDomain(identifier, call.parent_id))
+        return Made(self.show(call, self.entities(call).need(self.entity, identifier)), work.unfinished(job))
 
     def remove(self, call: Call, identifier: str, given: Object) -> Done:
         """Detach it: only in maintenance, and without disks."""
         with call.engine.store.connection.transaction():
-            domain = self._mine(call, identifier, "detach Storage")
+            domain = self._mine(call, identifier)
+            call.engine.jobs.refuse_used(domain.key)
+            need_not_engines(domain, DETACH)
             if domain.status != "maintenance":
-                raise refused(
-                    domain, "detach Storage", "The Storage Domain is not in Maintenance mode", "Deactivate it first."
-                )
-            disks = self.entities(call).referring(domain.key, "disk", "storage_domains")
-            if disks:
-                why = f"It has {len(disks)} disks, {disks[0].name} among them"
-                raise refused(domain, "detach Storage", why, "Remove them, or move them to another domain.", "domain.disks")
-            self._tell(call, "USER_DETACH_STORAGE_DOMAIN_FROM_POOL", domain)
+                raise refused(domain, DETACH, "The Storage Domain is not in Maintenance mode", "Deactivate it first.")
+            need_empty_of_disks(self.entities(call), domain, DETACH)
+            about = {"storage_domain": domain.id, "data_center": call.parent_id}
+            tell(call, "USER_DETACH_STORAGE_DOMAIN_FROM_POOL", about)
             self.entities(call).update(replace(domain, status="unattached").with_refs(data_center=()))
         return Done()
 
     def _activate(self, call: Call, identifier: str, given: Object) -> Done:
-        with call.engine.store.connection.transaction():
-            domain = self._mine(call, identifier, "activate Storage")
-            if domain.status != "maintenance":
-                raise refused(domain, "activate Storage", "The Storage Domain is active already", "Nothing is needed.")
-            volume = call.engine.view().volume(mount_of(domain))
-            if volume is not None and volume.status != STARTED:
-                why = f"Its volume {volume.name} is {volume.status.lower()}"
-                raise refused(domain, "activate Storage", why, "Start the volume first.", "domain.volume")
-            self.entities(call).update(replace(domain, status=""))
-            self._tell(call, "USER_ACTIVATED_STORAGE_DOMAIN", domain)
-        return Done()
+        domain = self._mine(call, identifier)
+        need_started(call, domain.name, mount_of(domain), domain.body.get("storage") or {}, "activate Storage")
+        return work.told(work.awaited(call, DomainActivate, ActivateDomain(domain.id, call.parent_id)))
 
     def _deactivate(self, call: Call, identifier: str, given: Object) -> Done:
         """Nothing may use it: no job, and no VM that runs."""
-        with call.engine.store.connection.transaction():
-            domain = self._mine(call, identifier, "deactivate Storage")
-            if domain.status == "maintenance":
-                raise refused(
-                    domain, "deactivate Storage", "The Storage Domain is in Maintenance mode", "Nothing is needed."
-                )
-            users = users_of(self.entities(call), domain)
-            if users:
-                why = f"There are running VMs with disks on it: {', '.join(users)}"
-                raise refused(domain, "deactivate Storage", why, "Shut them down first.", "domain.in-use")
-            self.entities(call).update(replace(domain, status="maintenance"))
-            self._tell(call, "USER_DEACTIVATED_STORAGE_DOMAIN", domain)
-        return Done()
+        domain = self._mine(call, identifier)
+        return work.told(work.awaited(call, DomainDeactivate, DeactivateDomain(domain.id, call.parent_id)))
 
     actions = {"activate": _activate, "deactivate": _deactivate}
 
-    def _mine(self, call: Call, identifier: str, action: str) -> Entity:
-        """The domain, which no job uses. Raises ``Conflict`` ``domain.engine`` for the one that we live on."""
+    def _mine(self, call: Call, identifier: str) -> Entity:
         found = self.find(call, identifier)
         if found is None:
             raise gone(self.kind, identifier)
-        call.engine.jobs.refuse_used(found.key)
-        if mount_of(found) == layout.ENGINE_VOLUME:
-            raise refused(found, action, "The engine's own disk is on it", "It cannot be done.", "domain.engine")
         return self.entities(call).need(*found.key)
 
-    @staticmethod
-    def _tell(call: Call, name: str, domain: Entity) -> None:
-        tell(call, name, {"storage_domain": domain.id, "data_center": call.parent_id})
+
+def need_started(call: Call, name: str, volume: str, storage: Mapping[str, Any], action: str) -> None:
+    """Raises ``Conflict`` ``domain.volume``: as far as the pool has said, the volume is not there, or not started. Those of
+    other pools are asked for by mounting them."""
+    view = call.engine.view()
+    servers = {name for one in view.cluster.members for name in (one.name, one.address)}
+    if view.pool is None or not is_of_pool(Entity("storage_domain", "", name, {"storage": storage}), servers):
+        return
+    found = view.volume(volume)
+    if found is None or found.status != STARTED:
+        why = f"Its volume {volume} is {found.status.lower() if found else 'not there'}"
+        raise refused(Entity("storage_domain", "", name), action, why, "Create and start the volume first.", "domain.volume")
 
 
 def status_of(domain: Entity, volume: Volume | None) -> str:
-    """What somebody made it, else what its volume is; unknown while nobody could say."""
+    """What somebody made it, else what its volume is, or whether a host has it mounted; unknown while nobody could say."""
     if domain.locked_as or domain.status in OWN:
         return domain.shown_status
-    if volume is None:
-        return "unknown"
-    return "active" if volume.status == STARTED else "inactive"
+    if volume is not None:
+        return "active" if volume.status == STARTED else "inactive"
+    if MOUNTED_ON in domain.body:
+        return "active" if domain.body[MOUNTED_ON] else "inactive"
+    return "unknown"
 
 
-def users_of(entities: Entities, domain: Entity) -> list[str]:
-    """The VMs that run with a disk or a CD of the domain."""
-    disks = {one.id for one in entities.referring(domain.key, "disk", "storage_domains")}
-    found = []
-    for vm in entities.list("vm"):
-        if not runs(vm):
-            continue
-        has = {one.ref("disk") for one in entities.children(vm.key, "disk_attachment")} | set(vm.refs.get("iso", ()))
-        if has & disks:
-            found.append(vm.name)
+def host_named(entities: Entities, wanted: str) -> str:
+    """The id of a host that is named by id or name. Raises ``NotFound`` ``api.reference``."""
+    found = next((one.id for one in entities.list("host") if wanted in (one.id, one.name)), None)
+    if found is None:
+        raise unknown("Host", wanted, "hosts")
     return found
 
 
@@ -203,8 +221,3 @@ def check_thresholds(name: str, given: Mapping[str, Any]) -> None:
     raise Refused(
         "domain.threshold", subject=f"storage domain {name}", reason=f"Cannot edit Storage. {why}", remedy="Correct it."
     )
-
-
-def refused(domain: Entity, action: str, why: str, remedy: str = "Look at it.", code: str = "domain.status") -> Conflict:
-    """It cannot be done with the domain as it is."""
-    return Conflict(code, subject=f"storage domain {domain.name}", reason=f"Cannot {action}. {why}", remedy=remedy)

@@ -1,0 +1,112 @@
+"""The official Python SDK at storage domains and disks: the real server over TLS, the jobs beside it, over fake hosts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import ovirtsdk4 as sdk
+import pytest
+from ovirtsdk4 import types
+
+from engine.fakes.vm_node import FakeNodes
+from tests.engine import world
+from tests.engine.sdk_world import gone, until
+from tests.engine.vm_world import MIB
+
+NFS = types.HostStorage(type=types.StorageType.POSIXFS, vfs_type="nfs4", address="nas", path="/export/sdk")
+
+
+@pytest.fixture(scope="module")
+def system(running: world.Running, hosts: FakeNodes) -> Iterator[Any]:
+    made = sdk.Connection(
+        url=f"{running.url}/ovirt-engine/api", username=world.ADMIN, password=world.PASSWORD, ca_file=str(running.guest.ca)
+    )
+    yield made.system_service()
+    made.close()
+
+
+def new_domain(system: Any, name: str, **given: Any) -> tuple[Any, Any]:
+    """A domain that is attached and active: its service, and the one of the data center's."""
+    domains = system.storage_domains_service()
+    described = types.StorageDomain(
+        name=name, type=types.StorageDomainType.DATA, host=types.Host(name="node1"), **{"storage": NFS, **given}
+    )
+    made = domains.add(described)
+    domain = domains.storage_domain_service(made.id)
+    until(lambda: domain.get().status == types.StorageDomainStatus.UNATTACHED)
+    center = system.data_centers_service().list()[0]
+    attached = system.data_centers_service().data_center_service(center.id).storage_domains_service()
+    attached.add(types.StorageDomain(id=made.id))
+    mine = attached.storage_domain_service(made.id)
+    until(lambda: mine.get().status == types.StorageDomainStatus.ACTIVE)
+    return domain, mine
+
+
+@pytest.mark.timeout(300)
+def test_the_life_of_a_storage_domain(system: Any, hosts: FakeNodes) -> None:
+    domain, mine = new_domain(system, "sdk-data")
+    found = domain.get()
+    assert (found.storage.type, found.storage.vfs_type, found.available) == (
+        types.StorageType.POSIXFS,
+        "nfs4",
+        400 * 1024**3,
+    )
+    assert all(hosts.storage(name).domain(found.id).mounted for name in hosts.ids)
+    disk = types.Disk(name="x", provisioned_size=MIB, format=types.DiskFormat.RAW, storage_domains=[found])
+    disks = system.disks_service()
+    made = disks.disk_service(disks.add(disk).id)
+    until(lambda: made.get().status == types.DiskStatus.OK)
+    with pytest.raises(sdk.Error, match="is attached to a Data Center"):
+        domain.remove(host="node1", format=True)
+    mine.deactivate()
+    until(lambda: mine.get().status == types.StorageDomainStatus.MAINTENANCE)
+    with pytest.raises(sdk.Error, match="It has 1 disks, x among them"):
+        mine.remove()
+    mine.activate()
+    until(lambda: mine.get().status == types.StorageDomainStatus.ACTIVE)
+    made.remove()
+    until(lambda: gone(made))
+    mine.deactivate()
+    until(lambda: mine.get().status == types.StorageDomainStatus.MAINTENANCE)
+    mine.remove()
+    assert domain.get().status == types.StorageDomainStatus.UNATTACHED
+    domain.remove(host="node1", format=True)
+    until(lambda: gone(domain))
+    again, attached = new_domain(system, "sdk-data")
+    attached.deactivate()
+    until(lambda: attached.get().status == types.StorageDomainStatus.MAINTENANCE)
+    again.remove(destroy=True)
+    until(lambda: gone(again))
+
+
+@pytest.mark.timeout(300)
+def test_disks_are_copied_moved_and_grow(system: Any) -> None:
+    place = types.HostStorage(type=types.StorageType.POSIXFS, vfs_type="nfs4", address="nas", path="/export/other")
+    domain, _mine = new_domain(system, "sdk-other", storage=place)
+    target, disks = types.StorageDomain(id=domain.get().id), system.disks_service()
+    described = types.Disk(
+        name="mover",
+        provisioned_size=MIB,
+        format=types.DiskFormat.RAW,
+        storage_domains=[types.StorageDomain(name="vmstore")],
+    )
+    disk = disks.disk_service(disks.add(described).id)
+
+    def is_ok(service: Any) -> bool:
+        return bool(service.get().status == types.DiskStatus.OK)
+
+    until(lambda: is_ok(disk))
+    disk.move(storage_domain=target)
+    until(lambda: is_ok(disk))
+    assert [one.id for one in disk.get().storage_domains] == [target.id]
+    with pytest.raises(sdk.Error, match="on Storage Domain sdk-other already"):
+        disk.move(storage_domain=target)
+    disk.copy(disk=types.Disk(name="twin"), storage_domain=types.StorageDomain(name="vmstore"))
+    until(lambda: [is_ok(disks.disk_service(one.id)) for one in disks.list(search="name=twin")] == [True])
+    until(lambda: is_ok(disk))
+    disk.update(types.Disk(name="moved", provisioned_size=4 * MIB))
+    until(lambda: is_ok(disk))
+    assert (disk.get().name, disk.get().provisioned_size) == ("moved", 4 * MIB)
+    with pytest.raises(sdk.Error, match="must be larger"):
+        disk.update(types.Disk(provisioned_size=MIB))
