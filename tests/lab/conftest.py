@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
+import ovirtsdk4 as sdk
 import pytest
 
 from tests.conftest import DOWN_S, UP_S
@@ -39,3 +41,18 @@ def cluster(installed: str) -> Cluster:
     """The installed cluster, every node on and every link healed, whatever the test before has done to it."""
     trivet("lab", "up", "--name", installed, timeout_s=UP_S)
     return Cluster(installed)
+
+
+@pytest.fixture
+def system(cluster: Cluster) -> Iterator[Any]:
+    """The API as the administrator sees it."""
+    cluster.settled()
+    made = sdk.Connection(
+        url=f"{cluster.url.rstrip('/')}/ovirt-engine/api",
+        username="admin@internal",
+        password=cluster.password,
+        ca_file=cluster.ca_file,
+        timeout=60,
+    )
+    yield made.system_service()
+    made.close()

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import ovirtsdk4 as sdk
 import pytest
 from ovirtsdk4 import types
 
@@ -39,21 +38,6 @@ RESTART_S = 120.0
 start are jobs of an emulated engine."""
 POOL_WHOLE_S = 240.0
 """Two heals of the engine's disk, and a look each minute."""
-
-
-@pytest.fixture
-def system(cluster: Cluster) -> Iterator[Any]:
-    """The API as the administrator sees it."""
-    cluster.settled()
-    made = sdk.Connection(
-        url=f"{cluster.url.rstrip('/')}/ovirt-engine/api",
-        username="admin@internal",
-        password=cluster.password,
-        ca_file=cluster.ca_file,
-        timeout=60,
-    )
-    yield made.system_service()
-    made.close()
 
 
 @contextmanager
