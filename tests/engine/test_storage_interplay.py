@@ -1,0 +1,61 @@
+"""Storage domains that not every host has mounted, or that are put away, and all that works with what lies on them: copies
+of VMs, transfers, snapshots with memory, cloud-init's CDs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from engine.core import Engine
+from tests.engine.test_domains import HERE, new_disk
+from tests.engine.test_more_domains import LOCAL, added, refusal
+from tests.engine.test_snapshot_preview import disk_of
+from tests.engine.test_vm_snapshots import taken
+from tests.engine.vm_world import CLUSTER, DOMAIN, MIB, Vms, fake_hosts
+
+
+@pytest.fixture
+def vms(engine: Engine, client: FlaskClient, token: str, tmp_path: Path) -> Vms:
+    return Vms(engine, client, token, fake_hosts(tmp_path / "hosts"))
+
+
+def drive(domain: str, name: str = "root", **given: Any) -> dict[str, Any]:
+    disk = {"name": name, "provisioned_size": 8 * MIB, "format": "cow", "storage_domains": [{"id": domain}]}
+    return {"bootable": True, "interface": "virtio_scsi", "disk": disk, **given}
+
+
+def local_vm(vms: Vms, **given: Any) -> tuple[str, str]:
+    """(a domain that only node2 has, a VM that is down with its disk there)."""
+    local = added(vms, name="local", storage=LOCAL)
+    return local, str(vms.made(name="a", disk_attachments=[drive(local)], **given)["id"])
+
+
+def elsewhere(disk: str) -> dict[str, Any]:
+    return {"disk": {"id": disk, "storage_domains": {"storage_domain": [{"id": DOMAIN}]}}}
+
+
+# copies of VMs
+
+
+def test_a_copy_is_made_by_a_host_that_has_its_source(vms: Vms) -> None:
+    local, vm = local_vm(vms)
+    snapshot = taken(vms, vm, "then")
+    vms.ask("POST", f"vms/{vm}/clone", {"vm": {"name": "b"}, "storage_domain": {"id": DOMAIN}})
+    assert "(Cloning VM a to VM b)" in refusal(vms, "POST", f"{HERE}/{local}/deactivate", {})
+    vms.work()
+    assert vms.newest().status == "finished", "node1 has nothing of the source"
+    body = {"name": "c", "cluster": {"id": CLUSTER}, "snapshots": {"snapshot": [{"id": snapshot}]}}
+    vms.done("POST", "vms", {**body, "disk_attachments": {"disk_attachment": [elsewhere(disk_of(vms, vm))]}})
+
+
+def test_a_template_is_made_and_cloned_by_a_host_that_has_its_source(vms: Vms) -> None:
+    local, vm = local_vm(vms)
+    there = {"id": vm, "disk_attachments": {"disk_attachment": [elsewhere(disk_of(vms, vm))]}}
+    vms.done("POST", "templates", {"name": "t", "vm": there})
+    here = vms.done("POST", "templates", {"name": "u", "vm": {"id": vm}})
+    disk = vms.ask("GET", f"templates/{here['id']}/diskattachments")[1]["disk_attachment"][0]["id"]
+    body = {"name": "d", "cluster": {"id": CLUSTER}, "template": {"name": "u"}}
+    vms.done("POST", "vms?clone=true", {**body, "disk_attachments": {"disk_attachment": [elsewhere(disk)]}})
