@@ -26,6 +26,7 @@ from engine.jobs.transfers import (
     at_rest,
     below,
     close,
+    domain_locks,
     end,
     hold,
     named,
@@ -33,6 +34,7 @@ from engine.jobs.transfers import (
     say,
     set_phase,
     ticket_of,
+    transfer_locks,
     url_of,
 )  # fmt: skip
 from engine.jobs.vm_place import runs
@@ -84,7 +86,7 @@ def _choose(work: Work) -> Mapping[str, Any]:
         raise Unavailable(
             "transfer.host",
             subject=f"host {name or wanted}",
-            reason="it is not up, or is in maintenance",
+            reason="it is not up, is in maintenance, or has the disk's storage domain not mounted",
             remedy="Name another host, or none.",
         )
     return {"host": name}
@@ -152,7 +154,7 @@ class TransferStart(JobType[StartTransfer]):
             problem(entities, disk, given)
 
     def locks(self, entities: Entities, given: StartTransfer) -> Sequence[Lock]:
-        return (Lock(KIND, given.transfer_id, ""),)
+        return transfer_locks(entities, given.transfer_id, given.disk_id)
 
     def prepare(self, entities: Entities, given: StartTransfer) -> None:
         body = {
@@ -172,10 +174,7 @@ class TransferStart(JobType[StartTransfer]):
         refs = {"disk": (given.disk_id,), **({"snapshot": (given.snapshot_id,)} if given.snapshot_id else {})}
         key = f"{given.owner_id}/{given.transfer_id}"
         row = entities.add(Entity(KIND, given.transfer_id, "", body, refs, status="initializing", unique_key=key))
-        domains = [
-            Lock("storage_domain", one, "", is_shared=True)
-            for one in entities.need("disk", given.disk_id).refs["storage_domains"]
-        ]
+        domains = domain_locks(entities.need("disk", given.disk_id))
         held = [Lock("disk", given.disk_id)]
         if given.snapshot_id:  # its VM may go on, but no layer may be merged away
             held = [Lock("disk", given.disk_id, "", is_shared=True), Lock("snapshot", given.snapshot_id)]
@@ -213,7 +212,7 @@ class TransferResume(JobType[ResumeTransfer]):
         need_phase(entities, given.transfer_id, "resume")
 
     def locks(self, entities: Entities, given: ResumeTransfer) -> Sequence[Lock]:
-        return (Lock(KIND, given.transfer_id, ""),)
+        return transfer_locks(entities, given.transfer_id)
 
     def prepare(self, entities: Entities, given: ResumeTransfer) -> None:
         set_phase(entities, given.transfer_id, "resuming")

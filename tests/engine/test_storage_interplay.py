@@ -11,6 +11,7 @@ from flask.testing import FlaskClient
 
 from engine.core import Engine
 from tests.engine.test_domains import HERE, new_disk
+from tests.engine.test_image_transfers import asked, begun
 from tests.engine.test_more_domains import LOCAL, added, refusal
 from tests.engine.test_snapshot_preview import disk_of
 from tests.engine.test_vm_snapshots import taken
@@ -59,3 +60,20 @@ def test_a_template_is_made_and_cloned_by_a_host_that_has_its_source(vms: Vms) -
     disk = vms.ask("GET", f"templates/{here['id']}/diskattachments")[1]["disk_attachment"][0]["id"]
     body = {"name": "d", "cluster": {"id": CLUSTER}, "template": {"name": "u"}}
     vms.done("POST", "vms?clone=true", {**body, "disk_attachments": {"disk_attachment": [elsewhere(disk)]}})
+
+
+# transfers
+
+
+def test_a_transfer_is_served_looked_at_and_taken_back_where_its_disk_is(vms: Vms) -> None:
+    local = added(vms, name="local", storage=LOCAL)
+    disk = vms.done("POST", "disks", new_disk(storage_domains=[{"id": local}]))["id"]
+    up = begun(vms, disk={"id": disk})
+    assert vms.ask("GET", f"hosts/{up['host']['id']}")[1]["name"] == "node2"
+    assert asked(vms, up["id"], "pause")["phase"] == "paused_user"
+    assert "(Uploading Image of disk x)" in refusal(vms, "POST", f"{HERE}/{local}/deactivate", {})
+    assert asked(vms, up["id"], "resume")["phase"] == "transferring"
+    assert asked(vms, up["id"], "finalize")["phase"] == "finished_success"
+    again = begun(vms, disk={"id": disk})
+    assert asked(vms, again["id"], "cancel")["phase"] == "finished_cleanup"
+    assert vms.ask("GET", f"disks/{disk}")[0] == 404
