@@ -10,10 +10,12 @@ import pytest
 from flask.testing import FlaskClient
 
 from engine.core import Engine
+from engine.decide.vm_machine import SEED_DRIVE
 from tests.engine.test_domains import HERE, new_disk
+from tests.engine.test_guest_start import sweep
 from tests.engine.test_image_transfers import asked, begun
 from tests.engine.test_more_domains import LOCAL, added, refusal
-from tests.engine.test_snapshot_preview import disk_of
+from tests.engine.test_snapshot_preview import disk_of, starts, stops
 from tests.engine.test_vm_snapshots import taken
 from tests.engine.vm_world import CLUSTER, DOMAIN, MIB, Vms, fake_hosts
 
@@ -77,3 +79,18 @@ def test_a_transfer_is_served_looked_at_and_taken_back_where_its_disk_is(vms: Vm
     again = begun(vms, disk={"id": disk})
     assert asked(vms, again["id"], "cancel")["phase"] == "finished_cleanup"
     assert vms.ask("GET", f"disks/{disk}")[0] == 404
+
+
+# snapshots with memory, and cloud-init's CDs
+
+
+def test_the_memory_of_a_first_run_goes_on_without_its_cd(vms: Vms) -> None:
+    vm = vms.started(initialization={"host_name": "web1"})
+    assert SEED_DRIVE in [one.serial for one in vms.running(vm).spec.disks]
+    snapshot = taken(vms, vm, "then")
+    stops(vms, vm)
+    sweep(vms)
+    vms.done("POST", f"vms/{vm}/snapshots/{snapshot}/restore", {"restore_memory": True})
+    starts(vms, vm)
+    assert vms.vm(vm)["status"] == "up"
+    assert SEED_DRIVE not in [one.serial for one in vms.running(vm).spec.disks]
