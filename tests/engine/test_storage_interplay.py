@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from appliance.errors import Conflict
 from engine.core import Engine
 from engine.decide.vm_machine import SEED_DRIVE
+from engine.jobs import seeds
+from engine.jobs.seed_remove import RemoveSeed, SeedRemove
 from tests.engine.test_domains import HERE, new_disk
 from tests.engine.test_guest_start import sweep
 from tests.engine.test_image_transfers import asked, begun
@@ -94,3 +97,47 @@ def test_the_memory_of_a_first_run_goes_on_without_its_cd(vms: Vms) -> None:
     starts(vms, vm)
     assert vms.vm(vm)["status"] == "up"
     assert SEED_DRIVE not in [one.serial for one in vms.running(vm).spec.disks]
+
+
+def first_run(vms: Vms) -> tuple[str, str]:
+    """(a domain that only node2 has, a VM that runs with its disk and its first CD there)."""
+    local, vm = local_vm(vms, initialization={"host_name": "web1"})
+    starts(vms, vm)
+    assert len(vms.engine.store.entities.list(seeds.KIND)) == 1
+    return local, vm
+
+
+def test_a_cd_is_removed_by_a_host_that_has_it(vms: Vms) -> None:
+    _local, vm = first_run(vms)
+    stops(vms, vm)
+    sweep(vms)
+    assert vms.engine.store.entities.list(seeds.KIND) == []
+
+
+def test_a_cd_on_a_domain_in_maintenance_waits_for_it(vms: Vms) -> None:
+    local, vm = first_run(vms)
+    stops(vms, vm)
+    vms.done("DELETE", f"vms/{vm}")
+    vms.done("POST", f"{HERE}/{local}/deactivate", {})
+    sweep(vms)
+    (row,) = vms.engine.store.entities.list(seeds.KIND)
+    assert [one for one in vms.engine.jobs.list() if one.type == "seed.remove"] == []
+    with pytest.raises(Conflict) as caught:
+        vms.engine.desk.order(SeedRemove, RemoveSeed(row.id), owner_id="", correlation_id="")
+    assert caught.value.code == "domain.not-active"
+    assert "cloud-init CDs of VMs are on it: a" in refusal(vms, "DELETE", f"{HERE}/{local}")
+    vms.done("POST", f"{HERE}/{local}/activate", {})
+    sweep(vms)
+    assert vms.engine.store.entities.list(seeds.KIND) == []
+    vms.done("POST", f"{HERE}/{local}/deactivate", {})
+    assert vms.ask("DELETE", f"{HERE}/{local}")[0] == 200
+    vms.done("DELETE", f"storagedomains/{local}?format=true")
+
+
+def test_a_domain_that_is_destroyed_takes_its_cds_along(vms: Vms) -> None:
+    local, vm = first_run(vms)
+    stops(vms, vm)
+    vms.done("POST", f"{HERE}/{local}/deactivate", {})
+    vms.done("DELETE", f"storagedomains/{local}?destroy=true")
+    assert vms.ask("GET", f"storagedomains/{local}")[0] == 404
+    assert vms.engine.store.entities.list(seeds.KIND) == []
