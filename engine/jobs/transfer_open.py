@@ -12,6 +12,7 @@ from engine.jobs.disk_remove import attached_to
 from engine.jobs.job import JobType, Planned, Step, Work
 from engine.jobs.layers import chain, images
 from engine.jobs.places import choose_host, need_active_domain, usable
+from engine.jobs.preview import refuse_preview
 from engine.jobs.transfers import (
     BELOW,
     DISK,
@@ -38,6 +39,7 @@ from engine.jobs.transfers import (
     url_of,
 )  # fmt: skip
 from engine.jobs.vm_place import runs
+from engine.jobs.vm_state import RESUME
 from engine.store.entities import Entities, Entity
 from engine.store.jobs import Lock
 
@@ -282,12 +284,21 @@ def _of_disk(entities: Entities, disk: Entity, given: StartTransfer) -> None:
 
 
 def _of_users(entities: Entities, disk: Entity, given: StartTransfer) -> None:
+    drive = next((one for one in entities.referring(disk.key, "vm", "iso") if runs(one)), None)
+    if drive is not None and given.direction == "upload":
+        raise _refused(disk, given, "disk.in-use", f"VM {drive.name} runs with it in its drive", "Change its CD first.")
     for one in attached_to(entities, disk.id):
         owner = entities.need(*one.parent) if one.parent else None
         if owner is None or given.snapshot_id:
             continue
         if owner.kind == "template" and given.direction == "upload":
             raise _refused(disk, given, "disk.in-use", f"Template {owner.name} is made of it", "Upload to another disk.")
+        if owner.kind == "vm" and given.direction == "upload":
+            refuse_preview(entities, owner.id, "upload disk")
+            if owner.status == "suspended" or RESUME in owner.body:
+                why = f"VM {owner.name} goes on from saved memory, which an upload would not fit"
+                remedy = "Let it go on, or start it without its memory, and stop it."
+                raise _refused(disk, given, "disk.in-use", why, remedy)
         if owner.kind == "vm" and runs(owner):
             remedy = "Shut the VM down, or transfer a snapshot's disk."
             raise _refused(disk, given, "disk.in-use", f"VM {owner.name} runs with it", remedy)

@@ -141,3 +141,28 @@ def test_a_domain_that_is_destroyed_takes_its_cds_along(vms: Vms) -> None:
     vms.done("DELETE", f"storagedomains/{local}?destroy=true")
     assert vms.ask("GET", f"storagedomains/{local}")[0] == 404
     assert vms.engine.store.entities.list(seeds.KIND) == []
+
+
+# who may write to a disk, and how large it is
+
+
+def test_nothing_is_uploaded_under_saved_memory(vms: Vms) -> None:
+    vm = vms.started()
+    snapshot = taken(vms, vm, "then")
+    upload = {"disk": {"id": disk_of(vms, vm)}, "format": "raw"}
+    vms.done("POST", f"vms/{vm}/suspend", {})
+    assert "goes on from saved memory" in refusal(vms, "POST", "imagetransfers", upload)
+    stops(vms, vm)
+    vms.done("POST", f"vms/{vm}/previewsnapshot", {"snapshot": {"id": snapshot}, "restore_memory": True})
+    larger = {"provisioned_size": 16 * MIB}
+    for method, path, body in (
+        ("POST", "imagetransfers", upload), ("PUT", f"vms/{vm}/diskattachments/{disk_of(vms, vm)}", {"disk": larger}),
+    ):  # fmt: skip
+        assert "VM is previewing a Snapshot (then)" in refusal(vms, method, path, body)
+    vms.done("POST", f"vms/{vm}/commitsnapshot", {})
+    assert "goes on from saved memory" in refusal(vms, "POST", "imagetransfers", upload)
+    path = f"vms/{vm}/diskattachments/{disk_of(vms, vm)}"
+    assert "goes on from a snapshot's memory" in refusal(vms, "PUT", path, {"disk": larger})
+    starts(vms, vm)
+    stops(vms, vm)
+    begun(vms, **upload)
