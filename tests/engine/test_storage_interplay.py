@@ -13,7 +13,9 @@ from appliance.errors import Conflict
 from engine.core import Engine
 from engine.decide.vm_machine import SEED_DRIVE
 from engine.jobs import seeds
+from engine.jobs.host_storage import ConnectHost, HostStorage
 from engine.jobs.seed_remove import RemoveSeed, SeedRemove
+from tests.engine import world
 from tests.engine.test_domains import HERE, new_disk
 from tests.engine.test_guest_start import sweep
 from tests.engine.test_image_transfers import asked, begun
@@ -166,3 +168,17 @@ def test_nothing_is_uploaded_under_saved_memory(vms: Vms) -> None:
     starts(vms, vm)
     stops(vms, vm)
     begun(vms, **upload)
+
+
+# keepers
+
+
+def test_a_host_lets_go_of_nothing_that_has_become_active_since_it_was_asked(vms: Vms) -> None:
+    identifier = added(vms)
+    (node1,) = (one.id for one in world.MEMBERS if one.name == "node1")
+    for stale in (ConnectHost(node1, "node1", (), (identifier,)), ConnectHost(node1, "node1", (identifier,), ())):
+        with pytest.raises(Conflict) as caught:
+            vms.engine.desk.order(HostStorage, stale, owner_id="", correlation_id="")
+        assert caught.value.code == "domain.status"
+        if stale.needless:
+            vms.done("POST", f"{HERE}/{identifier}/deactivate", {})
