@@ -66,7 +66,7 @@ class SnapshotRestore(JobType[PreviewSnapshot]):
 
     def finish(self, work: Work) -> Mapping[str, Any]:
         given = work.parameters(PreviewSnapshot)
-        begin(work.entities, given)
+        begin(work.entities, given, work.found("branch").get("sizes", {}))
         commit(work.entities, given.vm_id)
         return {"snapshot": given.snapshot_id}
 
@@ -75,5 +75,5 @@ class SnapshotRestore(JobType[PreviewSnapshot]):
             work.log("its new layers could not be removed; nothing uses them, and the VM is as before")
             return
         given = work.parameters(PreviewSnapshot)
-        begin(work.entities, given)
+        begin(work.entities, given, work.found("branch").get("sizes", {}))
         work.entities.change("snapshot", given.before_id, lambda one: replace(one, status=HALF_DROPPED))

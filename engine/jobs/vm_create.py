@@ -87,8 +87,10 @@ def make_disk(work: Work, disks: Sequence[AddedDisk]) -> Mapping[str, Any]:
     """A step's ``do``: the image of one new disk. What it takes is written down at once: a later disk has its own step."""
     new = disks[_number(work)].disk
     answer = make_image(work, new)
-    size = int(answer["actual_bytes"])
-    work.entities.change("disk", new.disk_id, lambda disk: disk.with_body(actual_size=size))
+    sizes = {"actual_size": int(answer["actual_bytes"])}
+    if new.source_snapshot_id:  # its source may have grown since
+        sizes["provisioned_size"] = int(answer["virtual_bytes"])
+    work.entities.change("disk", new.disk_id, lambda disk: disk.with_body(**sizes))
     return answer
 
 

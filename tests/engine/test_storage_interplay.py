@@ -182,3 +182,26 @@ def test_a_host_lets_go_of_nothing_that_has_become_active_since_it_was_asked(vms
         assert caught.value.code == "domain.status"
         if stale.needless:
             vms.done("POST", f"{HERE}/{identifier}/deactivate", {})
+
+
+# sizes
+
+
+def test_a_disk_that_has_grown_since_its_snapshot_is_as_large_as_it_was_then(vms: Vms) -> None:
+    vm = vms.started()
+    snapshot, disk = taken(vms, vm, "then", persist_memorystate=False), disk_of(vms, vm)
+    stops(vms, vm)
+    vms.done("PUT", f"vms/{vm}/diskattachments/{disk}", {"disk": {"provisioned_size": 16 * MIB}})
+    body = {"name": "c", "cluster": {"id": CLUSTER}, "snapshots": {"snapshot": [{"id": snapshot}]}}
+    assert size_of(vms, disk_of(vms, vms.done("POST", "vms", body)["id"])) == 8 * MIB
+    vms.done("POST", f"vms/{vm}/previewsnapshot", {"snapshot": {"id": snapshot}})
+    assert size_of(vms, disk) == 8 * MIB
+    vms.done("POST", f"vms/{vm}/undosnapshot", {})
+    assert size_of(vms, disk) == 16 * MIB
+    vms.done("POST", f"vms/{vm}/snapshots/{snapshot}/restore", {})
+    assert size_of(vms, disk) == 8 * MIB
+    vms.done("PUT", f"vms/{vm}/diskattachments/{disk}", {"disk": {"provisioned_size": 12 * MIB}})
+
+
+def size_of(vms: Vms, disk: str) -> int:
+    return int(vms.ask("GET", f"disks/{disk}")[1]["provisioned_size"])
