@@ -205,3 +205,74 @@ def test_a_disk_that_has_grown_since_its_snapshot_is_as_large_as_it_was_then(vms
 
 def size_of(vms: Vms, disk: str) -> int:
     return int(vms.ask("GET", f"disks/{disk}")[1]["provisioned_size"])
+
+
+# saved memory and CDs on domains that some hosts have
+
+
+def with_spare(vms: Vms, **given: Any) -> tuple[str, str]:
+    """(a domain that only node2 has, a VM whose first disk is there and out of its machine; the other is on vmstore)."""
+    local = added(vms, name="local", storage=LOCAL)
+    spare = drive(local, "spare", active=False, bootable=False)
+    vm = vms.made(name="a", disk_attachments=[drive(DOMAIN)], **given)["id"]
+    vms.done("POST", f"vms/{vm}/diskattachments", spare)
+    entities = vms.engine.store.entities
+    mine = [one.ref("disk") for one in entities.children(("vm", vm), "disk_attachment")]
+    assert {entities.need("disk", one).ref("storage_domains") for one in mine} == {local, DOMAIN}
+    return local, vm
+
+
+def lies_on(monkeypatch: pytest.MonkeyPatch, domain: str) -> None:
+    """What belongs to VMs goes there, as it does beside a first disk."""
+    monkeypatch.setattr("engine.jobs.vm_start.domain_for", lambda *_: domain)
+    monkeypatch.setattr("engine.api.nouns.vm_actions.domain_for", lambda *_: domain)
+    monkeypatch.setattr("engine.api.nouns.vm_snapshots.domain_for", lambda *_: domain)
+
+
+def test_a_vm_starts_and_wakes_where_its_cd_and_its_memory_are(vms: Vms, monkeypatch: pytest.MonkeyPatch) -> None:
+    local, vm = with_spare(vms, initialization={"host_name": "web1"})
+    lies_on(monkeypatch, local)
+    vms.ask("POST", f"vms/{vm}/start", {})
+    assert "(Launching VM a)" in refusal(vms, "POST", f"{HERE}/{local}/deactivate", {})
+    vms.work()
+    assert (vms.newest().status, vms.host_of(vm)) == ("finished", "node2")
+    vms.look()
+    vms.done("POST", f"vms/{vm}/suspend", {})
+    vms.done("POST", f"vms/{vm}/start", {})
+    assert vms.host_of(vm) == "node2"
+    vms.look()
+    vms.done("POST", f"vms/{vm}/suspend", {})
+    vms.done("POST", f"{HERE}/{local}/deactivate", {})
+    for action in ("start", "stop"):
+        assert "Storage Domain is not active" in refusal(vms, "POST", f"vms/{vm}/{action}", {})
+    vms.done("POST", f"{HERE}/{local}/activate", {})
+    stops(vms, vm)
+    assert vms.vm(vm)["status"] == "down"
+
+
+def test_memory_of_snapshots_is_dropped_where_it_is(vms: Vms, monkeypatch: pytest.MonkeyPatch) -> None:
+    local, vm = with_spare(vms, initialization={"host_name": "web1"})
+    lies_on(monkeypatch, local)
+    starts(vms, vm)
+    disks = vms.ask("GET", f"vms/{vm}/diskattachments?follow=disk")[1]["disk_attachment"]
+    chosen = {"disk_attachments": [{"disk": {"id": one["id"]}} for one in disks if one["disk"]["name"] == "root"]}
+    first = taken(vms, vm, "first", persist_memorystate=False, **chosen)
+    taken(vms, vm, "second", **chosen)
+    third = taken(vms, vm, "third", **chosen)
+    assert len(memories(vms)) == 2
+    stops(vms, vm)
+    vms.done("POST", f"{HERE}/{local}/deactivate", {})
+    back = f"vms/{vm}/snapshots/{first}/restore"
+    for method, path, body in (("DELETE", f"vms/{vm}/snapshots/{third}", None), ("POST", back, {})):
+        assert "Storage Domain is not active" in refusal(vms, method, path, body)
+    vms.done("POST", f"{HERE}/{local}/activate", {})
+    vms.ask("DELETE", f"vms/{vm}/snapshots/{third}")
+    assert "Removing Snapshot third" in refusal(vms, "POST", f"{HERE}/{local}/deactivate", {})
+    vms.work()
+    assert (vms.newest().status, len(memories(vms))) == ("finished", 1)
+    vms.done("POST", back, {})
+    assert memories(vms) == []
+
+
+def memories(vms: Vms) -> list[Path]:
+    return [one for one in (vms.nodes.host("node1").folder / "domains").rglob("memory/*/*") if one.is_file()]
