@@ -50,8 +50,8 @@ class Scene:
 
 
 def place(work: Sight, parts: Parts, only: Iterable[str] = (), domains: Sequence[str] = ()) -> Placement:
-    """Where to start it. ``domains``: ids of those that it needs besides. To be called in the transaction that writes the answer down. Raises ``Conflict``
-    ``schedule.no-host``."""
+    """Where to start it. ``domains``: ids of those that it needs besides. To be called in the transaction that writes the
+    answer down. Raises ``Conflict`` ``schedule.no-host``."""
     scene = look(work, parts)
     asked = frozenset(only) or None
     found = schedule.place(full_vm(work.entities, parts, domains), scene.hosts, scene.cluster, scene.promises, only=asked)

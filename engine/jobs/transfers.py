@@ -89,8 +89,8 @@ def need_phase(entities: Entities, transfer_id: str, act: Act) -> Entity:
 
 
 def transfer_locks(entities: Entities, transfer_id: str, disk_id: str = "") -> Sequence[Lock]:
-    """What each job of a transfer holds: the transfer, and (shared, as the hold does) the domains of its disk, so that a host
-    is chosen that has them mounted. ``disk_id``: while there is no row that says it."""
+    """What each job of a transfer holds: the transfer, and (shared, as the hold does) the domains of its disk, so that it is
+    done by a host that has them mounted. ``disk_id``: while there is no row that says it."""
     disk = entities.need("disk", disk_id or str(entities.need(KIND, transfer_id).body[DISK]))
     return Lock(KIND, transfer_id, ""), *domain_locks(disk)
 

@@ -60,7 +60,7 @@ def test_a_copy_is_made_by_a_host_that_has_its_source(vms: Vms) -> None:
 
 
 def test_a_template_is_made_and_cloned_by_a_host_that_has_its_source(vms: Vms) -> None:
-    local, vm = local_vm(vms)
+    _local, vm = local_vm(vms)
     there = {"id": vm, "disk_attachments": {"disk_attachment": [elsewhere(disk_of(vms, vm))]}}
     vms.done("POST", "templates", {"name": "t", "vm": there})
     here = vms.done("POST", "templates", {"name": "u", "vm": {"id": vm}})
@@ -276,3 +276,12 @@ def test_memory_of_snapshots_is_dropped_where_it_is(vms: Vms, monkeypatch: pytes
 
 def memories(vms: Vms) -> list[Path]:
     return [one for one in (vms.nodes.host("node1").folder / "domains").rglob("memory/*/*") if one.is_file()]
+
+
+def test_a_vm_takes_the_memory_of_its_snapshots_along(vms: Vms) -> None:
+    vm = vms.started()
+    taken(vms, vm, "then")
+    stops(vms, vm)
+    assert len(memories(vms)) == 1
+    vms.done("DELETE", f"vms/{vm}")
+    assert memories(vms) == []
