@@ -120,6 +120,19 @@ def need_active_domain(entities: Entities, domain_id: str, action: str) -> Entit
     return domain
 
 
+def need_at_host(entities: Entities, vm: Entity, domain_id: str, action: str) -> None:
+    """Refuse to give a VM that runs what its host cannot open. Raises as :func:`need_active_domain`; ``Conflict``
+    ``domain.not-at-host``."""
+    domain, host = need_active_domain(entities, domain_id, action), vm.ref("host")
+    if host and not reaches(domain, host):
+        raise Conflict(
+            "domain.not-at-host",
+            subject=f"VM {vm.name}",
+            reason=f"Cannot {action}. Its host {entities.name_of('host', host)} does not reach Storage Domain {domain.name}",
+            remedy="Move the VM to a host that does, or shut it down first.",
+        )
+
+
 def need_room(entities: Entities, domain_id: str, action: str, now_bytes: int = 0) -> None:
     """Refuse what would bring a domain below its ``critical_space_action_blocker``. ``now_bytes``: what is taken at once.
     Raises ``Conflict`` ``domain.low-space``; while nobody has said how much there is, nothing is refused."""

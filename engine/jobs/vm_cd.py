@@ -9,7 +9,7 @@ from typing import Any
 from appliance.errors import Conflict
 from engine.decide.vm_machine import DRIVE
 from engine.jobs.job import JobType, Planned, Step, Told, Work
-from engine.jobs.places import file_of
+from engine.jobs.places import file_of, need_at_host
 from engine.jobs.vm_place import ANSWERING, host_of, need_vm
 from engine.jobs.vm_spec import path_of
 from engine.store.entities import Entities
@@ -66,13 +66,17 @@ class VmChangeCd(JobType[ChangeCd]):
         return f"Changing the CD of VM {entities.name_of('vm', given.vm_id)}"
 
     def check(self, entities: Entities, given: ChangeCd) -> None:
-        need_vm(entities, given.vm_id, "change CD", ANSWERING)
+        vm = need_vm(entities, given.vm_id, "change CD", ANSWERING)
         if given.disk_id:
-            need_iso(entities, given.disk_id)
+            need_at_host(entities, vm, need_iso(entities, given.disk_id).ref("storage_domains"), "change CD")
 
     def locks(self, entities: Entities, given: ChangeCd) -> Sequence[Lock]:
-        disk = [Lock("disk", given.disk_id, "", is_shared=True)] if given.disk_id else []
-        return Lock("vm", given.vm_id, "", is_shared=True), *disk
+        vm = Lock("vm", given.vm_id, "", is_shared=True)
+        if not given.disk_id:
+            return (vm,)
+        domains = entities.need("disk", given.disk_id).refs.get("storage_domains", ())
+        disk = Lock("disk", given.disk_id, "", is_shared=True)
+        return vm, disk, *(Lock("storage_domain", one, "", is_shared=True) for one in domains)
 
     def plan(self, entities: Entities, given: ChangeCd) -> Sequence[Planned]:
         return (Planned("change", "Changing the CD"),)

@@ -11,7 +11,7 @@ from engine.decide.vm_machine import disk_of
 from engine.jobs.disk_create import unmake_image
 from engine.jobs.job import JobType, Planned, Step, Told, Work
 from engine.jobs.layers import refuse_kept
-from engine.jobs.places import choose_host
+from engine.jobs.places import choose_host, need_at_host
 from engine.jobs.vm_create import (
     CREATE_DISK,
     AddedDisk,
@@ -145,6 +145,7 @@ class VmAddDisk(JobType[AddVmDisk]):
         CREATE_DISK.check(entities, given.disk.disk)
         if is_hot(vm, given.disk.attributes):
             check_hot(vm, given.disk.disk.name, given.disk.attributes)
+            need_at_host(entities, vm, given.disk.disk.domain_id, "add Virtual Disk")
 
     def locks(self, entities: Entities, given: AddVmDisk) -> Sequence[Lock]:
         # Shared: disks of one VM may be made side by side. To start it has to wait for them.
@@ -177,7 +178,12 @@ class _PlugJob(JobType[D]):
         return {"vm": given.vm_id, "disk": given.disk_id}
 
     def locks(self, entities: Entities, given: D) -> Sequence[Lock]:
-        return Lock("vm", given.vm_id, "", is_shared=True), Lock("disk", given.disk_id, "")
+        domains = entities.need("disk", given.disk_id).refs.get("storage_domains", ())
+        return (
+            Lock("vm", given.vm_id, "", is_shared=True),
+            Lock("disk", given.disk_id, ""),
+            *(Lock("storage_domain", one, "", is_shared=True) for one in domains),
+        )
 
 
 def _plug(work: Work) -> None:
@@ -209,6 +215,7 @@ class VmPlugDisk(_PlugJob[PlugDisk]):
             reason = f"Cannot hot-plug disk. It is not attached to VM {vm.name}"
             raise Conflict("disk.not-attached", subject=f"disk {disk.name}", reason=reason, remedy="Attach it first.")
         check_hot(vm, disk.name, given.attributes or (attachment.body if attachment else {}))
+        need_at_host(entities, vm, disk.ref("storage_domains"), "hot-plug disk")
 
     def prepare(self, entities: Entities, given: PlugDisk) -> None:
         if given.attributes is not None:

@@ -285,3 +285,25 @@ def test_a_vm_takes_the_memory_of_its_snapshots_along(vms: Vms) -> None:
     assert len(memories(vms)) == 1
     vms.done("DELETE", f"vms/{vm}")
     assert memories(vms) == []
+
+
+def test_a_vm_that_runs_gets_nothing_that_its_host_cannot_open(vms: Vms) -> None:
+    local = added(vms, name="local", storage=LOCAL)
+    vm = vms.started(name="a")
+    assert vms.host_of(vm) == "node1"
+    made = [
+        vms.done("POST", "disks", new_disk(storage_domains=[{"id": local}], content_type=kind))["id"]
+        for kind in ("data", "iso")
+    ]
+    (cdrom,) = vms.ask("GET", f"vms/{vm}/cdroms")[1]["cdrom"]
+    tries = (
+        ("POST", f"vms/{vm}/diskattachments", {"disk": {"id": made[0]}, "interface": "virtio_scsi", "active": True}),
+        ("POST", f"vms/{vm}/diskattachments", drive(local, "new", active=True, bootable=False)),
+        ("PUT", f"vms/{vm}/cdroms/{cdrom['id']}?current=true", {"file": {"id": made[1]}}),
+    )
+    for words in ("host node1 does not reach Storage Domain local", "Storage Domain is not active"):
+        for method, path, body in tries:
+            assert words in refusal(vms, method, path, body)
+        if "host" in words:
+            vms.done("POST", f"{HERE}/{local}/deactivate", {})
+    assert vms.vm(vm)["status"] == "up"
