@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from appliance.errors import Conflict, Failed, NotFound, Unavailable
+from appliance.errors import Conflict, Failed, NotFound
 from appliance.model.disk import DiskFile, NewDisk
 from appliance.model.vm_live import DiskSnapshot, VmSnapshot
 from engine.jobs.fold import drop, exists, fold_into_base, is_plugged, runs_on
 from engine.jobs.job import JobType, Planned, Step, Told, Work
 from engine.jobs.layers import IMAGES, MEMORY, OVERLAY, Fold, Layer, date_for, layer_file, memory_of, own_layer
-from engine.jobs.places import host_for_cleaning, need_active_domain, usable
+from engine.jobs.places import choose_host, host_for_cleaning, need_active_domain
 from engine.jobs.preview import refuse_preview
 from engine.jobs.task import await_task, task_id
 from engine.jobs.vm_config_of import config_of
@@ -50,14 +50,6 @@ def can_be_kept(disk: Entity, attachment: Entity) -> bool:
 def _fold_back(work: Work, given: CreateSnapshot, disk_id: str) -> Fold:
     disk = work.entities.need("disk", disk_id)
     return Fold(disk_id, own_layer(disk), Layer(given.images[disk_id], OVERLAY))
-
-
-def _look(work: Work) -> Mapping[str, Any]:
-    """A host for what is done beside the VM."""
-    hosts = usable(work)
-    if not hosts:
-        raise Unavailable("job.no-host", subject="the job", reason="no host is up", remedy="Wait until one answers.")
-    return {"host": hosts[0]}
 
 
 def _files(work: Work, given: CreateSnapshot, disk_id: str) -> tuple[DiskFile, DiskFile]:
@@ -120,7 +112,7 @@ class SnapshotCreate(JobType[CreateSnapshot]):
 
     name = "snapshot.create"
     parameters = CreateSnapshot
-    steps = (Step("look", _look, weight=0.1), Step("take", _take, _untake))
+    steps = (Step("look", choose_host, weight=0.1), Step("take", _take, _untake))
     told = Told("USER_CREATE_SNAPSHOT", "USER_CREATE_SNAPSHOT_FINISHED_SUCCESS", "USER_CREATE_SNAPSHOT_FINISHED_FAILURE")
 
     def about(self, entities: Entities, given: CreateSnapshot) -> Mapping[str, str]:

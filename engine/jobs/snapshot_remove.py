@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from appliance.codec import decode, encode
-from appliance.errors import Unavailable
 from engine.jobs.fold import drop, fold_into_base
 from engine.jobs.job import JobType, Planned, Step, Told, Work
 from engine.jobs.layers import Fold, folds, images, layer_file, memory_domains, memory_of, record_fold
-from engine.jobs.places import need_active_domain, usable
+from engine.jobs.places import choose_host, need_active_domain
 from engine.jobs.preview import refuse_preview
 from engine.jobs.snapshot_create import SNAPPABLE, snapshot_locks
 from engine.jobs.vm_place import need_vm
@@ -31,11 +30,8 @@ class RemoveSnapshot:
 
 def _look(work: Work) -> Mapping[str, Any]:
     """What is to be folded into what, decided once: afterwards the rows say something else."""
-    hosts = usable(work)
-    if not hosts:
-        raise Unavailable("job.no-host", subject="the job", reason="no host is up", remedy="Wait until one answers.")
     snapshot = work.entities.need("snapshot", work.parameters(RemoveSnapshot).snapshot_id)
-    return {"host": hosts[0], "folds": encode(tuple(folds(work.entities, snapshot)))}
+    return {**choose_host(work), "folds": encode(tuple(folds(work.entities, snapshot)))}
 
 
 def _planned(work: Work) -> tuple[Fold, ...]:
