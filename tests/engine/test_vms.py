@@ -141,7 +141,7 @@ def test_a_password_is_kept_as_a_hash_and_never_shown(vms: Vms) -> None:
         ({"cpu": {"topology": {"sockets": 0}}}, 400, "0 CPUs"),
         ({"name": "WEB1"}, 409, "already in use"),
         ({"name": "HostedEngine"}, 409, "already in use"),
-        ({"snapshots": [{"id": "s"}]}, 409, "snapshot"),
+        ({"snapshots": [{"id": "s"}]}, 404, "Snapshot s: there is none"),
         ({"initialization": {"host_name": "a b"}}, 400, "no host name"),
         ({"initialization": {"root_password": "x" * 300}}, 400, "256 characters"),
         ({"bios": {"type": "q35_tea"}}, 400, "BiosType"),
