@@ -107,11 +107,13 @@ def _limits(element: Xml.Element, limits: DiskLimits) -> None:
 
 def awake_disks(root: Xml.Element, disks: Sequence[VmDisk]) -> list[str]:
     """Give a saved domain's disks the files that they have now: between saving and waking another layer may have been put
-    over what it wrote to, which must not be written any more. Disks are told apart by their serials. What cannot be, in
-    words."""
+    over what it wrote to, which must not be written any more. Disks are told apart by their serials. A drive has the disc of
+    now, or none: what was in it then may be gone. What cannot be, in words."""
     now = {one.serial: one for one in disks if one.serial and one.path}
     problems = []
     for element in root.findall("devices/disk"):
+        if element.get("device", "disk") == "cdrom":
+            _disc_of_now(element, now.get(element.findtext("serial") or ""))
         if element.get("device", "disk") != "disk":
             continue
         serial, source, driver = element.findtext("serial") or "", element.find("source"), element.find("driver")
@@ -127,3 +129,13 @@ def awake_disks(root: Xml.Element, disks: Sequence[VmDisk]) -> list[str]:
         driver.set("type", disk.format)
         Xml.SubElement(element, "source", file=disk.path)
     return problems
+
+
+def _disc_of_now(drive: Xml.Element, disc: VmDisk | None) -> None:
+    """A saved drive with that disc; ``None``: empty."""
+    source = drive.find("source")
+    if source is not None and (disc is None or source.get("file") != disc.path):
+        drive.remove(source)
+        source = None
+    if source is None and disc is not None:
+        Xml.SubElement(drive, "source", file=disc.path)

@@ -54,7 +54,9 @@ def guest_writes(node: FakeVmNode, name: str, serial: str, key: str, value: str)
 
 def check_saved(saved: VmSpec, now: VmSpec) -> None:
     """As :func:`appliance.tools.domain_xml.awake_with_disks`: memory goes on with the VM's own disks only."""
-    left = {one.serial for one in saved.disks if one.path} - {one.serial for one in now.disks if one.path}
+    left = {one.serial for one in saved.disks if one.path and one.bus != "cdrom"} - {
+        one.serial for one in now.disks if one.path
+    }
     if left:
         reason = f"the saved memory has disks {sorted(left)} that the VM does not have"
         raise Refused("vm.saved-memory", subject=f"VM {now.name}", reason=reason, remedy="Give it those disks.")

@@ -54,7 +54,8 @@ def make_image(work: Work, given: CreateDisk) -> Mapping[str, Any]:
             await_task(work, node, task_id(work, "copy"), lambda task: node.disk_copy(task, copy))
         else:
             await_task(work, node, task_id(work, "create"), lambda task: node.disk_create(task, new))
-        return {"actual_bytes": node.disk_chain(file)[0].actual_bytes}
+        made = node.disk_chain(file)[0]
+        return {"actual_bytes": made.actual_bytes, "virtual_bytes": made.virtual_bytes}
 
 
 def _source_of(entities: Entities, given: CreateDisk) -> DiskFile | None:

@@ -12,8 +12,10 @@ from engine.jobs.disk_use import need_no_template, need_ok, owner_locks, owners_
 from engine.jobs.fold import is_plugged, runs_on
 from engine.jobs.job import JobType, Planned, Step, Told, Work
 from engine.jobs.places import choose_host, file_of, host_for_cleaning, need_active_domain, need_room
+from engine.jobs.preview import refuse_preview
 from engine.jobs.task import await_task, task_id
 from engine.jobs.vm_place import ANSWERING, runs
+from engine.jobs.vm_state import RESUME
 from engine.store.entities import Entities
 from engine.store.entity import Entity
 from engine.store.jobs import Lock
@@ -79,6 +81,9 @@ class DiskExtend(JobType[ExtendDisk]):
         need_active_domain(entities, disk.ref("storage_domains"), ACTION)
         more = given.size_bytes - size if disk.body.get("sparse") is False else 0
         need_room(entities, disk.ref("storage_domains"), ACTION, more)
+        for owner in owners_of(entities, disk):
+            refuse_preview(entities, owner.id, ACTION)
+            refuse_memory(disk, owner)
         check_vms(disk, [one for one in owners_of(entities, disk) if runs(one) or one.status == "suspended"])
 
     def locks(self, entities: Entities, given: ExtendDisk) -> Sequence[Lock]:
@@ -93,6 +98,14 @@ class DiskExtend(JobType[ExtendDisk]):
         given = work.parameters(ExtendDisk)
         work.entities.change("disk", given.disk_id, lambda disk: disk.with_body(provisioned_size=given.size_bytes))
         return {"disk": given.disk_id}
+
+
+def refuse_memory(disk: Entity, vm: Entity) -> None:
+    """Raises ``Conflict`` ``disk.in-use``: the memory that its next start goes on from knows the size of then."""
+    if RESUME in vm.body:
+        why = f"VM {vm.name} goes on from a snapshot's memory at its next start"
+        remedy = "Start it first, or start it without its memory."
+        raise Conflict("disk.in-use", subject=f"disk {disk.name}", reason=f"Cannot {ACTION}. {why}", remedy=remedy)
 
 
 def check_vms(disk: Entity, busy: Sequence[Entity]) -> None:

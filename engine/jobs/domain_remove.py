@@ -10,7 +10,7 @@ from appliance.errors import TrivetError
 from engine.jobs.disk_remove import attached_to
 from engine.jobs.domain_create import forget_domain
 from engine.jobs.domain_mounts import connect, disconnect, hosts_for, need_own
-from engine.jobs.domain_use import need_empty_of_disks, need_idle, need_no_memory, refused
+from engine.jobs.domain_use import need_empty_of_disks, need_idle, need_no_memory, refused, seeds_on
 from engine.jobs.job import JobType, Planned, Step, Told, Work
 from engine.jobs.layers import forget_disk
 from engine.jobs.places import MOUNTED_ON, is_built_in, mount_of, no_host
@@ -123,6 +123,8 @@ class DomainRemove(JobType[RemoveDomain]):
             forget_disk(work.entities, disk.id)
         for disk in _layers_first(work.entities.referring(domain.key, "disk", "storage_domains")):
             work.entities.remove("disk", disk.id)
+        for seed in seeds_on(work.entities, domain):
+            work.entities.remove(seed.kind, seed.id)
         forget_domain(work.entities, domain.id)
         return {}
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from appliance import layout
 from appliance.errors import Conflict
+from engine.jobs import seeds
 from engine.jobs.layers import MEMORY as SNAPSHOT_MEMORY
 from engine.jobs.places import mount_of
 from engine.jobs.vm_place import runs
@@ -37,12 +38,27 @@ def memories_on(entities: Entities, domain: Entity) -> list[str]:
 
 
 def need_empty_of_disks(entities: Entities, domain: Entity, action: str) -> None:
-    """Raises ``Conflict`` ``domain.disks``, ``domain.memory``: something is on it."""
+    """Raises ``Conflict`` ``domain.disks``, ``domain.memory``, ``domain.seeds``: something is on it."""
     disks = entities.referring(domain.key, "disk", "storage_domains")
     if disks:
         why = f"It has {len(disks)} disks, {disks[0].name} among them"
         raise refused(domain, action, why, "Remove them, or move them to another domain.", "domain.disks")
     need_no_memory(entities, domain, action)
+    need_no_seeds(entities, domain, action)
+
+
+def seeds_on(entities: Entities, domain: Entity) -> list[Entity]:
+    """The rows of cloud-init's CDs on the domain."""
+    return entities.referring(domain.key, seeds.KIND, "storage_domain")
+
+
+def need_no_seeds(entities: Entities, domain: Entity, action: str) -> None:
+    """Raises ``Conflict`` ``domain.seeds``: whoever gets the storage next is not to find passwords' hashes on it."""
+    found = sorted({one.name for one in seeds_on(entities, domain)})
+    if found:
+        why = f"cloud-init CDs of VMs are on it: {', '.join(found)}"
+        remedy = "Activate it: those of VMs that do not run are removed within a minute."
+        raise refused(domain, action, why, remedy, "domain.seeds")
 
 
 def need_no_memory(entities: Entities, domain: Entity, action: str) -> None:

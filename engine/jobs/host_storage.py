@@ -8,6 +8,7 @@ from typing import Any
 
 from engine.decide.schedule_words import listed
 from engine.jobs.domain_mounts import connect, disconnect, need_own
+from engine.jobs.domain_use import refused
 from engine.jobs.job import JobType, Planned, Step, Told, Work
 from engine.jobs.places import MOUNTED_ON
 from engine.store.entities import Entities
@@ -23,6 +24,11 @@ class ConnectHost:
     name: str
     missing: tuple[str, ...]
     needless: tuple[str, ...] = ()
+
+
+def is_for(domain: Entity, host_id: str) -> bool:
+    """Whether the host is to have it mounted."""
+    return domain.status in ("", "active") and domain.ref("host") in ("", host_id)
 
 
 def _connect(work: Work) -> None:
@@ -57,6 +63,15 @@ class HostStorage(JobType[ConnectHost]):
 
     def describe(self, entities: Entities, given: ConnectHost) -> str:
         return f"Connecting Host {given.name} to its Storage Domains"
+
+    def check(self, entities: Entities, given: ConnectHost) -> None:
+        """Hosts are asked one after the other, and a domain may have been put away or activated meanwhile."""
+        for wanted, domains in ((True, given.missing), (False, given.needless)):
+            for identifier in domains:
+                domain = entities.need("storage_domain", identifier)
+                if is_for(domain, given.host_id) != wanted:
+                    why = "It has become active since the host was asked" if not wanted else "It is put away meanwhile"
+                    raise refused(domain, "connect Host to Storage", why, "Look again.")
 
     def locks(self, entities: Entities, given: ConnectHost) -> Sequence[Lock]:
         domains = (*given.missing, *given.needless)

@@ -17,7 +17,7 @@ from engine.decide.domain_mounts import Wanted, difference
 from engine.jobs.desk import Desk
 from engine.jobs.evicted import evicted_names
 from engine.jobs.follow_domains import DomainFollower
-from engine.jobs.host_storage import ConnectHost, HostStorage
+from engine.jobs.host_storage import ConnectHost, HostStorage, is_for
 from engine.jobs.places import MOUNTED_ON, is_built_in, mount_of
 from engine.jobs.ports import HostReport, Nodes
 from engine.store.entities import Entities
@@ -109,5 +109,4 @@ class DomainKeeper:
 
 
 def _wanted(domain: Entity, host_id: str) -> Wanted:
-    is_here = domain.status in ("", "active") and domain.ref("host") in ("", host_id)
-    return Wanted(domain.id, mount_of(domain), is_here)
+    return Wanted(domain.id, mount_of(domain), is_for(domain, host_id))

@@ -6,7 +6,7 @@ written now. So the chain of a disk is its snapshots' images by age, and its own
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,6 +96,11 @@ def chain(entities: Entities, disk: Entity) -> list[Layer]:
     if previewed:  # what was written after it is another branch
         kept = kept[: [one.id for one in kept].index(previewed) + 1]
     return [*(images(one)[disk.id] for one in kept if disk.id in images(one)), own_layer(disk)]
+
+
+def memory_domains(snapshots: Iterable[Entity]) -> list[str]:
+    """The ids of the domains that their memory is on."""
+    return list(dict.fromkeys(str(one.body[MEMORY]["domain"]) for one in snapshots if one.body.get(MEMORY)))
 
 
 def folds(entities: Entities, snapshot: Entity) -> Sequence[Fold]:

@@ -15,12 +15,13 @@ from engine.decide.schedule_policies import read_policy
 from engine.decide.schedule_words import listed
 from engine.decide.vm_growth import Growth, grown
 from engine.decide.vm_machine import cpu_model, cpus_of
+from engine.jobs import seeds
 from engine.jobs.evicted import record_of
 from engine.jobs.places import reaches
 from engine.jobs.ports import HostReport, Nodes
 from engine.jobs.vm_place import ENGINE_MARK, THERE
 from engine.jobs.vm_spec import Parts
-from engine.jobs.vm_state import GROW, MOVE
+from engine.jobs.vm_state import GROW, MEMORY, MOVE, RESUME
 from engine.store.entities import Entities
 from engine.store.entity import Entity
 
@@ -48,12 +49,12 @@ class Scene:
     promises: tuple[Promise, ...]
 
 
-def place(work: Sight, parts: Parts, only: Iterable[str] = ()) -> Placement:
-    """Where to start it. To be called in the transaction that writes the answer down. Raises ``Conflict``
-    ``schedule.no-host``."""
+def place(work: Sight, parts: Parts, only: Iterable[str] = (), domains: Sequence[str] = ()) -> Placement:
+    """Where to start it. ``domains``: ids of those that it needs besides. To be called in the transaction that writes the
+    answer down. Raises ``Conflict`` ``schedule.no-host``."""
     scene = look(work, parts)
     asked = frozenset(only) or None
-    found = schedule.place(full_vm(work.entities, parts), scene.hosts, scene.cluster, scene.promises, only=asked)
+    found = schedule.place(full_vm(work.entities, parts, domains), scene.hosts, scene.cluster, scene.promises, only=asked)
     return decided(found, parts.vm.name)
 
 
@@ -144,15 +145,19 @@ def light_vm(vm: Entity, cluster: Mapping[str, Any], labels: frozenset[str]) -> 
     )
 
 
-def full_vm(entities: Entities, parts: Parts) -> Vm:
-    """The VM that is to be placed, with what it needs of a host."""
+def full_vm(entities: Entities, parts: Parts, needed: Sequence[str] = ()) -> Vm:
+    """The VM that is to be placed, with what it needs of a host: also the domains of cloud-init's CD that it has, and of the
+    memory that it goes on from. ``needed``: ids of further ones."""
     vm = Entity("vm", parts.vm.id, parts.vm.name, parts.body, parts.vm.refs)
     labels = _labels(entities).get(vm.key, frozenset())
     nics = [one for one in entities.children(vm.key, "nic") if one.body.get("plugged") is not False]
     profiles = entities.many("vnic_profile", [one.ref("vnic_profile") for one in nics])
     networks = entities.many("network", [one.ref("network") for one in profiles.values()])
     disks = entities.many("disk", [*(one.id for one in parts.disks), *parts.vm.refs.get("iso", ())])
-    domains = entities.many("storage_domain", [one.ref("storage_domains") for one in disks.values()])
+    beside = [str(parts.vm.body[name]["domain"]) for name in (MEMORY, RESUME) if name in parts.vm.body]
+    seed = seeds.of(entities, parts.vm)
+    beside += [seed.ref("storage_domain")] if seed else []
+    domains = entities.many("storage_domain", [*(one.ref("storage_domains") for one in disks.values()), *beside, *needed])
     found = light_vm(vm, parts.cluster, labels)
     return Vm(
         **{

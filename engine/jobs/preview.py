@@ -34,6 +34,8 @@ IN_PREVIEW = "in_preview"
 """v4's status of the snapshot that is previewed."""
 BEFORE = "Active VM before the preview"
 """oVirt's description of that row."""
+SIZES = "trivet_sizes"
+"""In the body of that row: disk → its size before, for disks grow between a snapshot and its preview."""
 HALF_DROPPED = "illegal"
 """Status of that row when what it keeps is partly gone: then there is a way forth only."""
 
@@ -107,8 +109,8 @@ def doomed(entities: Entities, vm_id: str, snapshot_id: str, before: Mapping[str
     return Doomed(tuple(layers), memories)
 
 
-def begin(entities: Entities, given: PreviewSnapshot) -> None:
-    """The VM is what it was at the snapshot; what it is now is kept by a row."""
+def begin(entities: Entities, given: PreviewSnapshot, sizes: Mapping[str, int]) -> None:
+    """The VM is what it was at the snapshot; what it is now is kept by a row. ``sizes``: of the disks then."""
     vm, snapshot = entities.need("vm", given.vm_id), entities.need("snapshot", given.snapshot_id)
     disks = entities.many("disk", given.images)
     body = {
@@ -119,13 +121,14 @@ def begin(entities: Entities, given: PreviewSnapshot) -> None:
         PREVIEWED: snapshot.id,
         **config_of(entities, vm),
         IMAGES: {one.id: own_layer(one).__dict__ for one in disks.values()},
+        SIZES: {one.id: one.body.get("provisioned_size") for one in disks.values()},
     }
     if RESUME in vm.body:
         body[RESUME] = vm.body[RESUME]
     row = Entity("snapshot", given.before_id, BEFORE, body, parent=vm.key, status="ok")
     entities.add(row.with_refs(disks=tuple(given.images)))
     for disk, image in given.images.items():
-        _write_to(entities, disk, Layer(image, OVERLAY))
+        _write_to(entities, disk, Layer(image, OVERLAY), sizes.get(disk))
     entities.change("snapshot", snapshot.id, lambda one: replace(one, status=IN_PREVIEW))
     bring_back(entities, vm.id, snapshot)
     entities.change("vm", vm.id, lambda one: without(one, RESUME))
@@ -161,7 +164,7 @@ def undo(entities: Entities, vm_id: str) -> None:
     """The VM is again what it was before."""
     row = need_preview(entities, vm_id, "undo Snapshot")
     for disk, layer in images(row).items():
-        _write_to(entities, disk, layer)
+        _write_to(entities, disk, layer, (row.body.get(SIZES) or {}).get(disk))
     resume = {RESUME: row.body[RESUME]} if RESUME in row.body else {}
     entities.change("vm", vm_id, lambda one: without(one, RESUME).with_body(**resume))
     bring_back(entities, vm_id, row)
@@ -170,5 +173,6 @@ def undo(entities: Entities, vm_id: str) -> None:
     entities.remove("snapshot", row.id)
 
 
-def _write_to(entities: Entities, disk_id: str, layer: Layer) -> None:
-    entities.change("disk", disk_id, lambda disk: disk.with_body(image_id=layer.image, format=layer.format))
+def _write_to(entities: Entities, disk_id: str, layer: Layer, size_bytes: int | None) -> None:
+    size = {} if size_bytes is None else {"provisioned_size": size_bytes}
+    entities.change("disk", disk_id, lambda disk: disk.with_body(image_id=layer.image, format=layer.format, **size))

@@ -11,7 +11,7 @@ from appliance.errors import Conflict, TrivetError
 from engine.jobs import owed, seeds
 from engine.jobs.desk import Desk
 from engine.jobs.job import JobType, Planned, Step, Work
-from engine.jobs.places import choose_host, host_for_cleaning
+from engine.jobs.places import choose_host, host_for_cleaning, need_active_domain
 from engine.jobs.task import await_task, task_id
 from engine.jobs.vm_place import DOWN
 from engine.jobs.vm_state import SEED
@@ -22,7 +22,8 @@ from engine.store.jobs import Lock
 SWEEP_EVERY_S = 10.0
 """A VM has ended for so long at most when its CD goes. Looking costs a list of the few rows that there are."""
 AGAIN_S = 300.0
-"""Before one that could not be removed is tried again: no host was up, or its domain did not answer."""
+"""Before one that could not be removed is tried again: no host was up, or its domain did not answer. One on a domain in
+maintenance waits for the domain."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,11 @@ class SeedRemove(JobType[RemoveSeed]):
         if is_used(entities, row):
             reason = "a VM has it in its drive"
             raise Conflict("seed.used", subject=f"CD of VM {row.name}", reason=reason, remedy="Stop the VM.")
+        need_active_domain(entities, row.ref("storage_domain"), f"remove the CD of VM {row.name}")
 
     def locks(self, entities: Entities, given: RemoveSeed) -> Sequence[Lock]:
-        return (Lock(seeds.KIND, given.seed_id),)
+        domain = entities.need(seeds.KIND, given.seed_id).ref("storage_domain")
+        return Lock(seeds.KIND, given.seed_id), Lock("storage_domain", domain, "", is_shared=True)
 
     def prepare(self, entities: Entities, given: RemoveSeed) -> None:
         vm_id = str(entities.need(seeds.KIND, given.seed_id).body["vm"])
@@ -103,6 +106,9 @@ class Sweeper:
     def _look(self, row: Entity, now_s: float) -> None:
         if row.locked_as or now_s < self._again_s.get(row.id, now_s) or is_used(self.entities, row):
             return
+        domain = self.entities.need("storage_domain", row.ref("storage_domain"))
+        if domain.shown_status not in ("", "active"):
+            return  # no host has it mounted; as soon as they have
         self._again_s[row.id] = now_s + AGAIN_S
         try:
             self.desk.order(SeedRemove, RemoveSeed(row.id), owner_id="", correlation_id=str(uuid.uuid4()))

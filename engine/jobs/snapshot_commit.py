@@ -11,7 +11,7 @@ from appliance.codec import decode, encode
 from appliance.errors import Conflict
 from engine.jobs.fold import drop
 from engine.jobs.job import JobType, Planned, Step, Told, Work
-from engine.jobs.layers import PREVIEWED, images, layer_file, memory_of, own_layer
+from engine.jobs.layers import PREVIEWED, images, layer_file, memory_domains, memory_of, own_layer
 from engine.jobs.places import choose_host, need_active_domain
 from engine.jobs.preview import (
     HALF_DROPPED,
@@ -91,7 +91,7 @@ class _EndPreview(JobType[EndPreview]):
         row = self._row(entities, given)
         previewed = str(row.body[PREVIEWED])
         younger = younger_than(entities, given.vm_id, previewed)
-        held = snapshot_locks(entities, given.vm_id, previewed, images(row))
+        held = snapshot_locks(entities, given.vm_id, previewed, images(row), memory_domains(younger))
         return *held, *(Lock("snapshot", one.id) for one in younger)
 
     def plan(self, entities: Entities, given: EndPreview) -> Sequence[Planned]:
@@ -112,6 +112,9 @@ class SnapshotCommit(_EndPreview):
 
     def check(self, entities: Entities, given: EndPreview) -> None:
         super().check(entities, given)
+        previewed = str(self._row(entities, given).body[PREVIEWED])
+        for domain in memory_domains(younger_than(entities, given.vm_id, previewed)):
+            need_active_domain(entities, domain, self.action)
         for disk in entities.many("disk", images(self._row(entities, given))).values():
             if disk.status not in ("", "ok"):
                 reason = f"Cannot commit Snapshot. Its disk {disk.name} is {disk.status}: undoing had begun"

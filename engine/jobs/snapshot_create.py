@@ -145,7 +145,8 @@ class SnapshotCreate(JobType[CreateSnapshot]):
             _check_disk(entities, vm, disk_id, mine.get(disk_id))
 
     def locks(self, entities: Entities, given: CreateSnapshot) -> Sequence[Lock]:
-        return snapshot_locks(entities, given.vm_id, given.snapshot_id, given.images)
+        memory = [given.memory_domain] if given.memory_path else []
+        return snapshot_locks(entities, given.vm_id, given.snapshot_id, given.images, memory)
 
     def prepare(self, entities: Entities, given: CreateSnapshot) -> None:
         vm = entities.need("vm", given.vm_id)
@@ -192,11 +193,15 @@ class SnapshotCreate(JobType[CreateSnapshot]):
             )
 
 
-def snapshot_locks(entities: Entities, vm_id: str, snapshot_id: str, disks: Mapping[str, Any]) -> Sequence[Lock]:
-    """VM, snapshot and disks are held; their domains must stay. A VM that runs shows no other status meanwhile."""
+def snapshot_locks(
+    entities: Entities, vm_id: str, snapshot_id: str, disks: Mapping[str, Any], memories: Sequence[str] = ()
+) -> Sequence[Lock]:
+    """VM, snapshot and disks are held; their domains must stay, and ``memories``, those of the memory that is written or
+    dropped. A VM that runs shows no other status meanwhile."""
     vm = entities.need("vm", vm_id)
     found = entities.many("disk", disks)
-    domains = dict.fromkeys(name for one in found.values() for name in one.refs.get("storage_domains", ()))
+    mine = [name for one in found.values() for name in one.refs.get("storage_domains", ())]
+    domains = dict.fromkeys([*mine, *memories])
     return (
         Lock("vm", vm_id, "image_locked" if vm.status in DOWN else ""),
         Lock("snapshot", snapshot_id),

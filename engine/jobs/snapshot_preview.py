@@ -29,15 +29,18 @@ def _files(work: Work, given: PreviewSnapshot, disk_id: str) -> tuple[DiskFile, 
     return layer_file(work.entities, disk, kept), layer_file(work.entities, disk, new)
 
 
-def branch(work: Work) -> None:
-    """A step's ``do``: the new layers are there. Nobody uses them yet."""
+def branch(work: Work) -> Mapping[str, Any]:
+    """A step's ``do``: the new layers are there, as large as the disks were then. Nobody uses them yet."""
     given = work.parameters(PreviewSnapshot)
+    sizes: dict[str, int] = {}
     for disk_id in given.images:
         below, layer = _files(work, given, disk_id)
         new = NewDisk(layer, 0, backing=below)
         with work.on(host_for_cleaning(work, str(work.found("look")["host"]))) as node:
             if not exists(node, layer):
                 await_task(work, node, task_id(work, f"layer-{disk_id}"), lambda task, n=new: node.disk_create(task, n))  # type: ignore[misc]
+            sizes[disk_id] = node.disk_chain(layer)[0].virtual_bytes
+    return {"sizes": sizes}
 
 
 def unbranch(work: Work) -> None:
@@ -118,5 +121,5 @@ class SnapshotPreview(JobType[PreviewSnapshot]):
 
     def finish(self, work: Work) -> Mapping[str, Any]:
         given = work.parameters(PreviewSnapshot)
-        begin(work.entities, given)
+        begin(work.entities, given, work.found("branch").get("sizes", {}))
         return {"snapshot": given.snapshot_id}

@@ -10,7 +10,7 @@ from appliance.codec import decode, encode
 from appliance.errors import Unavailable
 from engine.jobs.fold import drop, fold_into_base
 from engine.jobs.job import JobType, Planned, Step, Told, Work
-from engine.jobs.layers import Fold, folds, images, layer_file, memory_of, record_fold
+from engine.jobs.layers import Fold, folds, images, layer_file, memory_domains, memory_of, record_fold
 from engine.jobs.places import need_active_domain, usable
 from engine.jobs.preview import refuse_preview
 from engine.jobs.snapshot_create import SNAPPABLE, snapshot_locks
@@ -89,6 +89,8 @@ class SnapshotRemove(JobType[RemoveSnapshot]):
         refuse_preview(entities, given.vm_id, "remove Snapshot")
         for disk in self._disks(entities, given):
             need_active_domain(entities, disk.ref("storage_domains"), "remove Snapshot")
+        for domain in memory_domains([entities.need("snapshot", given.snapshot_id)]):
+            need_active_domain(entities, domain, "remove Snapshot")
 
     @staticmethod
     def _disks(entities: Entities, given: RemoveSnapshot) -> Sequence[Entity]:
@@ -96,7 +98,8 @@ class SnapshotRemove(JobType[RemoveSnapshot]):
 
     def locks(self, entities: Entities, given: RemoveSnapshot) -> Sequence[Lock]:
         disks = {one.id: one for one in self._disks(entities, given)}
-        return snapshot_locks(entities, given.vm_id, given.snapshot_id, disks)
+        memory = memory_domains([entities.need("snapshot", given.snapshot_id)])
+        return snapshot_locks(entities, given.vm_id, given.snapshot_id, disks, memory)
 
     def plan(self, entities: Entities, given: RemoveSnapshot) -> Sequence[Planned]:
         return (

@@ -8,8 +8,8 @@ from typing import Any
 
 from appliance.codec import encode
 from engine.jobs.job import JobType, Planned, Step, Told, Work
-from engine.jobs.layers import own_layer
-from engine.jobs.places import choose_host
+from engine.jobs.layers import memory_domains, own_layer
+from engine.jobs.places import choose_host, need_active_domain
 from engine.jobs.preview import HALF_DROPPED, PreviewSnapshot, begin, commit, doomed, younger_than
 from engine.jobs.snapshot_commit import drop_doomed
 from engine.jobs.snapshot_create import snapshot_locks
@@ -51,10 +51,12 @@ class SnapshotRestore(JobType[PreviewSnapshot]):
 
     def check(self, entities: Entities, given: PreviewSnapshot) -> None:
         check_preview(entities, given, "restore Snapshot")
+        for domain in memory_domains(younger_than(entities, given.vm_id, given.snapshot_id)):
+            need_active_domain(entities, domain, "restore Snapshot")
 
     def locks(self, entities: Entities, given: PreviewSnapshot) -> Sequence[Lock]:
         younger = younger_than(entities, given.vm_id, given.snapshot_id)
-        held = snapshot_locks(entities, given.vm_id, given.snapshot_id, given.images)
+        held = snapshot_locks(entities, given.vm_id, given.snapshot_id, given.images, memory_domains(younger))
         return *held, *(Lock("snapshot", one.id) for one in younger)
 
     def plan(self, entities: Entities, given: PreviewSnapshot) -> Sequence[Planned]:
@@ -66,7 +68,7 @@ class SnapshotRestore(JobType[PreviewSnapshot]):
 
     def finish(self, work: Work) -> Mapping[str, Any]:
         given = work.parameters(PreviewSnapshot)
-        begin(work.entities, given)
+        begin(work.entities, given, work.found("branch").get("sizes", {}))
         commit(work.entities, given.vm_id)
         return {"snapshot": given.snapshot_id}
 
@@ -75,5 +77,5 @@ class SnapshotRestore(JobType[PreviewSnapshot]):
             work.log("its new layers could not be removed; nothing uses them, and the VM is as before")
             return
         given = work.parameters(PreviewSnapshot)
-        begin(work.entities, given)
+        begin(work.entities, given, work.found("branch").get("sizes", {}))
         work.entities.change("snapshot", given.before_id, lambda one: replace(one, status=HALF_DROPPED))

@@ -137,7 +137,7 @@ class TemplateCreate(JobType[CreateTemplate]):
             Lock("template", given.template_id, "locked"),
             Lock("vm", given.vm_id, "image_locked"),
             *base,
-            *disk_locks(given.disks),
+            *disk_locks(entities, given.disks),
         )
 
     def prepare(self, entities: Entities, given: CreateTemplate) -> None:

@@ -13,7 +13,7 @@ from engine.jobs.disk_remove import attached_to, remove_image
 from engine.jobs.job import JobType, Planned, Step, Work
 from engine.jobs.layers import forget_disk
 from engine.jobs.places import choose_host
-from engine.jobs.transfers import BELOW, DISK, KIND, close, end, named, need_phase, say, set_phase, ticket_of
+from engine.jobs.transfers import BELOW, DISK, KIND, close, end, named, need_phase, say, set_phase, ticket_of, transfer_locks
 from engine.store.entities import Entities, Entity
 from engine.store.jobs import Lock
 
@@ -88,7 +88,7 @@ class TransferFinalize(JobType[FinalizeTransfer]):
         need_phase(entities, given.transfer_id, "finalize")
 
     def locks(self, entities: Entities, given: FinalizeTransfer) -> Sequence[Lock]:
-        return (Lock(KIND, given.transfer_id, ""),)
+        return transfer_locks(entities, given.transfer_id)
 
     def prepare(self, entities: Entities, given: FinalizeTransfer) -> None:
         set_phase(entities, given.transfer_id, "finalizing_success")
@@ -146,7 +146,7 @@ class TransferCancel(JobType[CancelTransfer]):
         need_phase(entities, given.transfer_id, "cancel")
 
     def locks(self, entities: Entities, given: CancelTransfer) -> Sequence[Lock]:
-        return (Lock(KIND, given.transfer_id, ""),)
+        return transfer_locks(entities, given.transfer_id)
 
     def prepare(self, entities: Entities, given: CancelTransfer) -> None:
         set_phase(entities, given.transfer_id, "cancelled_system" if given.reason else "cancelled_user")

@@ -12,6 +12,7 @@ from engine.jobs.disk_remove import attached_to
 from engine.jobs.job import JobType, Planned, Step, Work
 from engine.jobs.layers import chain, images
 from engine.jobs.places import choose_host, need_active_domain, usable
+from engine.jobs.preview import refuse_preview
 from engine.jobs.transfers import (
     BELOW,
     DISK,
@@ -26,6 +27,7 @@ from engine.jobs.transfers import (
     at_rest,
     below,
     close,
+    domain_locks,
     end,
     hold,
     named,
@@ -33,9 +35,11 @@ from engine.jobs.transfers import (
     say,
     set_phase,
     ticket_of,
+    transfer_locks,
     url_of,
 )  # fmt: skip
 from engine.jobs.vm_place import runs
+from engine.jobs.vm_state import RESUME
 from engine.store.entities import Entities, Entity
 from engine.store.jobs import Lock
 
@@ -84,7 +88,7 @@ def _choose(work: Work) -> Mapping[str, Any]:
         raise Unavailable(
             "transfer.host",
             subject=f"host {name or wanted}",
-            reason="it is not up, or is in maintenance",
+            reason="it is not up, is in maintenance, or has the disk's storage domain not mounted",
             remedy="Name another host, or none.",
         )
     return {"host": name}
@@ -152,7 +156,7 @@ class TransferStart(JobType[StartTransfer]):
             problem(entities, disk, given)
 
     def locks(self, entities: Entities, given: StartTransfer) -> Sequence[Lock]:
-        return (Lock(KIND, given.transfer_id, ""),)
+        return transfer_locks(entities, given.transfer_id, given.disk_id)
 
     def prepare(self, entities: Entities, given: StartTransfer) -> None:
         body = {
@@ -172,10 +176,7 @@ class TransferStart(JobType[StartTransfer]):
         refs = {"disk": (given.disk_id,), **({"snapshot": (given.snapshot_id,)} if given.snapshot_id else {})}
         key = f"{given.owner_id}/{given.transfer_id}"
         row = entities.add(Entity(KIND, given.transfer_id, "", body, refs, status="initializing", unique_key=key))
-        domains = [
-            Lock("storage_domain", one, "", is_shared=True)
-            for one in entities.need("disk", given.disk_id).refs["storage_domains"]
-        ]
+        domains = domain_locks(entities.need("disk", given.disk_id))
         held = [Lock("disk", given.disk_id)]
         if given.snapshot_id:  # its VM may go on, but no layer may be merged away
             held = [Lock("disk", given.disk_id, "", is_shared=True), Lock("snapshot", given.snapshot_id)]
@@ -213,7 +214,7 @@ class TransferResume(JobType[ResumeTransfer]):
         need_phase(entities, given.transfer_id, "resume")
 
     def locks(self, entities: Entities, given: ResumeTransfer) -> Sequence[Lock]:
-        return (Lock(KIND, given.transfer_id, ""),)
+        return transfer_locks(entities, given.transfer_id)
 
     def prepare(self, entities: Entities, given: ResumeTransfer) -> None:
         set_phase(entities, given.transfer_id, "resuming")
@@ -283,12 +284,21 @@ def _of_disk(entities: Entities, disk: Entity, given: StartTransfer) -> None:
 
 
 def _of_users(entities: Entities, disk: Entity, given: StartTransfer) -> None:
+    drive = next((one for one in entities.referring(disk.key, "vm", "iso") if runs(one)), None)
+    if drive is not None and given.direction == "upload":
+        raise _refused(disk, given, "disk.in-use", f"VM {drive.name} runs with it in its drive", "Change its CD first.")
     for one in attached_to(entities, disk.id):
         owner = entities.need(*one.parent) if one.parent else None
         if owner is None or given.snapshot_id:
             continue
         if owner.kind == "template" and given.direction == "upload":
             raise _refused(disk, given, "disk.in-use", f"Template {owner.name} is made of it", "Upload to another disk.")
+        if owner.kind == "vm" and given.direction == "upload":
+            refuse_preview(entities, owner.id, "upload disk")
+            if owner.status == "suspended" or RESUME in owner.body:
+                why = f"VM {owner.name} goes on from saved memory, which an upload would not fit"
+                remedy = "Let it go on, or start it without its memory, and stop it."
+                raise _refused(disk, given, "disk.in-use", why, remedy)
         if owner.kind == "vm" and runs(owner):
             remedy = "Shut the VM down, or transfer a snapshot's disk."
             raise _refused(disk, given, "disk.in-use", f"VM {owner.name} runs with it", remedy)

@@ -88,6 +88,18 @@ def need_phase(entities: Entities, transfer_id: str, act: Act) -> Entity:
     return found
 
 
+def transfer_locks(entities: Entities, transfer_id: str, disk_id: str = "") -> Sequence[Lock]:
+    """What each job of a transfer holds: the transfer, and (shared, as the hold does) the domains of its disk, so that it is
+    done by a host that has them mounted. ``disk_id``: while there is no row that says it."""
+    disk = entities.need("disk", disk_id or str(entities.need(KIND, transfer_id).body[DISK]))
+    return Lock(KIND, transfer_id, ""), *domain_locks(disk)
+
+
+def domain_locks(disk: Entity) -> Sequence[Lock]:
+    """The domains of a disk stay."""
+    return tuple(Lock("storage_domain", one, "", is_shared=True) for one in disk.refs["storage_domains"])
+
+
 def set_phase(entities: Entities, transfer_id: str, phase: str, **body: Any) -> None:
     """It is in that phase from now on."""
     entities.change(KIND, transfer_id, lambda one: replace(one.with_body(**body), status=phase))

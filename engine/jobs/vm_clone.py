@@ -86,7 +86,7 @@ class VmClone(JobType[CloneVm]):
             else Lock("vm", given.source_id, "image_locked")
         )
         template = [Lock("template", one, "", is_shared=True) for one in given.new.refs.get("template", ())]
-        return Lock("vm", given.new.vm_id, "image_locked"), source, *disk_locks(given.new.disks), *template
+        return Lock("vm", given.new.vm_id, "image_locked"), source, *disk_locks(entities, given.new.disks), *template
 
     def prepare(self, entities: Entities, given: CloneVm) -> None:
         enter_disks(entities, enter(entities, given.new), given.new.disks)

@@ -87,8 +87,10 @@ def make_disk(work: Work, disks: Sequence[AddedDisk]) -> Mapping[str, Any]:
     """A step's ``do``: the image of one new disk. What it takes is written down at once: a later disk has its own step."""
     new = disks[_number(work)].disk
     answer = make_image(work, new)
-    size = int(answer["actual_bytes"])
-    work.entities.change("disk", new.disk_id, lambda disk: disk.with_body(actual_size=size))
+    sizes = {"actual_size": int(answer["actual_bytes"])}
+    if new.source_snapshot_id:  # its source may have grown since
+        sizes["provisioned_size"] = int(answer["virtual_bytes"])
+    work.entities.change("disk", new.disk_id, lambda disk: disk.with_body(**sizes))
     return answer
 
 
@@ -112,10 +114,12 @@ def drop_disks(entities: Entities, disks: Sequence[AddedDisk]) -> None:
         entities.remove("disk", one.disk.disk_id)
 
 
-def disk_locks(disks: Sequence[AddedDisk]) -> list[Lock]:
-    """New disks are held; their domains, and what they begin as, must stay."""
-    domains = dict.fromkeys(one.disk.domain_id for one in disks)
+def disk_locks(entities: Entities, disks: Sequence[AddedDisk]) -> list[Lock]:
+    """New disks are held; their domains, and what they begin as, must stay. So must the domains of that: the host that
+    makes the disks is one that has all of them mounted."""
     sources = dict.fromkeys(one.disk.source_disk_id for one in disks if one.disk.source_disk_id)
+    read = [name for one in entities.many("disk", sources).values() for name in one.refs.get("storage_domains", ())]
+    domains = dict.fromkeys([*(one.disk.domain_id for one in disks), *read])
     return [
         *(Lock("disk", one.disk.disk_id) for one in disks),
         *(Lock("disk", one, "", is_shared=True) for one in sources),
@@ -162,7 +166,7 @@ class VmCreate(JobType[CreateVm]):
 
     def locks(self, entities: Entities, given: CreateVm) -> Sequence[Lock]:
         template = [Lock("template", one, "", is_shared=True) for one in given.refs.get("template", ())]
-        return Lock("vm", given.vm_id, "image_locked"), *disk_locks(given.disks), *template
+        return Lock("vm", given.vm_id, "image_locked"), *disk_locks(entities, given.disks), *template
 
     def prepare(self, entities: Entities, given: CreateVm) -> None:
         enter_disks(entities, enter(entities, given), given.disks)

@@ -148,7 +148,7 @@ class VmAddDisk(JobType[AddVmDisk]):
 
     def locks(self, entities: Entities, given: AddVmDisk) -> Sequence[Lock]:
         # Shared: disks of one VM may be made side by side. To start it has to wait for them.
-        return Lock("vm", given.vm_id, "", is_shared=True), *disk_locks([given.disk])
+        return Lock("vm", given.vm_id, "", is_shared=True), *disk_locks(entities, [given.disk])
 
     def prepare(self, entities: Entities, given: AddVmDisk) -> None:
         enter_disks(entities, entities.need("vm", given.vm_id), [given.disk])

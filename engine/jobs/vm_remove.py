@@ -9,9 +9,10 @@ from typing import Any
 from engine.decide.vm_config import check_removable
 from engine.jobs.disk_remove import remove_image
 from engine.jobs.job import JobType, Planned, Step, Told, Work
-from engine.jobs.layers import refuse_kept
-from engine.jobs.places import choose_host, need_active_domain
+from engine.jobs.layers import MEMORY, memory_domains, memory_of, refuse_kept, snapshots_of
+from engine.jobs.places import choose_host, host_for_cleaning, need_active_domain
 from engine.jobs.preview import refuse_preview
+from engine.jobs.task import await_task, task_id
 from engine.store.entities import Entities, Entity
 from engine.store.jobs import Lock
 
@@ -44,13 +45,32 @@ def _remove(work: Work) -> None:
     remove_image(work, str(work.arguments["disk"]))
 
 
+def memories(entities: Entities, vm_id: str) -> list[Entity]:
+    """Its snapshots that have memory."""
+    return [one for one in snapshots_of(entities, vm_id) if one.body.get(MEMORY)]
+
+
+def _drop_memory(work: Work) -> None:
+    """Of all its snapshots, which go with it."""
+    for snapshot in memories(work.entities, work.parameters(RemoveVm).vm_id):
+        file = memory_of(work.entities, snapshot)
+        if file is not None:
+            with work.on(host_for_cleaning(work, str(work.found("choose-host")["host"]))) as node:
+                what = task_id(work, f"memory-{snapshot.id}")
+                await_task(work, node, what, lambda task, f=file: node.disk_remove(task, f, False))  # type: ignore[misc]
+
+
 class VmRemove(JobType[RemoveVm]):
     """The VM is locked until it has gone. Once an image is touched there is no way back: if it cannot be finished, the VM
     stays with disks that are ``illegal``, and both may be removed again."""
 
     name = "vm.remove"
     parameters = RemoveVm
-    steps = (Step("choose-host", choose_host, weight=0.1), Step("remove-image", _remove, is_final=True))
+    steps = (
+        Step("choose-host", choose_host, weight=0.1),
+        Step("remove-image", _remove, is_final=True),
+        Step("drop-memory", _drop_memory, is_final=True, weight=0.1),
+    )
     told = Told("", "USER_REMOVE_VM_FINISHED", "USER_FAILED_REMOVE_VM")
 
     def about(self, entities: Entities, given: RemoveVm) -> Mapping[str, str]:
@@ -65,13 +85,16 @@ class VmRemove(JobType[RemoveVm]):
         refuse_preview(entities, vm.id, "remove VM")
         for disk in own_disks(entities, given):
             need_active_domain(entities, disk.ref("storage_domains"), "remove VM")
+        for domain in memory_domains(memories(entities, vm.id)):
+            need_active_domain(entities, domain, "remove VM")
         if given.detach_only:
             for one in entities.children(vm.key, "disk_attachment"):
                 refuse_kept(entities, entities.need("disk", one.ref("disk")), "remove VM and keep its disks")
 
     def locks(self, entities: Entities, given: RemoveVm) -> Sequence[Lock]:
         disks = own_disks(entities, given)
-        domains = dict.fromkeys(one for disk in disks for one in disk.refs.get("storage_domains", ()))
+        mine = [one for disk in disks for one in disk.refs.get("storage_domains", ())]
+        domains = dict.fromkeys([*mine, *memory_domains(memories(entities, given.vm_id))])
         return (
             Lock("vm", given.vm_id, "image_locked"),
             *(Lock("disk", disk.id) for disk in disks),
@@ -81,7 +104,9 @@ class VmRemove(JobType[RemoveVm]):
     def plan(self, entities: Entities, given: RemoveVm) -> Sequence[Planned]:
         disks = own_disks(entities, given)
         removes = [Planned("remove-image", f"Removing the image of {disk.name}", {"disk": disk.id}) for disk in disks]
-        return [Planned("choose-host", "Choosing a host"), *removes] if disks else []
+        if memories(entities, given.vm_id):
+            removes.append(Planned("drop-memory", "Removing the memory of its snapshots"))
+        return [Planned("choose-host", "Choosing a host"), *removes] if removes else []
 
     def finish(self, work: Work) -> Mapping[str, Any]:
         given = work.parameters(RemoveVm)

@@ -41,7 +41,8 @@ def chosen(work: Work) -> str:
 
 def _place(work: Work) -> Mapping[str, Any]:
     given = work.parameters(StartVm)
-    return choose_host(work, given.vm_id, given.hosts, given.once)
+    domain = str(work.arguments.get("domain") or "")
+    return choose_host(work, given.vm_id, given.hosts, given.once, [domain] if domain else [])
 
 
 def _forget(work: Work) -> None:
@@ -72,6 +73,14 @@ def started_on(work: Work) -> str:
     return str(work.found("start").get("id") or work.found("place").get("id") or "")
 
 
+def _of_its_cd(entities: Entities, given: StartVm) -> Sequence[str]:
+    """The domain that cloud-init's CD is written to, if this start gets one."""
+    vm = entities.need("vm", given.vm_id)
+    if not seeds.wants(vm, parts_of(entities, vm, given.once).body, asked=given.init):
+        return ()
+    return (domain_for(entities, vm, "run VM"),)
+
+
 def check_parts(entities: Entities, parts: Parts) -> None:
     """Refuse (``vm.boot``, ``disk.not-ok``) what no host could start."""
     reason = parts.why_not()
@@ -85,11 +94,16 @@ def check_parts(entities: Entities, parts: Parts) -> None:
             raise Conflict("disk.not-ok", subject=f"VM {parts.vm.name}", reason=reason, remedy="Detach or remove that disk.")
 
 
-def locks_of(entities: Entities, vm: Entity, shown: str) -> Sequence[Lock]:
-    """The VM is held; its disks, its CD and their domains must stay."""
+def locks_of(entities: Entities, vm: Entity, shown: str, *domains: str) -> Sequence[Lock]:
+    """The VM is held; its disks, its CD and their domains must stay, and ``domains``, which its start needs besides."""
     disks = [one.ref("disk") for one in entities.children(vm.key, "disk_attachment")]
     held = [*disks, *vm.refs.get("iso", ())]
-    return Lock("vm", vm.id, shown), *(Lock("disk", one, "", is_shared=True) for one in dict.fromkeys(held))
+    mine = [name for one in entities.many("disk", held).values() for name in one.refs.get("storage_domains", ())]
+    return (
+        Lock("vm", vm.id, shown),
+        *(Lock("disk", one, "", is_shared=True) for one in dict.fromkeys(held)),
+        *(Lock("storage_domain", one, "", is_shared=True) for one in dict.fromkeys([*mine, *domains])),
+    )
 
 
 class VmStart(JobType[StartVm]):
@@ -120,21 +134,20 @@ class VmStart(JobType[StartVm]):
         parts = parts_of(entities, vm, given.once)
         vm_config.check(vm.name, parts.body, "run VM")
         check_parts(entities, parts)
-        if seeds.wants(vm, parts.body, asked=given.init):
-            need_active_domain(entities, domain_for(entities, vm, "run VM"), "run VM")
+        for domain in _of_its_cd(entities, given):
+            need_active_domain(entities, domain, "run VM")
         for host in given.hosts:
             entities.need("host", host)
 
     def locks(self, entities: Entities, given: StartVm) -> Sequence[Lock]:
-        return locks_of(entities, entities.need("vm", given.vm_id), "wait_for_launch")
+        return locks_of(entities, entities.need("vm", given.vm_id), "wait_for_launch", *_of_its_cd(entities, given))
 
     def plan(self, entities: Entities, given: StartVm) -> Sequence[Planned]:
-        vm = entities.need("vm", given.vm_id)
-        place, start = Planned("place", "Choosing a host"), Planned("start", f"Starting VM {vm.name}")
-        if not seeds.wants(vm, parts_of(entities, vm, given.once).body, asked=given.init):
-            return place, start
-        seed = Planned("seed", "Writing cloud-init's CD", {"domain": domain_for(entities, vm, "run VM")})
-        return place, seed, start
+        start = Planned("start", f"Starting VM {entities.name_of('vm', given.vm_id)}")
+        for domain in _of_its_cd(entities, given):
+            seed = Planned("seed", "Writing cloud-init's CD", {"domain": domain})
+            return Planned("place", "Choosing a host", {"domain": domain}), seed, start
+        return Planned("place", "Choosing a host"), start
 
     def finish(self, work: Work) -> Mapping[str, Any]:
         given = work.parameters(StartVm)

@@ -96,7 +96,7 @@ class VmStartMemory(JobType[WakeVm]):
     def locks(self, entities: Entities, given: WakeVm) -> Sequence[Lock]:
         vm = entities.need("vm", given.vm_id)
         snapshot = Lock("snapshot", str(vm.body[RESUME]["snapshot"]), "", is_shared=True)
-        return *locks_of(entities, vm, "restoring_state"), snapshot
+        return *locks_of(entities, vm, "restoring_state", str(vm.body[RESUME]["domain"])), snapshot
 
     def plan(self, entities: Entities, given: WakeVm) -> Sequence[Planned]:
         last = () if given.paused else (Planned("resume", "Letting it run"),)

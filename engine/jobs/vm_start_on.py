@@ -18,15 +18,21 @@ HOSTS_LIMIT = 3
 minute."""
 
 
-def choose_host(work: Work, vm_id: str, hosts: Sequence[str], once: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
+def choose_host(
+    work: Work,
+    vm_id: str,
+    hosts: Sequence[str],
+    once: Mapping[str, Any] | None = None,
+    domains: Sequence[str] = (),
+) -> Mapping[str, Any]:
     """Part of a step's ``do``: a host for the VM, written into its row in the same transaction, so that the next placement
-    counts it, and so that a repeated step finds it."""
+    counts it, and so that a repeated step finds it. ``domains``: ids of those that it needs besides its disks'."""
     with work.entities.connection.transaction():
         vm = work.entities.need("vm", vm_id)
         run = vm.body.get(RUN) or {}
         if run.get("job") == work.job_id:
             return {"id": run["host"], "host": name_of(work, str(run["host"]))}
-        found = placing.place(work, parts_of(work.entities, vm, once), hosts)
+        found = placing.place(work, parts_of(work.entities, vm, once), hosts, domains)
         work.entities.change("vm", vm_id, lambda before: placed(before, found.host, work.job_id))
     work.log(found.reason)
     return {"id": found.host, "host": found.host_name}

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from appliance.errors import Unavailable
 from appliance.model.disk import DiskFile
 from engine.jobs.job import JobType, Planned, Step, Told, Work
-from engine.jobs.places import host_for_cleaning, mount_of
+from engine.jobs.places import host_for_cleaning, mount_of, need_active_domain
 from engine.jobs.ports import VmNode
 from engine.jobs.task import await_task, task_id
 from engine.jobs.vm_place import ANSWERING, ON_A_HOST, host_of, name_of, need_vm
@@ -77,6 +77,12 @@ def memory_file(entities: Entities, vm: Entity) -> DiskFile | None:
     return None if not said else DiskFile(mount_of(entities.need("storage_domain", str(said["domain"]))), str(said["path"]))
 
 
+def memory_domain(vm: Entity) -> Sequence[str]:
+    """The id of the domain that a suspended VM's memory is on, if it is."""
+    said = vm.body.get(MEMORY)
+    return (str(said["domain"]),) if said else ()
+
+
 def drop_memory(work: Work, vm: Entity) -> None:
     """Part of a step: nothing is left of its saved memory, on whichever host sees the domain."""
     file = memory_file(work.entities, vm)
@@ -105,6 +111,16 @@ class VmStop(_OnVm):
     name, action, doing, wanted, shown = "vm.stop", "stop VM", "Stopping VM", STOPPABLE, "powering_down"
     steps = (Step("stop", _stop, is_final=True),)
     told = Told("", "USER_STOP_VM", "USER_FAILED_STOP_VM")
+
+    def check(self, entities: Entities, given: OnVm) -> None:
+        super().check(entities, given)
+        for domain in memory_domain(entities.need("vm", given.vm_id)):
+            need_active_domain(entities, domain, "stop VM")
+
+    def locks(self, entities: Entities, given: OnVm) -> Sequence[Lock]:
+        """Its memory is dropped by a host that has it."""
+        domains = memory_domain(entities.need("vm", given.vm_id))
+        return *super().locks(entities, given), *(Lock("storage_domain", one, "", is_shared=True) for one in domains)
 
     def after(self, vm: Entity, given: OnVm, now_ms: int) -> Entity:
         return went_down(vm.with_body(stop_reason=given.reason), now_ms)

@@ -16,7 +16,7 @@ from engine.jobs.vm_spec import parts_of
 from engine.jobs.vm_start import chosen, locks_of
 from engine.jobs.vm_start_on import choose_host, forget_host
 from engine.jobs.vm_state import ASKED, MEMORY, RUN, started, without
-from engine.jobs.vm_stop import drop_memory, memory_file
+from engine.jobs.vm_stop import drop_memory, memory_domain, memory_file
 from engine.store.entities import Entities
 from engine.store.jobs import Lock
 
@@ -159,12 +159,15 @@ class VmWake(JobType[WakeVm]):
         return f"Launching VM {entities.name_of('vm', given.vm_id)}"
 
     def check(self, entities: Entities, given: WakeVm) -> None:
-        need_vm(entities, given.vm_id, "run VM", ("suspended",))
+        vm = need_vm(entities, given.vm_id, "run VM", ("suspended",))
+        for domain in memory_domain(vm):
+            need_active_domain(entities, domain, "run VM")
         for host in given.hosts:
             entities.need("host", host)
 
     def locks(self, entities: Entities, given: WakeVm) -> Sequence[Lock]:
-        return locks_of(entities, entities.need("vm", given.vm_id), "restoring_state")
+        vm = entities.need("vm", given.vm_id)
+        return locks_of(entities, vm, "restoring_state", *memory_domain(vm))
 
     def plan(self, entities: Entities, given: WakeVm) -> Sequence[Planned]:
         return (

@@ -112,7 +112,7 @@ def test_memory_goes_on_with_the_files_of_now_and_all_else_as_the_guest_saw_it()
     a, b, cd = SAVED.disks
     now = replace(SAVED, disks=(replace(b, path="/v/images/b/2", format="qcow2"), a, replace(cd, path="/v/y.iso")))
     awake = awake_with_disks(saved, now)
-    expected = {"a": ("/v/images/a/1", "qcow2"), "b": ("/v/images/b/2", "qcow2"), "cd": ("/v/x.iso", "raw")}
+    expected = {"a": ("/v/images/a/1", "qcow2"), "b": ("/v/images/b/2", "qcow2"), "cd": ("/v/y.iso", "raw")}
     assert sources(awake) == expected
     assert "/v/images/b/0" not in awake, "libvirt finds what is below by itself"
     for path in ("target", "address", "serial"):
@@ -120,6 +120,17 @@ def test_memory_goes_on_with_the_files_of_now_and_all_else_as_the_guest_saw_it()
         assert shown[0] == shown[1]
     assert sources(awake_with_disks(awake, SAVED)) == sources(saved)
     assert awake_with_disks(saved, SAVED).count("<backingStore") == 1, "what has not changed stays as it is"
+
+
+def test_a_disc_that_has_gone_is_in_no_drive_and_no_hindrance() -> None:
+    saved = domain_xml(SAVED, accelerated=False)
+    empty = (replace(SAVED.disks[2], path=""),)
+    for discs in ((), empty):
+        awake = awake_with_disks(saved, replace(SAVED, disks=(*SAVED.disks[:2], *discs)))
+        assert "/v/x.iso" not in awake
+        drive = next(one for one in Xml.fromstring(awake).iter("disk") if one.findtext("serial") == "cd")
+        assert (drive.get("device"), drive.find("source"), drive.find("target") is None) == ("cdrom", None, False)
+        assert sources(awake_with_disks(awake, SAVED)) == sources(saved), "it may be put in again"
 
 
 @pytest.mark.parametrize("left", [SAVED.disks[1:], (replace(SAVED.disks[0], serial=""), *SAVED.disks[1:])])

@@ -18,6 +18,7 @@ from engine.fakes.vm_node import FakeNodes
 from engine.jobs.desk import Desk
 from engine.jobs.disk_create import CreateDisk
 from engine.jobs.job import JobType
+from engine.jobs.snapshot_create import CreateSnapshot, SnapshotCreate
 from engine.jobs.vm_create import AddedDisk, CreateVm, VmCreate
 from engine.jobs.vm_disks import AddVmDisk, PlugDisk, UnplugDisk, VmAddDisk, VmPlugDisk, VmUnplugDisk
 from engine.jobs.vm_grow import GrowCpus, GrowMemory, VmGrowCpus, VmGrowMemory
@@ -57,6 +58,9 @@ def cancelled(kind: type[JobType[Any]], given: Any) -> Callable[[Desk], str]:
 
 START = order(VmStart, StartVm("v1"))
 SUSPEND = order(VmSuspend, SuspendVm("v1", "s1", "memory/v1/m"))
+
+STOP = order(VmStop, OnVm("v1"))
+TAKE = order(SnapshotCreate, CreateSnapshot("v1", "sn1", "then", {"d1": "d1-over"}, 1000, "s1", "memory/v1/sn1"))
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,7 @@ CASES = (
     Case("migrate-fails", order(VmMigrate, MigrateVm("v1")), "failed", fail_with={"move": BROKEN}, told=2),
     Case("migrate-cancelled", cancelled(VmMigrate, MigrateVm("v1")), "aborted", places=4),
     Case("remove", order(VmRemove, RemoveVm("v1")), vm=None, has="", disks=(), before=()),
+    Case("remove-with-memory", order(VmRemove, RemoveVm("v1")), vm=None, has="", disks=(), before=(START, TAKE, STOP)),
     Case("remove-fails", order(VmRemove, RemoveVm("v1")), "failed", "down", "", before=(), fail_with={"remove": FULL}),
     Case("plug-disk", order(VmPlugDisk, PlugDisk("v1", "d0", {})), has="node1: d1 d0 m1"),
     Case("plug-disk-fails", order(VmPlugDisk, PlugDisk("v1", "d0", {})), "failed", fail_with={"plug-disk": BROKEN}),
