@@ -89,6 +89,7 @@ MANDATORY: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "Disk": {"copy": (f"storage_domain.{REF}",), "move": (f"storage_domain.{REF}",)},
     "Host": {"fence": ("fence_type",)},
     "StorageDomainDisk": {"copy": (f"storage_domain.{REF}",), "move": (f"storage_domain.{REF}",)},
+    "AttachedStorageDomainDisk": {"copy": (f"storage_domain.{REF}",), "move": (f"storage_domain.{REF}",)},
     "Vm": {
         "clone": ("vm.name",),
         "export": (f"storage_domain.{REF} / host.{REF}",),

@@ -67,6 +67,8 @@ REFERENCES = {
 def value_of(attribute: Attribute, depth: int) -> Any:
     """A value; references point at what there is, other objects have plain attributes; ``None``: leave it out."""
     plain = {"string": "a&<b> ü", "boolean": True, "integer": 7, "decimal": 2.5, "date": 1795438663049}
+    if attribute.name == "root_password":
+        return None  # never shown again (test_guest_init.py)
     if attribute.kind in plain:
         one: Any = plain[attribute.kind]
     elif attribute.kind in model().enums:
