@@ -178,7 +178,7 @@ class _PlugJob(JobType[D]):
         return {"vm": given.vm_id, "disk": given.disk_id}
 
     def locks(self, entities: Entities, given: D) -> Sequence[Lock]:
-        domains = entities.need("disk", given.disk_id).refs.get("storage_domains", ())
+        domains: tuple[str, ...] = entities.need("disk", given.disk_id).refs.get("storage_domains", ())
         return (
             Lock("vm", given.vm_id, "", is_shared=True),
             Lock("disk", given.disk_id, ""),
