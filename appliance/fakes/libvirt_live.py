@@ -117,6 +117,8 @@ class FakeLive:
         if memory:
             self._work(name, watch)
         wanted = Xml.fromstring(xml)  # noqa: S314 - as above
+        if memory:
+            Path(_attribute(wanted, "memory", "file")).write_text(self.xml[name])  # of this moment: the layers of before
         overlays = {one.get("name"): one for one in wanted.findall("disks/disk") if one.get("snapshot") == "external"}
 
         def go_over(devices: Xml.Element) -> None:
