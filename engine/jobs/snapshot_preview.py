@@ -90,21 +90,33 @@ def _check_memory(entities: Entities, vm: Entity, snapshot: Entity, given: Previ
     need_active_domain(entities, str(snapshot.body[MEMORY]["domain"]), action)
 
 
-class SnapshotPreview(JobType[PreviewSnapshot]):
+def begun(work: Work) -> PreviewSnapshot:
+    """The order, once the VM is on its new layers as :func:`branch` has made them."""
+    given = work.parameters(PreviewSnapshot)
+    begin(work.entities, given, work.found("branch").get("sizes", {}))
+    return given
+
+
+class BranchJob(JobType[PreviewSnapshot]):
+    """What going back to a snapshot has in common, for a while or for good."""
+
+    parameters = PreviewSnapshot
+
+    def about(self, entities: Entities, given: PreviewSnapshot) -> Mapping[str, str]:
+        return {"vm": given.vm_id, "snapshot": given.snapshot_id}
+
+
+class SnapshotPreview(BranchJob):
     """The snapshot is ``locked`` meanwhile and ``in_preview`` at the end, or everything is as before. Its VM is down; it may
     be started then, as often as one likes, until the preview is committed or undone."""
 
     name = "snapshot.preview"
-    parameters = PreviewSnapshot
     steps = (Step("look", choose_host, weight=0.1), Step("branch", branch, unbranch))
     told = Told(
         "USER_TRY_BACK_TO_SNAPSHOT",
         "USER_TRY_BACK_TO_SNAPSHOT_FINISH_SUCCESS",
         "USER_TRY_BACK_TO_SNAPSHOT_FINISH_FAILURE",
     )
-
-    def about(self, entities: Entities, given: PreviewSnapshot) -> Mapping[str, str]:
-        return {"vm": given.vm_id, "snapshot": given.snapshot_id}
 
     def describe(self, entities: Entities, given: PreviewSnapshot) -> str:
         snapshot, vm = entities.name_of("snapshot", given.snapshot_id), entities.name_of("vm", given.vm_id)
@@ -120,6 +132,4 @@ class SnapshotPreview(JobType[PreviewSnapshot]):
         return Planned("look", "Choosing a host"), Planned("branch", "Putting new layers over the snapshot's")
 
     def finish(self, work: Work) -> Mapping[str, Any]:
-        given = work.parameters(PreviewSnapshot)
-        begin(work.entities, given, work.found("branch").get("sizes", {}))
-        return {"snapshot": given.snapshot_id}
+        return {"snapshot": begun(work).snapshot_id}

@@ -7,13 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 from appliance.codec import encode
-from engine.jobs.job import JobType, Planned, Step, Told, Work
+from engine.jobs.job import Planned, Step, Told, Work
 from engine.jobs.layers import memory_domains, own_layer
 from engine.jobs.places import choose_host, need_active_domain
-from engine.jobs.preview import HALF_DROPPED, PreviewSnapshot, begin, commit, doomed, younger_than
+from engine.jobs.preview import HALF_DROPPED, PreviewSnapshot, commit, doomed, younger_than
 from engine.jobs.snapshot_commit import drop_doomed
 from engine.jobs.snapshot_create import snapshot_locks
-from engine.jobs.snapshot_preview import branch, check_preview, unbranch
+from engine.jobs.snapshot_preview import BranchJob, begun, branch, check_preview, unbranch
 from engine.store.entities import Entities
 from engine.store.jobs import Lock
 
@@ -25,12 +25,11 @@ def _look(work: Work) -> Mapping[str, Any]:
     return {**choose_host(work), "doomed": encode(found)}
 
 
-class SnapshotRestore(JobType[PreviewSnapshot]):
+class SnapshotRestore(BranchJob):
     """The snapshot is ``locked`` meanwhile and ``ok`` at the end; the younger ones have gone. If what goes cannot be dropped
     to its end, the VM previews the snapshot, which can then only be committed."""
 
     name = "snapshot.restore"
-    parameters = PreviewSnapshot
     steps = (
         Step("look", _look, weight=0.1),
         Step("branch", branch, unbranch),
@@ -41,9 +40,6 @@ class SnapshotRestore(JobType[PreviewSnapshot]):
         "USER_COMMIT_RESTORE_FROM_SNAPSHOT_FINISH_SUCCESS",
         "USER_TRY_BACK_TO_SNAPSHOT_FINISH_FAILURE",
     )
-
-    def about(self, entities: Entities, given: PreviewSnapshot) -> Mapping[str, str]:
-        return {"vm": given.vm_id, "snapshot": given.snapshot_id}
 
     def describe(self, entities: Entities, given: PreviewSnapshot) -> str:
         snapshot, vm = entities.name_of("snapshot", given.snapshot_id), entities.name_of("vm", given.vm_id)
@@ -67,8 +63,7 @@ class SnapshotRestore(JobType[PreviewSnapshot]):
         )
 
     def finish(self, work: Work) -> Mapping[str, Any]:
-        given = work.parameters(PreviewSnapshot)
-        begin(work.entities, given, work.found("branch").get("sizes", {}))
+        given = begun(work)
         commit(work.entities, given.vm_id)
         return {"snapshot": given.snapshot_id}
 
@@ -76,6 +71,5 @@ class SnapshotRestore(JobType[PreviewSnapshot]):
         if work.is_returnable:
             work.log("its new layers could not be removed; nothing uses them, and the VM is as before")
             return
-        given = work.parameters(PreviewSnapshot)
-        begin(work.entities, given, work.found("branch").get("sizes", {}))
+        given = begun(work)
         work.entities.change("snapshot", given.before_id, lambda one: replace(one, status=HALF_DROPPED))

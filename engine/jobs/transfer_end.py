@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 from appliance.codec import decode
 from appliance.errors import TrivetError, Unavailable
 from appliance.model.disk import DiskFile, DiskInfo
+from engine.decide.transfer import Act
 from engine.jobs.disk_remove import attached_to, remove_image
 from engine.jobs.job import JobType, Planned, Step, Work
 from engine.jobs.layers import forget_disk
@@ -31,6 +32,9 @@ class CancelTransfer:
 
     transfer_id: str
     reason: str = ""
+
+
+E = TypeVar("E", FinalizeTransfer, CancelTransfer)
 
 
 def _transfer(work: Work) -> Entity:
@@ -70,34 +74,45 @@ def what_is_bad(found: DiskInfo, lay_over: DiskFile | None, size_bytes: int) -> 
     return ""
 
 
-class TransferFinalize(JobType[FinalizeTransfer]):
+class _EndJob(JobType[E]):
+    """What both ends have in common: the ticket is closed; after an upload a host does ``last`` to the image."""
+
+    action: ClassVar[Act]
+    doing: ClassVar[str]
+    last: ClassVar[Planned]
+
+    def describe(self, entities: Entities, given: E) -> str:
+        return f"{self.doing} {named(entities, entities.need(KIND, given.transfer_id))}"
+
+    def check(self, entities: Entities, given: E) -> None:
+        need_phase(entities, given.transfer_id, self.action)
+
+    def locks(self, entities: Entities, given: E) -> Sequence[Lock]:
+        return transfer_locks(entities, given.transfer_id)
+
+    def plan(self, entities: Entities, given: E) -> Sequence[Planned]:
+        closing = Planned("close", "Closing its ticket")
+        if entities.need(KIND, given.transfer_id).body["direction"] == "download":
+            return (closing,)
+        return closing, Planned("choose-host", "Choosing a host"), self.last
+
+
+class TransferFinalize(_EndJob[FinalizeTransfer]):
     """The disk is ``ok`` again; after an upload that cannot be its image, ``illegal``."""
 
     name = "image_transfer.finalize"
     parameters = FinalizeTransfer
+    action: ClassVar[Act] = "finalize"
+    doing = "Finalizing"
+    last = Planned("verify", "Looking at what was uploaded")
     steps = (
         Step("close", _close, is_final=True),
         Step("choose-host", choose_host, weight=0.1, is_final=True),
         Step("verify", _verify, is_final=True),
     )
 
-    def describe(self, entities: Entities, given: FinalizeTransfer) -> str:
-        return f"Finalizing {named(entities, entities.need(KIND, given.transfer_id))}"
-
-    def check(self, entities: Entities, given: FinalizeTransfer) -> None:
-        need_phase(entities, given.transfer_id, "finalize")
-
-    def locks(self, entities: Entities, given: FinalizeTransfer) -> Sequence[Lock]:
-        return transfer_locks(entities, given.transfer_id)
-
     def prepare(self, entities: Entities, given: FinalizeTransfer) -> None:
         set_phase(entities, given.transfer_id, "finalizing_success")
-
-    def plan(self, entities: Entities, given: FinalizeTransfer) -> Sequence[Planned]:
-        closing = Planned("close", "Closing its ticket")
-        if entities.need(KIND, given.transfer_id).body["direction"] == "download":
-            return (closing,)
-        return closing, Planned("choose-host", "Choosing a host"), Planned("verify", "Looking at what was uploaded")
 
     def finish(self, work: Work) -> Mapping[str, Any]:
         transfer, found = _transfer(work), work.found("verify")
@@ -128,34 +143,22 @@ def _remove(work: Work) -> None:
     remove_image(work, str(_transfer(work).body[DISK]))
 
 
-class TransferCancel(JobType[CancelTransfer]):
+class TransferCancel(_EndJob[CancelTransfer]):
     """As in v4, the partial image of an upload goes, and its disk with it; after a download the disk is as it was."""
 
     name = "image_transfer.cancel"
     parameters = CancelTransfer
+    action: ClassVar[Act] = "cancel"
+    doing = "Cancelling"
+    last = Planned("remove-image", "Removing the partial image")
     steps = (
         Step("close", _close, is_final=True),
         Step("choose-host", choose_host, weight=0.1, is_final=True),
         Step("remove-image", _remove, is_final=True),
     )
 
-    def describe(self, entities: Entities, given: CancelTransfer) -> str:
-        return f"Cancelling {named(entities, entities.need(KIND, given.transfer_id))}"
-
-    def check(self, entities: Entities, given: CancelTransfer) -> None:
-        need_phase(entities, given.transfer_id, "cancel")
-
-    def locks(self, entities: Entities, given: CancelTransfer) -> Sequence[Lock]:
-        return transfer_locks(entities, given.transfer_id)
-
     def prepare(self, entities: Entities, given: CancelTransfer) -> None:
         set_phase(entities, given.transfer_id, "cancelled_system" if given.reason else "cancelled_user")
-
-    def plan(self, entities: Entities, given: CancelTransfer) -> Sequence[Planned]:
-        closing = Planned("close", "Closing its ticket")
-        if entities.need(KIND, given.transfer_id).body["direction"] == "download":
-            return (closing,)
-        return closing, Planned("choose-host", "Choosing a host"), Planned("remove-image", "Removing the partial image")
 
     def finish(self, work: Work) -> Mapping[str, Any]:
         given, transfer = work.parameters(CancelTransfer), _transfer(work)

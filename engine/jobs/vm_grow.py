@@ -104,6 +104,19 @@ def _set(work: Work, vm: Entity, given: GrowCpus | GrowMemory, body: Mapping[str
             node.vm_set_memory(vm.id, int(body["memory"]) // MIB)
 
 
+def _steps(kind: type[G]) -> tuple[Step, ...]:
+    """Promise, then give; for orders of that kind."""
+    return (
+        Step(
+            "promise",
+            lambda work: promise(work, work.parameters(kind)),
+            lambda work: _forget(work, work.parameters(kind).vm_id),
+            weight=0.1,
+        ),
+        Step("give", lambda work: give(work, work.parameters(kind)), lambda work: take_back(work, work.parameters(kind))),
+    )
+
+
 class _GrowJob(JobType[G]):
     """What both have in common."""
 
@@ -146,19 +159,7 @@ class VmGrowCpus(_GrowJob[GrowCpus]):
 
     name = "vm.grow-cpus"
     parameters = GrowCpus
-    steps = (
-        Step(
-            "promise",
-            lambda work: promise(work, work.parameters(GrowCpus)),
-            lambda work: _forget(work, work.parameters(GrowCpus).vm_id),
-            weight=0.1,
-        ),
-        Step(
-            "give",
-            lambda work: give(work, work.parameters(GrowCpus)),
-            lambda work: take_back(work, work.parameters(GrowCpus)),
-        ),
-    )
+    steps = _steps(GrowCpus)
     told = Told("", "HOT_SET_NUMBER_OF_CPUS", "FAILED_HOT_SET_NUMBER_OF_CPUS")
 
     def describe(self, entities: Entities, given: GrowCpus) -> str:
@@ -170,19 +171,7 @@ class VmGrowMemory(_GrowJob[GrowMemory]):
 
     name = "vm.grow-memory"
     parameters = GrowMemory
-    steps = (
-        Step(
-            "promise",
-            lambda work: promise(work, work.parameters(GrowMemory)),
-            lambda work: _forget(work, work.parameters(GrowMemory).vm_id),
-            weight=0.1,
-        ),
-        Step(
-            "give",
-            lambda work: give(work, work.parameters(GrowMemory)),
-            lambda work: take_back(work, work.parameters(GrowMemory)),
-        ),
-    )
+    steps = _steps(GrowMemory)
     told = Told("", "HOT_SET_MEMORY", "FAILED_HOT_SET_MEMORY")
 
     def describe(self, entities: Entities, given: GrowMemory) -> str:

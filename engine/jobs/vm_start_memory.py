@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from appliance.errors import Conflict, NotFound
 from appliance.model.disk import DiskFile
-from engine.jobs.job import JobType, Planned, Step, Told, Work
+from engine.jobs.job import Planned, Step, Work
 from engine.jobs.places import mount_of, need_active_domain
 from engine.jobs.task import await_task, task_id
 from engine.jobs.vm_config_of import other_disks
 from engine.jobs.vm_place import DOWN, need_vm
 from engine.jobs.vm_spec import parts_of
 from engine.jobs.vm_start import check_parts, chosen, locks_of
-from engine.jobs.vm_start_on import choose_host, forget_host, unstart
-from engine.jobs.vm_state import RESUME, started
-from engine.jobs.vm_suspend import WakeVm
+from engine.jobs.vm_start_on import unstart
+from engine.jobs.vm_state import RESUME
+from engine.jobs.vm_suspend import WakeJob, WakeVm, place, unplace
 from engine.store.entities import Entities
 from engine.store.entity import Entity
 from engine.store.jobs import Lock
-
-
-def _place(work: Work) -> Mapping[str, Any]:
-    given = work.parameters(WakeVm)
-    return choose_host(work, given.vm_id, given.hosts)
-
-
-def _forget(work: Work) -> None:
-    forget_host(work, work.parameters(WakeVm).vm_id)
 
 
 def _file(entities: Entities, vm: Entity) -> DiskFile:
@@ -56,28 +46,16 @@ def _resume(work: Work) -> None:
             work.log("it has ended meanwhile")  # the follower says so, too
 
 
-class VmStartMemory(JobType[WakeVm]):
-    """The VM is ``restoring_state`` meanwhile. It runs at the end, or is down as before and may be started from the same
+class VmStartMemory(WakeJob):
+    """It runs at the end, or is down as before and may be started from the same
     memory again. From the moment that it runs on its memory is no longer what its next start begins with."""
 
     name = "vm.start-memory"
-    parameters = WakeVm
     steps = (
-        Step("place", _place, _forget, weight=0.2),
+        Step("place", place, unplace, weight=0.2),
         Step("wake", _wake, _unwake),
         Step("resume", _resume, is_final=True, weight=0.1),
     )
-    told = Told("", "USER_RESUME_VM", "USER_FAILED_RESUME_VM")
-
-    def about(self, entities: Entities, given: WakeVm) -> Mapping[str, str]:
-        return {"vm": given.vm_id}
-
-    def more_about(self, work: Work) -> Mapping[str, str]:
-        host = str(work.found("place").get("id") or "")
-        return {"host": host} if host else {}
-
-    def describe(self, entities: Entities, given: WakeVm) -> str:
-        return f"Launching VM {entities.name_of('vm', given.vm_id)}"
 
     def check(self, entities: Entities, given: WakeVm) -> None:
         vm = need_vm(entities, given.vm_id, "run VM", DOWN)
@@ -101,13 +79,6 @@ class VmStartMemory(JobType[WakeVm]):
     def plan(self, entities: Entities, given: WakeVm) -> Sequence[Planned]:
         last = () if given.paused else (Planned("resume", "Letting it run"),)
         return Planned("place", "Choosing a host"), Planned("wake", "Starting it from its snapshot's memory"), *last
-
-    def finish(self, work: Work) -> Mapping[str, Any]:
-        given = work.parameters(WakeVm)
-        now_ms = int(work.clock.wall_s() * 1000)
-        status = "paused" if given.paused else "powering_up"
-        work.entities.change("vm", given.vm_id, lambda vm: started(vm, status, now_ms))
-        return {}
 
     def given_up(self, work: Work) -> None:
         """It may run: then its memory is the past, so nothing may begin with it again."""

@@ -107,13 +107,39 @@ class VmSuspend(JobType[SuspendVm]):
         work.entities.set_status("vm", {work.parameters(SuspendVm).vm_id: "unknown"})
 
 
-def _place(work: Work) -> Mapping[str, Any]:
+def place(work: Work) -> Mapping[str, Any]:
+    """A step's ``do``: a host that can take it is chosen."""
     given = work.parameters(WakeVm)
     return choose_host(work, given.vm_id, given.hosts)
 
 
-def _forget(work: Work) -> None:
+def unplace(work: Work) -> None:
+    """A step's ``undo``: it is to run nowhere."""
     forget_host(work, work.parameters(WakeVm).vm_id)
+
+
+class WakeJob(JobType[WakeVm]):
+    """What starts from saved memory have in common, whosever the memory is. The VM is ``restoring_state`` meanwhile."""
+
+    parameters = WakeVm
+    told = Told("", "USER_RESUME_VM", "USER_FAILED_RESUME_VM")
+
+    def about(self, entities: Entities, given: WakeVm) -> Mapping[str, str]:
+        return {"vm": given.vm_id}
+
+    def more_about(self, work: Work) -> Mapping[str, str]:
+        host = str(work.found("place").get("id") or "")
+        return {"host": host} if host else {}
+
+    def describe(self, entities: Entities, given: WakeVm) -> str:
+        return f"Launching VM {entities.name_of('vm', given.vm_id)}"
+
+    def finish(self, work: Work) -> Mapping[str, Any]:
+        given = work.parameters(WakeVm)
+        now_ms = int(work.clock.wall_s() * 1000)
+        status = "paused" if given.paused else "powering_up"
+        work.entities.change("vm", given.vm_id, lambda vm: started(vm, status, now_ms))
+        return {}
 
 
 def _wake(work: Work) -> None:
@@ -135,28 +161,16 @@ def _drop(work: Work) -> None:
     drop_memory(work, work.entities.need("vm", work.parameters(WakeVm).vm_id))
 
 
-class VmWake(JobType[WakeVm]):
-    """The VM is ``restoring_state`` meanwhile; it runs at the end, or is suspended as before. Its saved memory is dropped
-    once it runs, from where there is no way back: a guest that went on must never go on from the past again."""
+class VmWake(WakeJob):
+    """It runs at the end, or is suspended as before. Its saved memory is dropped once it runs, from where there is no way
+    back: a guest that went on must never go on from the past again."""
 
     name = "vm.wake"
-    parameters = WakeVm
     steps = (
-        Step("place", _place, _forget, weight=0.2),
+        Step("place", place, unplace, weight=0.2),
         Step("wake", _wake, _unwake),
         Step("drop", _drop, is_final=True, weight=0.1),
     )
-    told = Told("", "USER_RESUME_VM", "USER_FAILED_RESUME_VM")
-
-    def about(self, entities: Entities, given: WakeVm) -> Mapping[str, str]:
-        return {"vm": given.vm_id}
-
-    def more_about(self, work: Work) -> Mapping[str, str]:
-        host = str(work.found("place").get("id") or "")
-        return {"host": host} if host else {}
-
-    def describe(self, entities: Entities, given: WakeVm) -> str:
-        return f"Launching VM {entities.name_of('vm', given.vm_id)}"
 
     def check(self, entities: Entities, given: WakeVm) -> None:
         vm = need_vm(entities, given.vm_id, "run VM", ("suspended",))
@@ -175,13 +189,6 @@ class VmWake(JobType[WakeVm]):
             Planned("wake", "Starting it from its saved memory"),
             Planned("drop", "Dropping its saved memory"),
         )
-
-    def finish(self, work: Work) -> Mapping[str, Any]:
-        given = work.parameters(WakeVm)
-        now_ms = int(work.clock.wall_s() * 1000)
-        status = "paused" if given.paused else "powering_up"
-        work.entities.change("vm", given.vm_id, lambda vm: started(vm, status, now_ms))
-        return {}
 
     def given_up(self, work: Work) -> None:
         """It runs; only its file could not be dropped, and is named nowhere any more."""
