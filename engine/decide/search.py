@@ -12,7 +12,7 @@ oVirt does). A value alone is free text.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Literal, get_args
@@ -93,9 +93,9 @@ NOBODY = Compare(("id",), "=", "")
 """Finds nothing: ids are never empty."""
 
 
-def resolved(query: Query, path: tuple[str, ...], values: Mapping[str, str]) -> Query:
+def resolved(query: Query, path: tuple[str, ...], values: Callable[[], Mapping[str, str]]) -> Query:
     """``query`` with ``=`` and ``!=`` on ``path`` asked of ``values`` (id → value) instead of the store, which does not hold
-    what is only seen: the ids that meet the comparison take its place."""
+    what is only seen: the ids that meet the comparison take its place. ``values`` is not called where nothing asks."""
 
     def walk(part: Expression) -> Expression:
         match part:
@@ -104,7 +104,7 @@ def resolved(query: Query, path: tuple[str, ...], values: Mapping[str, str]) -> 
             case Or(parts):
                 return Or(tuple(walk(one) for one in parts))
             case Compare(asked, op, value) if tuple(word.lower() for word in asked) == path and op in ("=", "!="):
-                met = [one for one, held in values.items() if fnmatchcase(held.lower(), value.lower()) == (op == "=")]
+                met = [one for one, held in values().items() if fnmatchcase(held.lower(), value.lower()) == (op == "=")]
                 found = tuple(Compare(("id",), "=", one) for one in met)
                 return Or(found) if len(found) > 1 else found[0] if found else NOBODY
         return part

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any, ClassVar
 
 from appliance import layout
@@ -73,8 +74,11 @@ class Hosts(Stored):
         return [self.seen(call, one, view) for one in self._select(call, listing)]
 
     def _select(self, call: Call, listing: Listing) -> Sequence[Entity]:
-        view = call.engine.view()
-        statuses = {one.id: self.seen(call, one, view)["status"] for one in self.entities(call).list(self.entity)}
+        @cache
+        def statuses() -> dict[str, str]:
+            view = call.engine.view()
+            return {one.id: _shown_status(one, view.host(one.id)) for one in self.entities(call).list(self.entity)}
+
         return super()._select(call, replace(listing, query=resolved(listing.query, ("status",), statuses)))
 
     def show(self, call: Call, entity: Entity) -> Object:
@@ -85,15 +89,20 @@ class Hosts(Stored):
         host = view.host(entity.id)
         stored = super().show(call, entity)
         if host is None:
-            return {"status": "unassigned", **stored}
+            return {**stored, "status": _shown_status(entity, host)}
         live = host_object(call.engine, view, host)
         spm = {**live["spm"], **(stored.get("spm") or {})}
-        return {**live, **stored, "spm": spm, "status": status_of(entity, host)}
+        return {**live, **stored, "spm": spm, "status": _shown_status(entity, host)}
 
 
 def status_of(entity: Entity, host: HostView) -> str:
     """What it is: in maintenance, or on the way there or back; else how it answers."""
     return entity.shown_status or host.status
+
+
+def _shown_status(entity: Entity, host: HostView | None) -> str:
+    """The same of a host that may be no node of the cluster."""
+    return status_of(entity, host) if host else entity.shown_status or "unassigned"
 
 
 def host_object(engine: Engine, view: View, host: HostView) -> dict[str, Any]:
