@@ -72,12 +72,17 @@ def at_work(running: world.Running, nodes: FakeNodes) -> Iterator[None]:
     following.join()
 
 
+def connected(running: world.Running) -> Any:
+    """The SDK's connection to that server, as the administrator."""
+    return sdk.Connection(
+        url=f"{running.url}/ovirt-engine/api", username=world.ADMIN, password=world.PASSWORD, ca_file=str(running.guest.ca)
+    )
+
+
 @pytest.fixture(scope="module")
 def system(running: world.Running, hosts: FakeNodes) -> Iterator[Any]:
     """The SDK's services, as an administrator uses them."""
-    made = sdk.Connection(
-        url=f"{running.url}/ovirt-engine/api", username=world.ADMIN, password=world.PASSWORD, ca_file=str(running.guest.ca)
-    )
+    made = connected(running)
     yield made.system_service()
     made.close()
 

@@ -14,6 +14,7 @@ import pytest
 from ovirtsdk4 import types
 
 from tests.engine import world
+from tests.engine.sdk_world import connected
 
 COLLECTIONS = world.REPOSITORY / "build/ansible"
 PROGRAMS = world.REPOSITORY / "build/venv/bin"
@@ -59,8 +60,7 @@ def play(running: world.Running, folder: Path, name: str) -> Played:
 @pytest.fixture(scope="module")
 def ann(running: world.Running) -> None:
     """A person, made with a password; the collection's module cannot send one."""
-    login = {"username": world.ADMIN, "password": world.PASSWORD, "ca_file": str(running.guest.ca)}
-    with closing(sdk.Connection(url=f"{running.url}/ovirt-engine/api", **login)) as connection:
+    with closing(connected(running)) as connection:
         users = connection.system_service().users_service()
         domain = types.Domain(name="internal-authz")
         made = users.add(types.User(user_name="ann@internal-authz", domain=domain, password="quite a long one"))

@@ -13,13 +13,12 @@ import pytest
 from ovirtsdk4 import types
 
 from tests.engine import world
+from tests.engine.sdk_world import connected
 
 
 @pytest.fixture(scope="module")
 def connection(running: world.Running) -> sdk.Connection:
-    made = sdk.Connection(
-        url=f"{running.url}/ovirt-engine/api", username=world.ADMIN, password=world.PASSWORD, ca_file=str(running.guest.ca)
-    )
+    made = connected(running)
     yield made
     made.close()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import ovirtsdk4 as sdk
@@ -10,20 +9,10 @@ import pytest
 from ovirtsdk4 import types
 
 from engine.fakes.vm_node import FakeNodes
-from tests.engine import world
 from tests.engine.sdk_world import gone, until
 from tests.engine.vm_world import MIB
 
 NFS = types.HostStorage(type=types.StorageType.POSIXFS, vfs_type="nfs4", address="nas", path="/export/sdk")
-
-
-@pytest.fixture(scope="module")
-def system(running: world.Running, hosts: FakeNodes) -> Iterator[Any]:
-    made = sdk.Connection(
-        url=f"{running.url}/ovirt-engine/api", username=world.ADMIN, password=world.PASSWORD, ca_file=str(running.guest.ca)
-    )
-    yield made.system_service()
-    made.close()
 
 
 def new_domain(system: Any, name: str, **given: Any) -> tuple[Any, Any]:

@@ -23,8 +23,8 @@ from engine.nodes import WireDisks
 from tests.contract.image_host import ImageHost, image_host
 from tests.contract.test_image_tickets import DOWNLOAD, REAL, UPLOAD, img, random_image, same
 from tests.engine import world
-from tests.engine.sdk_world import at_work, until
-from tests.engine.test_sdk_transfers import Phase, begun, connected, new_disk
+from tests.engine.sdk_world import at_work, connected, until
+from tests.engine.test_sdk_transfers import Phase, begun, new_disk
 from tests.engine.vm_world import fake_hosts
 
 

@@ -11,16 +11,10 @@ from ovirtsdk4 import types
 from appliance.layout import IMAGEIO_PORT
 from engine.fakes.vm_node import FakeNodes
 from tests.engine import world
-from tests.engine.sdk_world import gone, until
+from tests.engine.sdk_world import connected, gone, until
 from tests.engine.vm_world import MIB
 
 Phase = types.ImageTransferPhase
-
-
-def connected(running: world.Running) -> Any:
-    return sdk.Connection(
-        url=f"{running.url}/ovirt-engine/api", username=world.ADMIN, password=world.PASSWORD, ca_file=str(running.guest.ca)
-    )
 
 
 def new_disk(system: Any, kind: Any = types.DiskFormat.COW) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import subprocess
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 from ovirtsdk4 import types
 
+from image.hashing import file_sha256
 from tests.contract.image_host import IMAGEIO
 from tests.contract.test_image_tickets import DOWNLOAD, UPLOAD
 from tests.lab.cluster import Cluster, wait
@@ -57,10 +57,6 @@ def disk(system: Any) -> Iterator[Any]:
     service.remove()
 
 
-def digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def test_a_disk_goes_up_and_comes_down_as_it_was(cluster: Cluster, system: Any, disk: Any, tmp_path: Path) -> None:
     source, back = tmp_path / "source.raw", tmp_path / "back.raw"
     with source.open("wb") as out:
@@ -81,6 +77,6 @@ def test_a_disk_goes_up_and_comes_down_as_it_was(cluster: Cluster, system: Any, 
     client(cluster, DOWNLOAD, down.get().transfer_url, str(back), "raw")
     down.finalize()
     await_phase(down, Phase.FINISHED_SUCCESS)
-    assert digest(back) == digest(source)
+    assert file_sha256(back) == file_sha256(source)
     for node in cluster.nodes:
         assert "qemu-nbd" not in cluster.shell(node, "ps -e -o comm"), f"{node} goes on serving"
