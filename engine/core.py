@@ -4,7 +4,7 @@ their own."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from appliance import layout
 from appliance.effects.clock import Clock
@@ -18,6 +18,7 @@ from engine.jobs.desk import Desk
 from engine.jobs.follow import ENGINE, SUPERSEDED
 from engine.jobs.ports import ScreenNode
 from engine.jobs.types import BY_NAME
+from engine.probed import Probed
 from engine.store.durable import Store
 from engine.store.jobs import Jobs
 from engine.store.observed import Observations
@@ -45,6 +46,7 @@ class Engine:
     """Tells the jobs process that there is something to do."""
     screens: Callable[[Member], ScreenNode] = no_screens
     """A host's verbs that open screens: the only ones that are asked without a job."""
+    probed: Probed = field(default_factory=Probed)
 
     @property
     def jobs(self) -> Jobs:
@@ -78,10 +80,9 @@ class Engine:
     def health(self) -> tuple[int, dict[str, object]]:
         """(HTTP status, body) of ``GET /health``: up only when the database takes a write and no newer engine is known."""
         status, database, host = "up", "ok", self.start.host
-        try:
-            self.store.probe(self.now_ms())
-        except TrivetError as error:
-            status, database = "degraded", error.reason
+        failed = self.probed.error(lambda: self.store.probe(self.now_ms()), self.clock.monotonic_s)
+        if failed is not None:
+            status, database = "degraded", failed.reason
         try:
             if self.superseded():
                 status = "superseded"

@@ -88,14 +88,15 @@ def look(cluster: Cluster, said: Said, since_start_s: float = SILENCE_S) -> View
 
 
 def runs_on(cluster: Cluster, said: Said, name: str) -> str:
-    """The member on which the VM ``name`` runs, by the newest word of a node that has it running; empty: none said so."""
+    """The member on which the VM ``name`` runs, by the newest word of a node that has it running; else the one that it is
+    leaving, where it runs until it has left; empty: none said so."""
     running = [
-        (said[member.name, "vms"][1], member.name)
+        (vm.power == "migrating", said[member.name, "vms"][1], member.name)
         for member in cluster.members
         for vm in _as(tuple[VmState, ...], said, member.name, "vms") or ()
-        if vm.name == name and vm.power == "running"
+        if vm.name == name and vm.power in ("running", "migrating")
     ]
-    return min(running, default=(0.0, ""))[1]
+    return min(running, default=(False, 0.0, ""))[2]
 
 
 def _freshest(cluster: Cluster, said: Said, kind: str) -> str:

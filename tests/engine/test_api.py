@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 
@@ -40,6 +41,9 @@ def test_health_names_the_host_of_now_after_a_migration(client: FlaskClient, eng
     assert client.get("/health").get_json()["host"] == "node3"
     engine.observations.put("node2", "vms", world.encode(gone))
     assert client.get("/health").get_json()["host"] == "node3"
+    left = (dataclasses.replace(here[0], power="migrating"),)
+    engine.observations.put("node3", "vms", world.encode(left))
+    assert client.get("/health").get_json()["host"] == "node3", "it runs there until it has left"
     engine.observations.put("node3", "vms", world.encode(gone))
     assert client.get("/health").get_json()["host"] == "node2", "nobody says so: the host of the start"
 
