@@ -92,6 +92,9 @@ class Hypervisor(LiveDevices, LivePower, Guests, Blocks, Moves, Protocol):
     def restrain(self, name: str) -> None:
         """Leave it only the CPU time that nobody else wants, and of that at most one CPU's worth."""
 
+    def prefer(self, name: str) -> None:
+        """Give it CPU time before others. Raises ``NotFound`` (``vm.unknown``)."""
+
     def qemu_version(self) -> str:
         """QEMU's version, ``10.0.13``."""
 

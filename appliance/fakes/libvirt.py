@@ -134,6 +134,10 @@ class FakeLibvirt(FakeLive):
         self._door("restrain")
         self._vm(name)
 
+    def prefer(self, name: str) -> None:
+        self._door("prefer")
+        self._vm(name)
+
     def capabilities(self, accelerated: bool) -> str:
         self._door("capabilities")
         return CAPABILITIES

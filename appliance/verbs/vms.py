@@ -85,6 +85,11 @@ class VmVerbs:
         self._require(name)
         self._hypervisor.restrain(name)
 
+    def prefer(self, name: str) -> None:
+        """Give it CPU time before others: what all else hangs on. Raises ``NotFound`` (``vm.unknown``)."""
+        self._require(name)
+        self._hypervisor.prefer(name)
+
     def qemu_version(self) -> str:
         """Of this node's QEMU."""
         return self._hypervisor.qemu_version()

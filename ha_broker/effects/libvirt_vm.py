@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 from appliance import layout
 from appliance.effects.bounded import Bounded
-from appliance.errors import Conflict, Unavailable
+from appliance.errors import Conflict, TrivetError, Unavailable
 from appliance.model.vm import VmSpec, VmState
 from ha_broker import limits
 from ha_broker.act import VM_ACTIVE
@@ -27,6 +28,8 @@ class VmVerbs(Protocol):
 
     def resume(self, name: str) -> None: ...
 
+    def prefer(self, name: str) -> None: ...
+
     def destroy(self, name: str) -> None: ...
 
     def shutdown(self, name: str) -> None: ...
@@ -42,10 +45,22 @@ class LibvirtEngineVm:
         self._waking = waking
         self._process = process
         self._ending = Bounded("libvirt", "libvirt")
+        self._preferred_pid = 0
 
     def engine_vm(self) -> LocalVm:
+        """What libvirt says. However it came to be here (started, woken, migrated): a QEMU that is seen for the first time
+        is given CPU time before others."""
         found = self._verbs.find(layout.ENGINE_VM_NAME)
-        return LocalVm("off") if found is None else LocalVm(found.power, found.pid)
+        if found is None:
+            return LocalVm("off")
+        self._prefer(found.pid)
+        return LocalVm(found.power, found.pid)
+
+    def _prefer(self, pid: int) -> None:
+        if pid not in (0, self._preferred_pid):
+            with suppress(TrivetError):  # it ended, or libvirt does not answer: it is only slower, and asked for again
+                self._verbs.prefer(layout.ENGINE_VM_NAME)
+                self._preferred_pid = pid
 
     def qemu_process(self) -> QemuProcess:
         return self._process.look()
@@ -59,6 +74,7 @@ class LibvirtEngineVm:
                 reason=f"it is {found.power} here already, with process {found.pid}",
                 remedy="Nothing needs to be done: the broker looks again and takes it over.",
             )
+        self._prefer(found.pid)
         return found.pid
 
     def _woken(self, spec: VmSpec) -> VmState | None:

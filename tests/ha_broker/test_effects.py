@@ -215,6 +215,8 @@ class _Verbs:
     def __init__(self, power: str) -> None:
         self.power = power
         self.started: list[tuple[VmSpec, bool]] = []
+        self.preferred: list[str] = []
+        self.silent = False
 
     def find(self, name: str) -> VmState | None:
         assert name == layout.ENGINE_VM_NAME, "what other VMs do is not asked: one that stands still would tell nothing"
@@ -231,6 +233,11 @@ class _Verbs:
 
     def resume(self, name: str) -> None: ...
 
+    def prefer(self, name: str) -> None:
+        if self.silent:
+            raise Unavailable("libvirt.silent", subject="libvirt", reason="it does not answer", remedy="Wait.")
+        self.preferred.append(name)
+
     def destroy(self, name: str) -> None: ...
 
     def shutdown(self, name: str) -> None: ...
@@ -246,6 +253,17 @@ def test_the_engine_vm_is_looked_at_alone(tmp_path: Path) -> None:
     assert vm.engine_vm() == LocalVm("paused", 9)
     assert vm.start_paused(spec) == 9
     assert verbs.started == [(spec, True)]
+
+
+def test_the_engine_vm_gets_cpu_time_before_others_once_for_each_process(tmp_path: Path) -> None:
+    verbs = _Verbs("running")
+    vm = LibvirtEngineVm(verbs, EngineProcess(tmp_path))
+    verbs.silent = True
+    assert vm.engine_vm() == LocalVm("running", 9), "without it, all is only slower"
+    verbs.silent = False
+    for _ in range(3):
+        vm.engine_vm()
+    assert verbs.preferred == [layout.ENGINE_VM_NAME]
 
 
 def test_a_running_vm_is_no_paused_start(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import ovirtsdk4
 import pytest
 
+from appliance.effects.libvirt_host import PREFERRED_GROUP_NICENESS
 from tests.lab.cluster import Cluster, trivet
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
@@ -135,3 +136,10 @@ def test_secrets_are_in_no_log_and_no_argument(cluster: Cluster) -> None:
         assert len(seen) > 1000
         assert cluster.password not in seen
         assert "PRIVATE KEY" not in seen
+
+
+def test_the_engine_vm_gets_cpu_time_before_others(cluster: Cluster) -> None:
+    """Its QEMU's session, which the kernel weighs as a group where there are no cgroups for VMs, as in a lab node."""
+    host = str(cluster.engine()["host"])
+    shown = cluster.shell(host, "cat /proc/$(cat /run/libvirt/qemu/HostedEngine.pid)/autogroup")
+    assert shown.split()[-1] == str(PREFERRED_GROUP_NICENESS)
