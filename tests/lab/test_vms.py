@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from ovirtsdk4 import types
 
+from image.guest.records import RECORD_BYTES, Record, Run, make_record
 from tests.lab.cluster import Cluster, wait
 from tests.lab.guest import (
     DATA_MIB,
@@ -103,8 +104,8 @@ class Recording:
 
 
 @contextmanager
-def recording(cluster: Cluster, system: Any, is_ha: bool = False) -> Iterator[Recording]:
-    """Make it, and remove it with all it has."""
+def recording(cluster: Cluster, system: Any, is_ha: bool = False, records: int = 0) -> Iterator[Recording]:
+    """Make it, and remove it with all it has. ``records``: so many are on its disk already, and it goes on behind them."""
     given = {
         "memory": MEMORY_MIB * MIB,
         "console": types.Console(enabled=True),
@@ -120,6 +121,9 @@ def recording(cluster: Cluster, system: Any, is_ha: bool = False) -> Iterator[Re
         await_usable(attachments, data)
         with file_of(cluster, cluster.nodes[0], root.id).open("r+b") as target:
             target.write(image().read_bytes())
+        if records:
+            with file_of(cluster, cluster.nodes[0], data.id).open("r+b") as target:
+                target.write(written_before(records))
         vm.start()
         await_status(vm, types.VmStatus.UP)
         host = vm.get(follow="host").host.name
@@ -130,6 +134,12 @@ def recording(cluster: Cluster, system: Any, is_ha: bool = False) -> Iterator[Re
         finally:
             print(serial.text()[-2000:])
             serial.close()
+
+
+def written_before(records: int) -> bytes:
+    """The begin of a recorded disk."""
+    slots, run = DATA_MIB * MIB // RECORD_BYTES, Run(uuid.uuid4(), 0)
+    return b"".join(make_record(Record(number, slots, 0, run)) for number in range(records))
 
 
 def test_no_acknowledged_record_is_lost(cluster: Cluster, system: Any) -> None:
@@ -197,20 +207,20 @@ def test_a_highly_available_vm_outlives_its_host(cluster: Cluster, system: Any) 
         assert serial.await_more(ENOUGH) > before
         cluster.power(host, "on")
         hosts = system.hosts_service()
-        wait("its host up again", PATIENCE_S, lambda: _is_up(hosts, host) or None)
+        wait("its host up again", PATIENCE_S, lambda: is_up(hosts, host) or None)
         assert where(cluster, guest.id) == [now_on], "one VM, not two"
-        wait("the pool whole as its host sees it", POOL_WHOLE_S, lambda: _sees_the_pool(cluster, host) or None)
+        wait("the pool whole as its host sees it", POOL_WHOLE_S, lambda: sees_the_pool(cluster, host) or None)
         vm.shutdown()
         await_status(vm, types.VmStatus.DOWN)
         assert lost(serial.said(), file_of(cluster, now_on, guest.data_id)) == ()
 
 
-def _sees_the_pool(cluster: Cluster, node: str) -> bool:
+def sees_the_pool(cluster: Cluster, node: str) -> bool:
     """Also its own brick lets it in again: one that was started meanwhile knows the eviction from its beginning."""
     said = cluster.on(node, "trivet", "gluster", "status", "--json", ok=False)
     return said.status == 0 and bool(said.json()["safe_to_lose_one_node"])
 
 
-def _is_up(hosts: Any, name: str) -> bool:
+def is_up(hosts: Any, name: str) -> bool:
     (found,) = hosts.list(search=f"name={name}")
     return bool(found.status == types.HostStatus.UP)
