@@ -4,6 +4,7 @@ only these import libvirt's binding. Every call has a deadline and coded errors.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ from appliance.effects.libvirt_devices import LibvirtDevices
 from appliance.effects.libvirt_guests import LibvirtGuests
 from appliance.effects.libvirt_link import CHANGE_TIMEOUT_S, QUERY_TIMEOUT_S
 from appliance.effects.libvirt_moves import LibvirtMoves
+from appliance.errors import Failed
 from appliance.model.vm import VmPower, VmState
 from appliance.tools.capabilities import usable_cpu_models
 
@@ -30,6 +32,9 @@ RESTRAINED_GROUP_NICENESS = 10
 PREFERRED_GROUP_NICENESS = -10
 """Ten times a full weight. While a restarted brick was healed, an emulated engine beside it answered after 1 to 3 s for
 half a minute; with this weight nobody noticed the heal."""
+WEIGH_TRIES = 5
+WEIGH_AGAIN_S = 0.1
+"""The kernel's pause between two such orders; five times it, because others may give some."""
 PREFERRED_SHARES = 1000
 """Ten times what libvirt gives a VM (100, as cgroups of version 2 count)."""
 CPU_PERIOD_US = 100_000
@@ -125,8 +130,7 @@ class LibvirtHost(LibvirtDevices, LibvirtGuests, LibvirtBlocks, LibvirtMoves):
     def _weigh(self, name: str, niceness: int, limits: dict[str, int], code: str) -> None:
         """By both that a host may have: the kernel's sessions, which it weighs as groups (threads' niceness counts within
         their own only), and cgroups, which libvirt knows; a container has none."""
-        with suppress(OSError):  # a kernel without them
-            Path(f"/proc/{_pid(name)}/autogroup").write_text(str(niceness))
+        _weigh_session(Path(f"/proc/{_pid(name)}/autogroup"), niceness)
 
         def limit(wire: Any) -> None:
             with suppress(libvirt.libvirtError):
@@ -139,6 +143,26 @@ class LibvirtHost(LibvirtDevices, LibvirtGuests, LibvirtBlocks, LibvirtMoves):
 
     def version(self) -> str:
         return _dotted(self._ask(lambda wire: int(wire.getLibVersion()), QUERY_TIMEOUT_S))
+
+
+def _weigh_session(autogroup: Path, niceness: int) -> None:
+    """The kernel takes ten such orders a second, whoever gives them."""
+    for _ in range(WEIGH_TRIES):
+        try:
+            autogroup.write_text(str(niceness))
+        except FileNotFoundError:  # a kernel without them, or it ended meanwhile
+            return
+        except BlockingIOError:
+            time.sleep(WEIGH_AGAIN_S)
+        except PermissionError as error:
+            raise Failed(
+                "vm.weight",
+                subject=str(autogroup),
+                reason=f"this program may not set niceness {niceness}: {error.strerror}",
+                remedy="Give its unit LimitNICE= of that niceness; the VM runs without, only slower on a busy host.",
+            ) from error
+        else:
+            return
 
 
 def _dotted(number: int) -> str:
