@@ -159,7 +159,7 @@ def _weigh_session(autogroup: Path, niceness: int) -> None:
                 "vm.weight",
                 subject=str(autogroup),
                 reason=f"this program may not set niceness {niceness}: {error.strerror}",
-                remedy="Give its unit LimitNICE= of that niceness; the VM runs without, only slower on a busy host.",
+                remedy="Give its unit CAP_SYS_NICE; the VM runs without, only slower on a busy host.",
             ) from error
         else:
             return
