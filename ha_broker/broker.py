@@ -67,9 +67,10 @@ class Broker:
         decision = decide(seen)
         self._perform(decision, seen)
         self._tell.turn(decision, seen)
-        self._publish(decision, seen)
+        sending_to = self._mover.sending_to
+        self._publish(decision, seen, sending_to)
         self._up = seen.engine_up
-        moving = bool(self._mover.sending_to) or seen.vm.power == "incoming"
+        moving = sending_to != "" or seen.vm.power == "incoming"
         quiet = seen.maintenance.value == "global" or (seen.nobody_for_s == 0 and seen.work is None)
         hurried = seen.storage.good_for_s < limits.GRACE_S + limits.TURN_S or not quiet or moving
         self.turn_s = limits.HURRIED_TURN_S if hurried else limits.TURN_S
@@ -241,8 +242,7 @@ class Broker:
 
     # --- telling
 
-    def _publish(self, decision: Decision, seen: Observation) -> None:
-        sending_to = self._mover.sending_to
+    def _publish(self, decision: Decision, seen: Observation, sending_to: str) -> None:
         if decision.action != "destroy":
             working = self._progress is not None and not self._progress.cancelled
             self._said = engine_seen(seen.vm, working, self._said, bool(sending_to))

@@ -20,6 +20,7 @@ from ha_broker.state import (
     Notes,
     Observation,
     OwnStorage,
+    Peer,
     PoolView,
     ProcessState,
     QemuProcess,
@@ -123,8 +124,11 @@ class Observer:
         storage = board.own_storage(self._io, now_s)
         pool = self._pool.view(now_s)
         tracks, bricks = self._tracks, pool.bricks
-        peers = tuple([board.peer(name, tracks[name], storage, now_s, bricks) for name in self._others])
-        for track in self._tracks.values():
+        found: list[Peer] = []
+        for name in self._others:
+            found.append(board.peer(name, tracks[name], storage, now_s, bricks))
+        peers = tuple(found)
+        for track in tracks.values():
             slot = track.slot
             if slot is not None and slot.maintenance is not self.register and slot.maintenance > self.register:
                 self.register = slot.maintenance
@@ -167,10 +171,6 @@ class Observer:
             source_gone_s=_since(self._incoming_since_s, now_s),
         )
 
-    @property
-    def _here(self) -> bool:
-        return self._vm.here
-
     def _fitness(self, storage: OwnStorage, pool: PoolView, notes: Notes, now_s: float) -> Fitness:
         return Fitness(
             host=self._host,
@@ -180,7 +180,7 @@ class Observer:
             now_s=now_s,
             notes=notes,
             pool=pool,
-            engine_here=self._here,
+            engine_here=self._vm.here,
             local_maintenance=self._ports.requests.local_maintenance(),
             losses=self._recent_losses(now_s),
             libvirt_silent_s=_since(self._silent_since_s, now_s),
@@ -188,7 +188,7 @@ class Observer:
 
     def _follow(self, doing: Doing, claims: list[Slot], now_s: float) -> None:
         """Since when nobody has the engine VM, and since when it has been arriving here without a sender."""
-        if claims or self._here or doing.work is not None or doing.handing_to:
+        if claims or self._vm.here or doing.work is not None or doing.handing_to:
             self._nobody_since_s = None
         elif self._nobody_since_s is None:
             self._nobody_since_s = now_s

@@ -80,11 +80,12 @@ class PoolReadings:
 
     def _take_answers(self) -> None:
         self._take_bricks()
-        ended = self._ports.beside.take(HEAL)
+        take = self._ports.beside.take
+        ended = take(HEAL)
         if ended is not None and ended.error is None:
             self._heal_s = ended.began_s
             self._heal = ended.value
-        ended = self._ports.beside.take(FREE)
+        ended = take(FREE)
         if ended is not None:
             self._free_bytes = ended.value if ended.error is None else None
 
@@ -146,8 +147,9 @@ class HealthReadings:
 
     def collect(self) -> None:
         """Take the answers that came."""
+        take = self._ports.beside.take
         for key in (HEALTH, PATIENT):
-            ended = self._ports.beside.take(key)
+            ended = take(key)
             if ended is None:
                 continue
             epoch: int | None = ended.value if ended.error is None else None
@@ -184,8 +186,14 @@ class HealthReadings:
         since_s = self._here[1]
         answered_s = self._answer[0] if self._answer is not None and self._answered(epoch) else since_s
         self._answered_here = self._answered_here or (self._answered(epoch) and answered_s >= since_s)
-        others = [peer for peer in peers if not peer.silent and peer.slot is not None]
-        reached = tuple([peer.name for peer in others if peer.newer or (peer.slot is not None and peer.slot.engine_reached)])
+        others = False
+        reached: tuple[str, ...] = ()
+        for peer in peers:
+            if peer.silent or peer.slot is None:
+                continue
+            others = True
+            if peer.newer or peer.slot.engine_reached:
+                reached += (peer.name,)
         if reached or not others or not self.up(epoch, now_s):
             self._unreached_since_s = None
         elif self._unreached_since_s is None:

@@ -46,9 +46,14 @@ def _forced(seen: Observation) -> Decision:
 
 
 def _elsewhere(seen: Observation) -> Decision | None:
-    claimants = [peer for peer in seen.peers if peer.claims]
-    claimant = next((p for p in claimants if p.slot is not None and p.slot.engine == "running"), None) or newest(claimants)
-    if claimant is not None and claimant.slot is not None:
+    claimants: list[Peer] = []
+    for peer in seen.peers:
+        if peer.claims and peer.slot is not None:
+            if peer.slot.engine == "running":
+                return _stand_by(seen, peer)
+            claimants.append(peer)
+    claimant = newest(claimants)
+    if claimant is not None:
         return _stand_by(seen, claimant)
     newer = [peer for peer in seen.peers if peer.newer and not peer.silent]
     if newer:

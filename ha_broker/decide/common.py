@@ -86,9 +86,13 @@ def newest(peers: tuple[Peer, ...] | list[Peer]) -> Peer | None:
 
 def superseding(seen: Observation) -> Peer | None:
     """A peer that has started the engine VM after us. Such an epoch is only made under the disk's lock, so we lost ours."""
-    return newest(
-        [p for p in seen.peers if p.slot is not None and p.slot.engine != "none" and p.slot.engine_epoch > seen.own_epoch]
-    )
+    own_epoch = seen.own_epoch
+    found: list[Peer] = []
+    for peer in seen.peers:
+        slot = peer.slot
+        if slot is not None and slot.engine != "none" and slot.engine_epoch > own_epoch:
+            found.append(peer)
+    return newest(found) if found else None
 
 
 def names(peers: list[Peer]) -> str:

@@ -94,10 +94,10 @@ def _keep(seen: Observation) -> Decision:
 
 def _rival(seen: Observation) -> Peer | None:
     """Another that claims it, except the one that is just handing it to us."""
-    return next(
-        (p for p in seen.peers if p.claims and p.slot is not None and p.slot.handing_to != seen.host),
-        None,
-    )
+    for peer in seen.peers:
+        if peer.claims and peer.slot is not None and peer.slot.handing_to != seen.host:
+            return peer
+    return None
 
 
 def _tend(seen: Observation) -> Decision | None:

@@ -31,11 +31,11 @@ class SimBeside:
     The first call of a procedure is made at once when it is asked; what it answers is seen ``latency_s`` later.
     """
 
-    def __init__(self, heap: Heap, waiting: Waiting, clock: Callable[[], float], awake: Callable[[Act], bool]) -> None:
+    def __init__(self, heap: Heap, waiting: Waiting, booted_s: float, awake: Callable[[Act], bool]) -> None:
         self._heap = heap
         self._waiting = waiting
-        self._clock = clock
-        self._read_at_s = self._clock_s = -1.0  # the clock as it was read last, and when: it stands still during an event
+        self._booted_s = booted_s
+        """Where the host's monotonic clock begins: no process outlives a boot."""
         self._awake = awake
         """Says whether the process runs now; if not it keeps what is to be done when it goes on."""
         self._running: dict[str, _Running] = {}
@@ -52,9 +52,7 @@ class SimBeside:
             return False
         if type(procedure) is partial and procedure.func is call and key != self.counted:
             # one call, as most are: the same without the generator, unless it stalls
-            if self._read_at_s != self._heap.now_s:
-                self._read_at_s, self._clock_s = self._heap.now_s, self._clock()
-            now_s = self._clock_s
+            now_s = self._heap.now_s - self._booted_s
             try:
                 results[key] = Result(procedure.args[0](), None, now_s, now_s + self.latency_s)
             except Stalled as stalled:
@@ -71,6 +69,9 @@ class SimBeside:
         self._running[key] = one
         self._call(key, one)
         return True
+
+    def _clock(self) -> float:
+        return self._heap.now_s - self._booted_s
 
     def take(self, key: str) -> Result | None:
         return self._results.pop(key, None)

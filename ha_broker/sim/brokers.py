@@ -51,7 +51,7 @@ class Brokers:
         process: Process
 
         beside = SimBeside(
-            self._world.heap, self._world.waiting, host.monotonic_s, lambda act: self._runs(host, process, act)
+            self._world.heap, self._world.waiting, host.booted_s, lambda act: self._runs(host, process, act)
         )
         beside.counted = START
         beside.on_call = lambda: self._called(host)
