@@ -50,9 +50,7 @@ class Brokers:
     def _new_process(self, host: SimHost) -> None:
         process: Process
 
-        beside = SimBeside(
-            self._world.heap, self._world.waiting, host.booted_s, lambda act: self._runs(host, process, act)
-        )
+        beside = SimBeside(self._world.heap, self._world.waiting, host.booted_s, lambda act: self._runs(host, process, act))
         beside.counted = START
         beside.on_call = lambda: self._called(host)
         process = Process(Broker(ports_of(host, beside), self._world.cluster, host.name), beside)
