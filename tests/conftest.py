@@ -28,30 +28,45 @@ the installed cluster, which is up from the first that asks for it: beside its e
 
 BUSY = Path("/run/trivet-tests-busy.lock")
 OTHERS_S = 900.0
-"""The cluster waits at most so long for what is run beside it; after that its bars are measured on a busy machine."""
+"""Tests with bars wait at most so long for what is run beside them; after that they are measured on a busy machine."""
 FAILURE_CHARS = 1000
 DEADLINES_S = {"lab": 1800, "images": 900, "slow": 900}
 """The first test of each kind also builds the images, boots the nodes or runs all seeds: minutes."""
 
 
-QUICK, BARE, IMAGES, CLUSTERED = range(4)
+PHASES = ("quick", "long", "bare", "images", "cluster", "rest")
+QUICK, LONG, BARE, IMAGES, CLUSTERED, AT_REST = range(6)
 """What a test needs, in the order in which one process alone takes them. Of two workers (``make test``) one plays with all
-that boots machines, in this order too, while the other takes the quick ones."""
+that boots machines, in this order too, while the other takes the quick ones and then the long ones, which only compute."""
+LONG_S = 300
+"""Who asks for so much time has patience: it gets what CPU the machines leave, and :data:`PATIENCE` times as long."""
+PATIENCE = 3
 MACHINES = "machines"
 SHARED = "PYTEST_XDIST_WORKER" in os.environ
 """Whether this process is one of several."""
+GIVEN_WAY = pytest.StashKey[Path | None]()
 
 
 def _needs(item: pytest.Item) -> int:
-    if item.get_closest_marker("cluster") or "installed" in getattr(item, "fixturenames", ()):
-        return CLUSTERED
-    return BARE if item.get_closest_marker("lab") else IMAGES if item.get_closest_marker("images") else QUICK
+    fixtures = getattr(item, "fixturenames", ())
+    if item.get_closest_marker("cluster") or "installed" in fixtures:
+        return AT_REST if "at_rest" in fixtures else CLUSTERED
+    if item.get_closest_marker("lab"):
+        return BARE
+    if item.get_closest_marker("images"):
+        return IMAGES
+    return LONG if item.get_closest_marker("slow") or _deadline_s(item) >= LONG_S else QUICK
+
+
+def _deadline_s(item: pytest.Item) -> float:
+    marker = item.get_closest_marker("timeout")
+    return float(marker.args[0]) if marker else 0.0
 
 
 def _place(item: pytest.Item) -> tuple[bool, int, int]:
     needs = _needs(item)
     folder = item.path.relative_to(ROOT / "tests").parts[0] if item.path.is_relative_to(ROOT / "tests") else ""
-    return SHARED and needs == QUICK, needs, ORDER.index(folder) if folder in ORDER else len(ORDER)
+    return SHARED and needs <= LONG, needs, ORDER.index(folder) if folder in ORDER else len(ORDER)
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
@@ -63,8 +78,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for marker, seconds in DEADLINES_S.items():
             if item.get_closest_marker(marker) and not item.get_closest_marker("timeout"):
                 item.add_marker(pytest.mark.timeout(seconds))
-        if _needs(item) != QUICK:
+        if _needs(item) > LONG:
             item.add_marker(pytest.mark.xdist_group(MACHINES))
+        elif SHARED and _needs(item) == LONG:
+            item.add_marker(pytest.mark.timeout(PATIENCE * _deadline_s(item)), append=False)
 
 
 def _leave_open_ones(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -85,10 +102,11 @@ def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Turn a skip of a test into a failure in CI."""
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turn a skip of a test into a failure in CI, and write down of which phase it was."""
     report = yield
     _refuse_skip(report)
+    report.phase = PHASES[_needs(item)]
     return report
 
 
@@ -106,14 +124,30 @@ SLOWEST_SHOWN = 14
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say where the minutes went, because the whole run has to stay under an hour."""
+    reports = [one for some in terminalreporter.stats.values() for one in some if isinstance(one, pytest.TestReport)]
     spent_s: Counter[str] = Counter()
-    for reports in terminalreporter.stats.values():
-        for report in reports:
-            if isinstance(report, pytest.TestReport):
-                spent_s[report.location[0]] += round(report.duration)
+    for report in reports:
+        spent_s[report.location[0]] += round(report.duration)
     terminalreporter.section("minutes by file")
     for file, seconds in spent_s.most_common(SLOWEST_SHOWN):
         terminalreporter.line(f"{seconds / 60:6.1f}  {file}")
+    for line in _phases(reports):
+        terminalreporter.line(line)
+
+
+def _phases(reports: list[pytest.TestReport]) -> list[str]:
+    """What each worker did when, in minutes since the first test: the next slow run explains itself."""
+    spans: dict[str, dict[str, list[float]]] = {}
+    for report in sorted(reports, key=lambda one: one.start):
+        worker = spans.setdefault(getattr(report, "worker_id", "alone"), {})
+        span = worker.setdefault(getattr(report, "phase", ""), [report.start, report.stop])
+        span[1] = max(span[1], report.stop)
+    begun_s = min((report.start for report in reports), default=0.0)
+    return [
+        f"  {worker}: "
+        + ", ".join(f"{phase} {(a - begun_s) / 60:.1f} to {(b - begun_s) / 60:.1f} min" for phase, (a, b) in phases.items())
+        for worker, phases in sorted(spans.items())
+    ]
 
 
 @pytest.hookimpl(trylast=True)
@@ -123,6 +157,18 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         crash = getattr(report.longrepr, "reprcrash", None)
         why = crash.message if crash else report.longreprtext
         print(f"\nFAILED {report.nodeid} ({report.when}): {why[:FAILURE_CHARS]}", flush=True)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """The worker that computes gives way from its first long test on."""
+    config = item.config
+    if _needs(item) == LONG and hasattr(config, "workerinput") and GIVEN_WAY not in config.stash:
+        # Here, because the house rules copy this file to a place without it.
+        from tests.share import give_back, give_way
+
+        group = config.stash[GIVEN_WAY] = give_way()
+        config.add_cleanup(lambda: give_back(group))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -146,6 +192,12 @@ def others_at_work() -> Iterator[Callable[[], None]]:
 
 
 @pytest.fixture(scope="session")
+def at_rest(installed: str, others_at_work: Callable[[], None]) -> None:
+    """The bars of what asks for this are seconds of the cluster: measured when nothing else is at work on this machine."""
+    others_at_work()
+
+
+@pytest.fixture(scope="session")
 def alone() -> Iterator[None]:
     """Two test runs would take each other's labs down."""
     with Path("/run/trivet-lab-tests.lock").open("w") as lock:
@@ -157,7 +209,7 @@ def alone() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def installed(request: pytest.FixtureRequest, others_at_work: Callable[[], None]) -> Iterator[str]:
+def installed(request: pytest.FixtureRequest) -> Iterator[str]:
     mine = os.environ.get("TRIVET_TEST_CLUSTER")
     if mine:
         yield mine
@@ -167,7 +219,6 @@ def installed(request: pytest.FixtureRequest, others_at_work: Callable[[], None]
     from tests.lab.good_state import await_saved_memory
 
     request.getfixturevalue("alone")
-    others_at_work()
     trivet("stop", "--name", CLUSTER, timeout_s=DOWN_S)
     trivet("lab", "up", "--name", CLUSTER, "--nodes", "3", "--port", CLUSTER_PORT, timeout_s=UP_S)
     trivet("run", "--name", CLUSTER, "--ssh-key", f"{key_of(CLUSTER)}.pub", timeout_s=RUN_S)
