@@ -44,6 +44,8 @@ PATIENCE = 3
 MACHINES = "machines"
 SHARED = "PYTEST_XDIST_WORKER" in os.environ
 """Whether this process is one of several."""
+BACKGROUND = ("killed_install", "unattended_install")
+"""Fixtures of installations that go on beside other tests: who only asks how they ended comes last of its phase."""
 GIVEN_WAY = pytest.StashKey[Path | None]()
 
 
@@ -63,10 +65,11 @@ def _deadline_s(item: pytest.Item) -> float:
     return float(marker.args[0]) if marker else 0.0
 
 
-def _place(item: pytest.Item) -> tuple[bool, int, int]:
+def _place(item: pytest.Item) -> tuple[bool, int, bool, int]:
     needs = _needs(item)
     folder = item.path.relative_to(ROOT / "tests").parts[0] if item.path.is_relative_to(ROOT / "tests") else ""
-    return SHARED and needs <= LONG, needs, ORDER.index(folder) if folder in ORDER else len(ORDER)
+    waits = any(name in BACKGROUND for name in getattr(item, "fixturenames", ()))
+    return SHARED and needs <= LONG, needs, waits, ORDER.index(folder) if folder in ORDER else len(ORDER)
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
@@ -234,3 +237,18 @@ def killed_install(alone: None) -> Iterator[Future[None]]:
 
     with ThreadPoolExecutor(1) as pool:
         yield pool.submit(install_and_kill)
+
+
+@pytest.fixture(scope="session")
+def unattended_install(alone: None) -> Iterator[Future[None]]:
+    """The installation that nobody is at the keyboard for: it needs nobody's attention here, either."""
+    from tests.lab.test_unattended import install_at_boot
+
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit(install_at_boot)
+
+
+def begin(name: str, request: pytest.FixtureRequest) -> None:
+    """Begin what goes on in the background, if a test of this run asks how it ended."""
+    if any(name in getattr(item, "fixturenames", ()) for item in request.session.items):
+        request.getfixturevalue(name)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import begin
 from tests.lab.cluster import Answer, trivet
 
 pytestmark = pytest.mark.lab
@@ -45,8 +46,9 @@ sys.exit(main(["install", "--json", "--answers", sys.argv[1]]))
 
 
 @pytest.fixture(scope="module")
-def bare_nodes() -> Iterator[str]:
+def bare_nodes(request: pytest.FixtureRequest) -> Iterator[str]:
     """Three nodes that stay bare: these tests change nothing on them."""
+    begin("unattended_install", request)
     trivet("lab", "down", "--name", LAB)
     trivet("lab", "up", "--name", LAB, "--nodes", "3", "--port", "0", timeout_s=600.0)
     yield LAB
