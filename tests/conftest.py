@@ -30,18 +30,21 @@ BUSY = Path("/run/trivet-tests-busy.lock")
 OTHERS_S = 900.0
 """Tests with bars wait at most so long for what is run beside them; after that they are measured on a busy machine."""
 FAILURE_CHARS = 1000
-DEADLINES_S = {"lab": 1800, "images": 900, "slow": 900}
+DEADLINES_S = {"lab": 1800, "images": 1500, "slow": 900}
 """The first test of each kind also builds the images, boots the nodes or runs all seeds: minutes."""
 
 
 PHASES = ("quick", "long", "bare", "images", "cluster", "rest")
 QUICK, LONG, BARE, IMAGES, CLUSTERED, AT_REST = range(6)
-"""What a test needs, in the order in which one process alone takes them. Of two workers (``make test``) one plays with all
-that boots machines, in this order too, while the other takes the quick ones and then the long ones, which only compute."""
-LONG_S = 300
+"""What a test needs, in the order in which one process alone takes them."""
+LABS = (BARE, CLUSTERED, AT_REST)
+"""Of two workers (``make test``) one plays with these, which mostly wait …"""
+BESIDE = (QUICK, IMAGES, LONG)
+"""… and the other takes these: what has deadlines of its own while the bare labs leave most of the CPU, the images' boots
+while the cluster is installed, and at last what only computes."""
+LONG_S = 600
 """Who asks for so much time has patience: it gets what CPU the machines leave, and :data:`PATIENCE` times as long."""
 PATIENCE = 3
-MACHINES = "machines"
 SHARED = "PYTEST_XDIST_WORKER" in os.environ
 """Whether this process is one of several."""
 BACKGROUND = ("killed_install", "unattended_install")
@@ -65,11 +68,12 @@ def _deadline_s(item: pytest.Item) -> float:
     return float(marker.args[0]) if marker else 0.0
 
 
-def _place(item: pytest.Item) -> tuple[bool, int, bool, int]:
+def _place(item: pytest.Item) -> tuple[int, bool, int]:
     needs = _needs(item)
     folder = item.path.relative_to(ROOT / "tests").parts[0] if item.path.is_relative_to(ROOT / "tests") else ""
     waits = any(name in BACKGROUND for name in getattr(item, "fixturenames", ()))
-    return SHARED and needs <= LONG, needs, waits, ORDER.index(folder) if folder in ORDER else len(ORDER)
+    turn = (*LABS, *BESIDE).index(needs) if SHARED else needs
+    return turn, waits, ORDER.index(folder) if folder in ORDER else len(ORDER)
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
@@ -81,8 +85,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for marker, seconds in DEADLINES_S.items():
             if item.get_closest_marker(marker) and not item.get_closest_marker("timeout"):
                 item.add_marker(pytest.mark.timeout(seconds))
-        if _needs(item) > LONG:
-            item.add_marker(pytest.mark.xdist_group(MACHINES))
+        if _needs(item) in LABS:
+            item.add_marker(pytest.mark.xdist_group("labs"))
+        elif _needs(item) == IMAGES:
+            item.add_marker(pytest.mark.xdist_group("images"))
         elif SHARED and _needs(item) == LONG:
             item.add_marker(pytest.mark.timeout(PATIENCE * _deadline_s(item)), append=False)
 
@@ -109,7 +115,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     """Turn a skip of a test into a failure in CI, and write down of which phase it was."""
     report = yield
     _refuse_skip(report)
-    report.phase = PHASES[_needs(item)]
+    report.phase = PHASES[_needs(item)]  # type: ignore[attr-defined] # pytest-xdist takes it along
     return report
 
 

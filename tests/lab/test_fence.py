@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 
@@ -156,7 +157,7 @@ def take_over(disks: Sequence[Disk]) -> list[list[int]]:
     cluster.link(old, "cut")
     cut_s = time.monotonic()
     for disk in disks:
-        wait("the lock of the vanished holder is free", LOCK_FREE_S, lambda disk=disk: disk.start(new) or None)
+        wait("the lock of the vanished holder is free", LOCK_FREE_S, partial(disk.start, new))
         print(f"{disk.name}: lock free {time.monotonic() - cut_s:.1f} s after the cut")
     for disk in disks:
         for offset_mib in OFFSETS_MIB:
@@ -168,7 +169,7 @@ def take_over(disks: Sequence[Disk]) -> list[list[int]]:
     cluster.link(old, "heal")
     wait("all peers connected", 60, lambda: _peers_connected(cluster, new) or None)
     for disk in disks:
-        wait("the old mount has all bricks", 60, lambda disk=disk: disk.connected() or None)
+        wait("the old mount has all bricks", 60, disk.connected)
     return [_written_by_the_old(disk) for disk in disks]
 
 
