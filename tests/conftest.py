@@ -47,8 +47,8 @@ LONG_S = 600
 PATIENCE = 3
 SHARED = "PYTEST_XDIST_WORKER" in os.environ
 """Whether this process is one of several."""
-BACKGROUND = ("killed_install", "unattended_install")
-"""Fixtures of installations that go on beside other tests: who only asks how they ended comes last of its phase."""
+BACKGROUND = ("killed_install", "unattended_install", "saved_memory")
+"""Fixtures of what goes on beside other tests: who asks how it ended comes last of its phase."""
 GIVEN_WAY = pytest.StashKey[Path | None]()
 
 
@@ -201,7 +201,17 @@ def others_at_work() -> Iterator[Callable[[], None]]:
 
 
 @pytest.fixture(scope="session")
-def at_rest(installed: str, others_at_work: Callable[[], None]) -> None:
+def saved_memory(installed: str) -> None:
+    """Who takes a host or a link away waits until every node has made the memory that its engine VM is woken from: minutes
+    that all others use."""
+    from tests.lab.cluster import Cluster
+    from tests.lab.good_state import await_saved_memory
+
+    await_saved_memory(Cluster(installed))
+
+
+@pytest.fixture(scope="session")
+def at_rest(saved_memory: None, others_at_work: Callable[[], None]) -> None:
     """The bars of what asks for this are seconds of the cluster: measured when nothing else is at work on this machine."""
     others_at_work()
 
@@ -224,14 +234,12 @@ def installed(request: pytest.FixtureRequest) -> Iterator[str]:
         yield mine
         return
     # Here, because the house rules copy this file to a place without it.
-    from tests.lab.cluster import Cluster, key_of, trivet
-    from tests.lab.good_state import await_saved_memory
+    from tests.lab.cluster import key_of, trivet
 
     request.getfixturevalue("alone")
     trivet("stop", "--name", CLUSTER, timeout_s=DOWN_S)
     trivet("lab", "up", "--name", CLUSTER, "--nodes", "3", "--port", CLUSTER_PORT, timeout_s=UP_S)
     trivet("run", "--name", CLUSTER, "--ssh-key", f"{key_of(CLUSTER)}.pub", timeout_s=RUN_S)
-    await_saved_memory(Cluster(CLUSTER))  # made beside the tests it takes three times as long, and slows them down
     yield CLUSTER
     trivet("stop", "--name", CLUSTER, timeout_s=DOWN_S)
 
