@@ -8,11 +8,11 @@ import secrets
 import threading
 from dataclasses import dataclass, field
 
-from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 
 from appliance.effects.clock import Clock
 from appliance.errors import Denied, Unavailable
+from appliance.passwords import HASHER
 from engine.decide import slowdown
 from engine.decide.slowdown import Attempts
 from engine.store.durable import Store
@@ -33,18 +33,9 @@ CONFIRMED_ENTRIES = 256
 PASSWORD_LIMIT_CHARACTERS = 1024
 """More is no password; argon2 would read it all."""
 
-_HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
-"""OWASP's second choice for argon2id: 19 MiB, two passes; fits an engine VM of 1 GiB."""
-
-
 _NOBODY = "$argon2id$v=19$m=19456,t=2,p=1$XEKr2w/IxDzrhne20ND3CQ$VC1u40N1vBmzA3mGJC59ejsyFa07lpUhqeMwQps0l0A"
 """Of 32 random bytes that nobody kept: what an unknown name's password is compared with. Made beforehand, because making
 one costs an emulated CPU a second of each start."""
-
-
-def hash_password(password: str) -> str:
-    """A new argon2id hash in PHC form."""
-    return _HASHER.hash(password)
 
 
 def digest(token: str) -> str:
@@ -127,7 +118,7 @@ class Accounts:
                 "login.busy", subject="the login", reason="too many are logging in at once", remedy="Try again in a moment."
             )
         try:
-            right = bool(_HASHER.verify(stored, password))
+            right = bool(HASHER.verify(stored, password))
         except (Argon2Error, InvalidHashError):
             right = False
         finally:

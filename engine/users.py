@@ -7,7 +7,8 @@ import uuid
 from dataclasses import dataclass, replace
 
 from appliance.errors import NotFound, Refused
-from engine.accounts import PASSWORD_LIMIT_CHARACTERS, Accounts, hash_password
+from appliance.passwords import hash_password
+from engine.accounts import PASSWORD_LIMIT_CHARACTERS, Accounts
 from engine.store.durable import Store
 from engine.store.entities import Entity
 from engine.store.permissions import ADMIN_ID, protected, user_entity

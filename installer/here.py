@@ -11,8 +11,6 @@ import ssl
 import uuid
 from pathlib import Path
 
-from argon2 import PasswordHasher
-
 from appliance import layout, pki
 from appliance.codec import decode, encode
 from appliance.effects.clock import Clock
@@ -20,6 +18,7 @@ from appliance.effects.files import PRIVATE, write_atomically
 from appliance.errors import Refused, Unavailable
 from appliance.model.cluster import Cluster, Member
 from appliance.model.engine_start import EngineIdentity
+from appliance.passwords import hash_password
 from image.manifest import check_sums
 from image.recipe import ENGINE
 
@@ -108,7 +107,7 @@ class ThisNode:
         password = self._password_file.read_text().strip()
         return EngineIdentity(
             cluster=cluster,
-            admin_password_hash=PasswordHasher().hash(password),
+            admin_password_hash=hash_password(password),
             ca_pem=authority.certificate_pem,
             ca_key_pem=authority.key_pem,
             engine_pem=certificate,

@@ -27,31 +27,54 @@ ORDER = ("tidy", "appliance", "gluster", "ha_broker", "engine", "image", "instal
 the installed cluster, which is up from the first that asks for it: beside its emulated engine everything else is slow."""
 
 BUSY = Path("/run/trivet-tests-busy.lock")
-OTHERS_S = 900.0
-"""The cluster waits at most so long for what is run beside it; after that its bars are measured on a busy machine."""
+OTHERS_S = 420.0
+"""Tests with bars wait at most so long for what is run beside them (within their own deadline of 600 s); after that they are
+measured on a busy machine."""
 FAILURE_CHARS = 1000
-DEADLINES_S = {"lab": 1800, "images": 900, "slow": 900}
+DEADLINES_S = {"lab": 1800, "images": 1500, "slow": 900}
 """The first test of each kind also builds the images, boots the nodes or runs all seeds: minutes."""
 
 
-QUICK, BARE, IMAGES, CLUSTERED = range(4)
-"""What a test needs, in the order in which one process alone takes them. Of two workers (``make test``) one plays with all
-that boots machines, in this order too, while the other takes the quick ones."""
-MACHINES = "machines"
+PHASES = ("quick", "long", "bare", "images", "cluster", "rest")
+QUICK, LONG, BARE, IMAGES, CLUSTERED, AT_REST = range(6)
+"""What a test needs, in the order in which one process alone takes them."""
+LABS = (BARE, CLUSTERED, AT_REST)
+"""Of two workers (``make test``) one plays with these, which mostly wait …"""
+BESIDE = (QUICK, IMAGES, LONG)
+"""… and the other takes these: what has deadlines of its own while the bare labs leave most of the CPU, the images' boots
+while the cluster is installed, and at last what only computes."""
+LONG_S = 600
+"""Who asks for so much time has patience: it gets what CPU the machines leave, and :data:`PATIENCE` times as long."""
+PATIENCE = 3
 SHARED = "PYTEST_XDIST_WORKER" in os.environ
 """Whether this process is one of several."""
+BACKGROUND = ("killed_install", "unattended_install", "saved_memory")
+"""Fixtures of what goes on beside other tests: who asks how it ended comes last of its phase."""
+GIVEN_WAY = pytest.StashKey[Path | None]()
 
 
 def _needs(item: pytest.Item) -> int:
-    if item.get_closest_marker("cluster") or "installed" in getattr(item, "fixturenames", ()):
-        return CLUSTERED
-    return BARE if item.get_closest_marker("lab") else IMAGES if item.get_closest_marker("images") else QUICK
+    fixtures = getattr(item, "fixturenames", ())
+    if item.get_closest_marker("cluster") or "installed" in fixtures:
+        return AT_REST if "at_rest" in fixtures else CLUSTERED
+    if item.get_closest_marker("lab"):
+        return BARE
+    if item.get_closest_marker("images"):
+        return IMAGES
+    return LONG if item.get_closest_marker("slow") or _deadline_s(item) >= LONG_S else QUICK
 
 
-def _place(item: pytest.Item) -> tuple[bool, int, int]:
+def _deadline_s(item: pytest.Item) -> float:
+    marker = item.get_closest_marker("timeout")
+    return float(marker.args[0]) if marker else 0.0
+
+
+def _place(item: pytest.Item) -> tuple[int, bool, int]:
     needs = _needs(item)
     folder = item.path.relative_to(ROOT / "tests").parts[0] if item.path.is_relative_to(ROOT / "tests") else ""
-    return SHARED and needs == QUICK, needs, ORDER.index(folder) if folder in ORDER else len(ORDER)
+    waits = any(name in BACKGROUND for name in getattr(item, "fixturenames", ()))
+    turn = (*LABS, *BESIDE).index(needs) if SHARED else needs
+    return turn, waits, ORDER.index(folder) if folder in ORDER else len(ORDER)
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
@@ -63,8 +86,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for marker, seconds in DEADLINES_S.items():
             if item.get_closest_marker(marker) and not item.get_closest_marker("timeout"):
                 item.add_marker(pytest.mark.timeout(seconds))
-        if _needs(item) != QUICK:
-            item.add_marker(pytest.mark.xdist_group(MACHINES))
+        if _needs(item) in LABS:
+            item.add_marker(pytest.mark.xdist_group("labs"))
+        elif _needs(item) == IMAGES:
+            item.add_marker(pytest.mark.xdist_group("images"))
+        elif SHARED and _needs(item) == LONG:
+            item.add_marker(pytest.mark.timeout(PATIENCE * _deadline_s(item)), append=False)
 
 
 def _leave_open_ones(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -85,10 +112,11 @@ def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Turn a skip of a test into a failure in CI."""
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turn a skip of a test into a failure in CI, and write down of which phase it was."""
     report = yield
     _refuse_skip(report)
+    report.phase = PHASES[_needs(item)]  # type: ignore[attr-defined] # pytest-xdist takes it along
     return report
 
 
@@ -106,14 +134,30 @@ SLOWEST_SHOWN = 14
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say where the minutes went, because the whole run has to stay under an hour."""
+    reports = [one for some in terminalreporter.stats.values() for one in some if isinstance(one, pytest.TestReport)]
     spent_s: Counter[str] = Counter()
-    for reports in terminalreporter.stats.values():
-        for report in reports:
-            if isinstance(report, pytest.TestReport):
-                spent_s[report.location[0]] += round(report.duration)
+    for report in reports:
+        spent_s[report.location[0]] += round(report.duration)
     terminalreporter.section("minutes by file")
     for file, seconds in spent_s.most_common(SLOWEST_SHOWN):
         terminalreporter.line(f"{seconds / 60:6.1f}  {file}")
+    for line in _phases(reports):
+        terminalreporter.line(line)
+
+
+def _phases(reports: list[pytest.TestReport]) -> list[str]:
+    """What each worker did when, in minutes since the first test: the next slow run explains itself."""
+    spans: dict[str, dict[str, list[float]]] = {}
+    for report in sorted(reports, key=lambda one: one.start):
+        worker = spans.setdefault(getattr(report, "worker_id", "alone"), {})
+        span = worker.setdefault(getattr(report, "phase", ""), [report.start, report.stop])
+        span[1] = max(span[1], report.stop)
+    begun_s = min((report.start for report in reports), default=0.0)
+    return [
+        f"  {worker}: "
+        + ", ".join(f"{phase} {(a - begun_s) / 60:.1f} to {(b - begun_s) / 60:.1f} min" for phase, (a, b) in phases.items())
+        for worker, phases in sorted(spans.items())
+    ]
 
 
 @pytest.hookimpl(trylast=True)
@@ -123,6 +167,18 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         crash = getattr(report.longrepr, "reprcrash", None)
         why = crash.message if crash else report.longreprtext
         print(f"\nFAILED {report.nodeid} ({report.when}): {why[:FAILURE_CHARS]}", flush=True)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """The worker that computes gives way from its first long test on."""
+    config = item.config
+    if _needs(item) == LONG and hasattr(config, "workerinput") and GIVEN_WAY not in config.stash:
+        # Here, because the house rules copy this file to a place without it.
+        from tests.share import give_back, give_way
+
+        group = config.stash[GIVEN_WAY] = give_way()
+        config.add_cleanup(lambda: give_back(group))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -146,6 +202,22 @@ def others_at_work() -> Iterator[Callable[[], None]]:
 
 
 @pytest.fixture(scope="session")
+def saved_memory(installed: str) -> None:
+    """Who takes a host or a link away waits until every node has made the memory that its engine VM is woken from: minutes
+    that all others use."""
+    from tests.lab.cluster import Cluster
+    from tests.lab.good_state import await_saved_memory
+
+    await_saved_memory(Cluster(installed))
+
+
+@pytest.fixture(scope="session")
+def at_rest(saved_memory: None, others_at_work: Callable[[], None]) -> None:
+    """The bars of what asks for this are seconds of the cluster: measured when nothing else is at work on this machine."""
+    others_at_work()
+
+
+@pytest.fixture(scope="session")
 def alone() -> Iterator[None]:
     """Two test runs would take each other's labs down."""
     with Path("/run/trivet-lab-tests.lock").open("w") as lock:
@@ -157,21 +229,18 @@ def alone() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def installed(request: pytest.FixtureRequest, others_at_work: Callable[[], None]) -> Iterator[str]:
+def installed(request: pytest.FixtureRequest) -> Iterator[str]:
     mine = os.environ.get("TRIVET_TEST_CLUSTER")
     if mine:
         yield mine
         return
     # Here, because the house rules copy this file to a place without it.
-    from tests.lab.cluster import Cluster, key_of, trivet
-    from tests.lab.good_state import await_saved_memory
+    from tests.lab.cluster import key_of, trivet
 
     request.getfixturevalue("alone")
-    others_at_work()
     trivet("stop", "--name", CLUSTER, timeout_s=DOWN_S)
     trivet("lab", "up", "--name", CLUSTER, "--nodes", "3", "--port", CLUSTER_PORT, timeout_s=UP_S)
     trivet("run", "--name", CLUSTER, "--ssh-key", f"{key_of(CLUSTER)}.pub", timeout_s=RUN_S)
-    await_saved_memory(Cluster(CLUSTER))  # made beside the tests it takes three times as long, and slows them down
     yield CLUSTER
     trivet("stop", "--name", CLUSTER, timeout_s=DOWN_S)
 
@@ -183,3 +252,18 @@ def killed_install(alone: None) -> Iterator[Future[None]]:
 
     with ThreadPoolExecutor(1) as pool:
         yield pool.submit(install_and_kill)
+
+
+@pytest.fixture(scope="session")
+def unattended_install(alone: None) -> Iterator[Future[None]]:
+    """The installation that nobody is at the keyboard for: it needs nobody's attention here, either."""
+    from tests.lab.test_unattended import install_at_boot
+
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit(install_at_boot)
+
+
+def begin(name: str, request: pytest.FixtureRequest) -> None:
+    """Begin what goes on in the background, if a test of this run asks how it ended."""
+    if any(name in getattr(item, "fixturenames", ()) for item in request.session.items):
+        request.getfixturevalue(name)

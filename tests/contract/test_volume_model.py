@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.conftest import DOWN_S, UP_S
+from tests.conftest import DOWN_S, UP_S, begin
 from tests.contract.volume_model import ModelBench
 from tests.contract.volume_real import RealBench, RealPool
 from tests.lab.cluster import trivet
@@ -35,8 +35,7 @@ def pool(request: pytest.FixtureRequest) -> Iterator[RealPool]:
     mine = os.environ.get("TRIVET_TEST_MODEL_LAB")
     if not mine:
         request.getfixturevalue("alone")
-        if any("killed_install" in getattr(item, "fixturenames", ()) for item in request.session.items):
-            request.getfixturevalue("killed_install")  # begins; its test asks for the end
+        begin("killed_install", request)
         trivet("lab", "down", "--name", LAB, timeout_s=DOWN_S)
         trivet("lab", "up", "--name", LAB, "--nodes", "3", "--port", "0", timeout_s=UP_S)
     made = RealPool(mine or LAB)

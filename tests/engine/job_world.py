@@ -30,7 +30,17 @@ JOURNALLED = ("begin", "done", "failed", "undone", "turn", "end")
 TAKEN = ("take", "adopt")
 Point = Callable[[str], None]
 MIB = 1024**2
+HASTE = 25
+"""A pause of a quarter of a second takes 10 ms: what a job waits for is done at once by a fake, or by a thread beside it."""
 DISK = CreateDisk("d1", "i1", "data", "s1", 8 * MIB)
+
+
+class HastyClock(SystemClock):
+    """The real clock, whose sleepers are woken early: jobs that are killed at sixty places spent nine tenths in pauses."""
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, :data:`HASTE` times as short."""
+        super().sleep(seconds / HASTE)
 
 
 class Points:
@@ -97,7 +107,7 @@ def desk_of(store: Store, types: Sequence[JobType[Any]] = TYPES) -> Desk:
 
 def work_off(store: Store, nodes: FakeNodes, point: Point = nothing, types: Sequence[JobType[Any]] = TYPES) -> list[str]:
     """Run the jobs process until nothing is left to do; its log."""
-    clock, log = SystemClock(), list[str]()
+    clock, log = HastyClock(), list[str]()
     jobs = watched(Jobs(store.entities, clock), point)
     world = World(store.entities, jobs, nodes, clock, by_name(types), log.append)
 

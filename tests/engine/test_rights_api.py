@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from engine.accounts import hash_password
+from appliance.passwords import hash_password
 from engine.api import rights
 from engine.api.model import model
 from engine.api.registry import nouns

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from engine.accounts import hash_password
+from appliance.passwords import hash_password
 from engine.core import Engine
 from engine.decide.roles import USER_VM_MANAGER
 from engine.store.permissions import Permits, user_entity

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from engine.accounts import hash_password
+from appliance.passwords import hash_password
 from engine.core import Engine
 from engine.decide.crypt_sha512 import crypt_sha512
 from engine.store.entity import Entity

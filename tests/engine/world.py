@@ -29,7 +29,8 @@ from appliance.model.engine_start import EngineIdentity, EngineStart
 from appliance.model.ha import EngineHa, HaStatus, HostHa
 from appliance.model.node import CpuFacts, Nic, NodeFacts, NodeStatistics
 from appliance.model.vm import VmState
-from engine.accounts import Accounts, hash_password
+from appliance.passwords import hash_password
+from engine.accounts import Accounts
 from engine.boot.activate import first_start, record
 from engine.core import Engine
 from engine.layout import Guest, write_private

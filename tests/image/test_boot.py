@@ -1,12 +1,15 @@
-"""Both images under both firmware kinds, booted for real under emulation. Minutes, hence a marker of its own."""
+"""Both images under both firmware kinds, booted for real under emulation. Minutes, hence a marker of its own.
+
+The node under SeaBIOS is in test_watchdog.py: a boot of it takes two minutes of both CPUs, so that one shows both.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import subprocess
-import time
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,7 +23,8 @@ from image.hashing import file_sha256
 from image.manifest import manifest_path
 from image.qemu import Firmware, machine_folder, running
 from image.recipe import CACHE, MIB, RECIPES, Kind
-from image.verify import BOOT_LIMIT_S, DATA_DISK_BYTES, Verifier, boot_report, health_asker, throw_away_identity
+from image.verify import BOOT_LIMIT_S, DATA_DISK_BYTES, Verified, Verifier, health_asker, throw_away_identity
+from tests.image.booted import assert_node_is_up, no_machine_runs
 
 pytestmark = [pytest.mark.images, pytest.mark.slow, pytest.mark.skipif(os.geteuid() != 0, reason="building needs root")]
 
@@ -28,32 +32,12 @@ FOREIGN_LIMIT_S = 120.0
 """The refusal comes before the engine's programs start: 20 s here."""
 
 
-def no_machine_runs() -> bool:
-    table = subprocess.run(["ps", "-e", "-o", "args"], capture_output=True, text=True, check=True).stdout
-    return not any(line.startswith("qemu-system") and "/run/verify/" in line for line in table.splitlines())
-
-
-@pytest.mark.parametrize(
-    ("kind", "firmware"),
-    [(Kind.NODE, "bios"), (Kind.NODE, "uefi"), (Kind.ENGINE, "uefi")],  # the engine under SeaBIOS: twice, further below
-    ids=["node-bios", "node-uefi", "engine-uefi"],
-)
-def test_the_image_boots_and_its_units_are_up(builder: Builder, verifier: Verifier, kind: Kind, firmware: Firmware) -> None:
-    image = builder.build(kind).image
-    before = image.stat().st_mtime_ns
-    found = verifier.verify(kind, image, firmware)
-    print(
-        f"\n{kind.value} under {firmware}: answers after {found.answer_s} s, booted after {found.report_s} s; {found.time}"
-    )
-    assert found.failed_units == "none"
-    assert image.stat().st_mtime_ns == before
-    file_system, size_kib = found.root.split()[:2]
-    if kind is Kind.NODE:
-        disk_bytes = builder.build(kind).manifest.disk_bytes
-        assert file_system == "ext4" and int(size_kib) * 1024 > disk_bytes, "the root has grown into the larger disk"
-        assert "HTTP 4" in found.answer
-    else:
-        assert file_system == "overlay" and '"epoch": 1' in found.answer
+def test_a_node_boots_under_uefi_and_its_units_are_up(builder: Builder, verifier: Verifier) -> None:
+    built = builder.build(Kind.NODE)
+    before = built.image.stat().st_mtime_ns
+    found = verifier.verify(Kind.NODE, built.image, "uefi")
+    assert_node_is_up(found, built.manifest.disk_bytes)
+    assert built.image.stat().st_mtime_ns == before
     assert no_machine_runs()
 
 
@@ -78,42 +62,67 @@ def over_ssh(port: int, key: Path, command: str) -> str | None:
 class Start:
     """What one start of the engine VM showed."""
 
-    answer: dict[str, object]
-    answer_s: float
+    found: Verified
     host_key: str
     cloud_init_ran: bool
     console: str
 
-
-def a_start(builder: Builder, verifier: Verifier, folder: Path, start: EngineStart, who: EngineIdentity, key: Path) -> Start:
-    """Start the engine VM of ``folder`` and look."""
-    machine = verifier.engine_machine(builder.build(Kind.ENGINE).image, "bios", folder, start, who)
-    (api, _), (ssh, _) = machine.forwards
-    ask = health_asker(who.ca_pem)
-    began_s = time.monotonic()
-    with running(SystemProcesses(), builder.tools(), folder, machine, 2 * BOOT_LIMIT_S) as guest:
-        answer = verifier.until(guest, lambda: ask(api), BOOT_LIMIT_S, "no answer")
-        answer_s = time.monotonic() - began_s
-        verifier.until(guest, lambda: boot_report(guest.console()), BOOT_LIMIT_S, "no report")
-        look = "cat /var/lib/trivet-engine/ssh/*.pub; systemctl show -P ConditionResult trivet-engine-cloud.service; sync"
-        said = verifier.until(guest, lambda: over_ssh(ssh, key, look), BOOT_LIMIT_S, "ssh lets nobody in").splitlines()
-        return Start(json.loads(answer), answer_s, said[0], said[1] == "yes", guest.console())
+    @property
+    def epoch(self) -> object:
+        return json.loads(self.found.answer)["epoch"]
 
 
-def test_a_later_start_keeps_everything_and_does_not_pay_for_cloud_init(
+LOOK = "cat /var/lib/trivet-engine/ssh/*.pub; systemctl show -P ConditionResult trivet-engine-cloud.service; sync"
+
+
+@dataclass(frozen=True)
+class EngineVm:
+    """An engine VM whose data disk lies in ``folder``, and who may log into it."""
+
+    builder: Builder
+    verifier: Verifier
+    folder: Path
+    identity: EngineIdentity
+    key: Path
+
+    def start(self, firmware: Firmware, told: EngineStart) -> Start:
+        """Start it and look."""
+        image, tools = self.builder.build(Kind.ENGINE).image, self.builder.tools()
+        machine = self.verifier.engine_machine(image, firmware, self.folder, told, self.identity)
+        (api, _), (ssh, _) = machine.forwards
+        with running(SystemProcesses(), tools, self.folder, machine, 2 * BOOT_LIMIT_S) as guest:
+            found = self.verifier.watch(Kind.ENGINE, firmware, guest, health_asker(self.identity.ca_pem), api)
+            look = (
+                "cat /var/lib/trivet-engine/ssh/*.pub; systemctl show -P ConditionResult trivet-engine-cloud.service; sync"
+            )
+            probe = partial(over_ssh, ssh, self.key, look)
+            said = self.verifier.until(guest, probe, BOOT_LIMIT_S, "ssh lets nobody in").splitlines()
+            return Start(found, said[0], said[1] == "yes", guest.console())
+
+
+def test_an_engine_boots_under_both_and_its_later_start_keeps_everything_and_does_not_pay_for_cloud_init(
     builder: Builder, verifier: Verifier, tmp_path: Path
 ) -> None:
     key = tmp_path / "key"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
     told, identity = throw_away_identity(SystemClock().wall_s())
     identity = replace(identity, ssh_authorized_keys=(key.with_suffix(".pub").read_text().strip(),))
+    image = builder.build(Kind.ENGINE).image
+    before = image.stat().st_mtime_ns
     with machine_folder(CACHE / "verify") as folder:
-        first, later = (a_start(builder, verifier, folder, replace(told, epoch=epoch), identity, key) for epoch in (1, 2))
-    print(f"\nengine: the first start answers after {first.answer_s:.1f} s, a later one after {later.answer_s:.1f} s")
-    assert (first.answer["epoch"], later.answer["epoch"]) == (1, 2)
+        engine = EngineVm(builder, verifier, folder, identity, key)
+        first = engine.start("uefi", replace(told, epoch=1))
+        later = engine.start("bios", replace(told, epoch=2))
+    for one in (first, later):
+        print(f"\nengine under {one.found.firmware}: answers after {one.found.answer_s} s; {one.found.time}")
+        assert one.found.failed_units == "none"
+        assert one.found.root.split()[0] == "overlay"
+    assert (first.epoch, later.epoch) == (1, 2)
     assert first.cloud_init_ran and not later.cloud_init_ran
     assert first.host_key == later.host_key, "ssh's keys are on the data disk"
     assert "formatting it" in first.console and "formatting it" not in later.console
+    assert image.stat().st_mtime_ns == before
+    assert no_machine_runs()
 
 
 def test_a_data_disk_with_a_foreign_file_system_is_not_touched(builder: Builder, verifier: Verifier) -> None:

@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from argon2 import PasswordHasher
 
 from appliance import pki
 from appliance.effects.clock import FakeClock, SystemClock
 from appliance.errors import Conflict, Unavailable
 from appliance.model.cluster import Cluster
+from appliance.passwords import HASHER
 from installer import answers
 from installer.fake import FakeAgents, FakeInstallingNode
 from installer.fake_servers import FakeServers
@@ -78,8 +78,8 @@ def test_what_the_engine_is_given(node: ThisNode, cluster: Cluster, tmp_path: Pa
     node.make_admin_password()
     identity = node.engine_identity(cluster, ("ssh-ed25519 AAAA me",))
     password = (tmp_path / "real/admin-password").read_text().strip()
-    assert PasswordHasher().verify(identity.admin_password_hash, password)
-    assert identity.admin_password_hash.startswith("$argon2id$")
+    assert HASHER.verify(identity.admin_password_hash, password)
+    assert identity.admin_password_hash.startswith("$argon2id$v=19$m=19456,t=2,p=1$"), "no dearer than the engine's own"
     assert password not in str(identity)
     subject = pki.verify_member(identity.engine_pem, identity.ca_pem, identity.engine_key_pem)
     assert (subject.unit, subject.cluster_id) == ("engine", cluster.id)

@@ -31,6 +31,9 @@ POLL_REST = 2.0
 VIRSH_LIST = "virsh -c qemu:///system list --name"
 APP = "/usr/lib/trivet/app"
 COMMAND_TIMEOUT_S = 120.0
+UP_S = 300.0
+HEAL_EVERY_S = 10.0
+"""glusterd does one thing at a time for a volume, and the brokers have things to ask of it, too."""
 SSH_ATTEMPTS = 60
 API_TIMEOUT_S = 60.0
 """An emulated engine pauses for 10 to 18 s when a lost node boots beside it."""
@@ -99,6 +102,7 @@ class Cluster:
     def __init__(self, name: str) -> None:
         self.name = name
         self._lab = Lab(name, SystemProcesses(), SystemClock())
+        self._healed_s = float("-inf")
         status = self.status()
         self.nodes: tuple[str, ...] = tuple(node["name"] for node in status["nodes"])
         self.url: str = status["url"]
@@ -113,6 +117,16 @@ class Cluster:
 
     def lab(self, *words: str, ok: bool = True, timeout_s: float = COMMAND_TIMEOUT_S) -> Answer:
         return trivet("lab", *words, "--name", self.name, ok=ok, timeout_s=timeout_s)
+
+    def is_whole(self) -> bool:
+        """Every node on, every cable plugged, nothing dropped: then `trivet lab up` has nothing to do."""
+        whole = all((node.power, node.link) == ("on", "up") for node in self._lab.status())
+        return whole and not self._lab.wanted().drops
+
+    def make_whole(self) -> None:
+        """Whatever was done to its machines and cables."""
+        if not self.is_whole():
+            self.lab("up", timeout_s=UP_S)
 
     def root(self, node: str) -> Path:
         """The node's files as this machine sees them, its mounts among them."""
@@ -221,6 +235,16 @@ class Cluster:
         """Whether each node can wake the engine VM: read from outside, because it is asked for minutes."""
         return all(self.read(node, "/var/lib/trivet/warm/saved.json") for node in self.nodes)
 
+    def is_safe(self, node: str) -> bool:
+        """Whether the pool may lose a node, as ``node`` sees it. If not, the self-heal daemons are asked to look now: by
+        themselves they do so once a minute, and a run of the tests has some thirty such minutes."""
+        pool = self.on(node, "trivet", "gluster", "status", "--json", ok=False)
+        safe = pool.status == 0 and bool(pool.json()["safe_to_lose_one_node"])
+        if not safe and time.monotonic() - self._healed_s >= HEAL_EVERY_S:
+            self.shell(node, "for one in engine vmstore; do gluster --mode=script volume heal $one; done", ok=False)
+            self._healed_s = time.monotonic()
+        return safe
+
     def settled(self, within_s: float = 240) -> dict[str, Any]:
         """Engine up, all hosts alive, nothing left to heal: the state in which a test may begin."""
 
@@ -231,9 +255,7 @@ class Cluster:
             said = self._placed(said)
             ha = self.ha(said["host"])
             alive = all(host["alive"] for host in ha["hosts"]) and len(ha["hosts"]) == len(self.nodes)
-            pool = self.on(said["host"], "trivet", "gluster", "status", "--json", ok=False)
-            safe = pool.status == 0 and pool.json()["safe_to_lose_one_node"]
-            return said if alive and safe and ha["engine"]["state"] == "up" else None
+            return said if alive and ha["engine"]["state"] == "up" and self.is_safe(said["host"]) else None
 
         return wait("the cluster settled", within_s, probe)
 

@@ -36,11 +36,18 @@ def bare_lab(alone: None) -> Iterator[str]:
     trivet("lab", "down", "--name", BARE, timeout_s=DOWN_S)
 
 
-@pytest.fixture
-def cluster(installed: str) -> Cluster:
-    """The installed cluster, every node on and every link healed, whatever the test before has done to it."""
+@pytest.fixture(scope="session")
+def known(installed: str) -> Cluster:
+    """The installed cluster: address, password and nodes do not change."""
     trivet("lab", "up", "--name", installed, timeout_s=UP_S)
     return Cluster(installed)
+
+
+@pytest.fixture
+def cluster(known: Cluster) -> Cluster:
+    """The installed cluster, every node on and every link healed, whatever the test before has done to it."""
+    known.make_whole()
+    return known
 
 
 @pytest.fixture

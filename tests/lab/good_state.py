@@ -26,11 +26,14 @@ file.write_text(json.dumps(notes))
 def good_state(cluster: Cluster) -> dict[str, Any]:
     """Bring about the known good state: no fault left, engine up, all hosts alive, all healed, its disk open on every brick,
     no starts on record. Answers the status."""
-    cluster.lab("up", timeout_s=SETTLED_S)
+    cluster.make_whole()
     wait("the engine up", SETTLED_S, cluster.health)
     _forget_starts(cluster)
     status = wait("all hosts alive, all healed", SETTLED_S, lambda: _settled(cluster))
-    if not _fence_whole(cluster, status):
+    if _fence_whole(cluster, status):
+        if cluster.has_saved_memory():
+            return status
+    else:
         _open_anew(cluster, status)
     await_saved_memory(cluster)
     return wait("all hosts alive, all healed", SETTLED_S, lambda: _settled(cluster))
@@ -57,8 +60,7 @@ def _settled(cluster: Cluster) -> dict[str, Any] | None:
         return None
     if len(hosts) != len(cluster.nodes) or not all(host["alive"] for host in hosts):
         return None
-    pool = cluster.on(engine["host"], "trivet", "gluster", "status", "--json", ok=False)
-    return status if pool.status == 0 and pool.json()["safe_to_lose_one_node"] else None
+    return status if cluster.is_safe(engine["host"]) else None
 
 
 def _fence_whole(cluster: Cluster, status: dict[str, Any]) -> bool:

@@ -17,7 +17,7 @@ import pytest
 
 from tests.lab.cluster import Cluster, wait
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(600), pytest.mark.usefixtures("at_rest")]
 
 UNIT = "trivet-ha.service"
 DROP_IN = Path(f"/run/systemd/system/{UNIT}.d/broken.conf")

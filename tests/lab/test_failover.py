@@ -12,7 +12,7 @@ import pytest
 
 from tests.lab.cluster import BLOCK_BYTES, Cluster, wait
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(900), pytest.mark.usefixtures("at_rest")]
 
 OLD_QEMU_GONE_S = 10.0
 DATA_DISK = "/var/lib/trivet/volumes/engine/engine-vm/data.raw"

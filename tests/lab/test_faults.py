@@ -8,7 +8,7 @@ from tests.lab.cluster import Cluster
 from tests.lab.fault_rows import BY_NUMBER, FAULTS
 from tests.lab.faults import play
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(600), pytest.mark.usefixtures("at_rest")]
 
 MEASURED_ONLY = ("38", "1c", "3", "12", "13", "14", "36", "49", "4", "5b", "11", "2", "18", "17", "25")
 """Rows that other lab tests assert (38: refresh, 4 and 1c: wakes and cold boots), that are near to another one (3, 12, 13,

@@ -1,21 +1,23 @@
 """The fence is the storage: a holder that was cut off can write its old disk never again, and these tests can fail.
 
-The same experiment runs on three scratch volumes: with the options of the volume `engine`, with strict locks switched off,
-and with sharding switched on. The first must refuse the old holder everywhere; the other two must show the damage that was
-measured when the fence was designed, which proves that the experiment can see it.
+The same experiment runs on scratch volumes: with the options of the volume `engine` and with sharding switched on, both in
+one partition, and with strict locks switched off (in another one, because glusterd sets that option on all volumes). The
+first must refuse the old holder everywhere; the other two must show the damage that was measured when the fence was
+designed, which proves that the experiment can see it.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 
 from tests.lab.cluster import BLOCK_BYTES, Cluster, wait
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(600), pytest.mark.usefixtures("saved_memory")]
 
 BELOW_MIB = 32
 BEYOND_MIB = 300
@@ -26,22 +28,22 @@ OFFSETS_MIB = (BELOW_MIB, BEYOND_MIB, UNTOUCHED_MIB)
 OLD, NEW, STALE = 0xAA, 0xCC, 0xBB
 """What the holder writes, what its successor writes, and what the old holder writes when it has come back."""
 IMAGE_BYTES = 1 << 30
-DISK = "/mnt/fence/disk.raw"
 LOCK_FREE_S = 30.0
-CONNECTED = "grep -hs '^connected = 1' /mnt/fence/.meta/graphs/active/*-client-*/private | wc -l"
-"""How many bricks a mount has. Asked of the mount, never of the disk: a lookup of a sharded file makes its next write look
-at the file through the old handle first, which strict locks refuse; a guest that goes on writing asks for no lookup."""
+ENGINES: Mapping[str, str] = {}
+SHARDED: Mapping[str, str] = {"features.shard": "on"}
+NOT_STRICT: Mapping[str, str] = {"client.strict-locks": "off"}
+"""What a scratch volume has otherwise than `engine`."""
 
 START_QEMU = (
-    "qemu-system-x86_64 -nodefaults -display none -S -daemonize -m 64 -machine q35,accel=tcg -pidfile /run/fence.pid "
-    "-monitor unix:/run/fence.sock,server=on,wait=off -device virtio-scsi-pci "
-    "-drive if=none,id=d0,file=/mnt/fence/disk.raw,format=raw,cache=none,aio=io_uring -device scsi-hd,drive=d0"
+    "qemu-system-x86_64 -nodefaults -display none -S -daemonize -m 64 -machine q35,accel=tcg -pidfile /run/{name}.pid "
+    "-monitor unix:/run/{name}.sock,server=on,wait=off -device virtio-scsi-pci "
+    "-drive if=none,id=d0,file=/mnt/{name}/disk.raw,format=raw,cache=none,aio=io_uring -device scsi-hd,drive=d0"
 )
 """A QEMU that runs no guest: what counts is who may write its disk."""
 
 MONITOR = """
 import socket, sys, time
-s = socket.socket(socket.AF_UNIX); s.connect("/run/fence.sock"); s.settimeout(40)
+s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[2]); s.settimeout(40)
 def until_prompt():
     text = b""
     while not text.endswith(b"(qemu) "): text += s.recv(65536)
@@ -50,35 +52,66 @@ until_prompt(); s.sendall(sys.argv[1].encode() + b"\\n"); print(until_prompt())
 """
 
 
-@dataclass
-class Experiment:
-    """A scratch volume `fence` with a disk on it, mounted on two nodes."""
+@dataclass(frozen=True)
+class Disk:
+    """A disk on a scratch volume of its own, which is mounted on two nodes: ``old`` holds it first, then ``new``."""
 
     cluster: Cluster
+    name: str
+    changes: Mapping[str, str]
     old: str
     new: str
 
+    def make(self, options: Mapping[str, str]) -> None:
+        bricks = " ".join(f"{node}:/data/{self.name}/brick" for node in self.cluster.nodes)
+        for node in self.cluster.nodes:
+            self.cluster.shell(node, f"mkdir -p /data/{self.name} /mnt/{self.name}")
+        wanted = " ".join(f"{option} '{value}'" for option, value in {**options, **self.changes}.items())
+        for words in (f"create {self.name} replica 3 {bricks}", f"set {self.name} {wanted}", f"start {self.name}"):
+            self.cluster.shell(self.new, f"gluster --mode=script volume {words}")
+        for node in (self.old, self.new):
+            self.cluster.shell(node, f"mount -t glusterfs {node}:/{self.name} /mnt/{self.name}")
+        self.cluster.shell(self.old, f"truncate -s {IMAGE_BYTES} /mnt/{self.name}/disk.raw")
+
+    def let_go(self) -> None:
+        """End the QEMUs and the mounts."""
+        kill = f"[ -s /run/{self.name}.pid ] && kill -9 $(cat /run/{self.name}.pid); rm -f /run/{self.name}.*; sleep 1"
+        for node in (self.old, self.new):
+            self.cluster.shell(node, f"{kill}; umount -l /mnt/{self.name}", ok=False)
+
+    def delete(self) -> None:
+        for act in (f"stop {self.name} force", f"delete {self.name}"):
+            self.cluster.shell(self.new, f"gluster --mode=script volume {act}", ok=False)
+        for node in self.cluster.nodes:
+            self.cluster.shell(node, f"rm -rf /data/{self.name}")
+
     def start(self, node: str) -> bool:
         """Start a QEMU with the disk; False when the image lock refuses it."""
-        done = self.cluster.on(node, "timeout", "30", "sh", "-c", START_QEMU, ok=False)
+        done = self.cluster.on(node, "timeout", "30", "sh", "-c", START_QEMU.format(name=self.name), ok=False)
         if done.status == 0:
             return True
         assert "lock" in done.stderr or done.status == 124, done.stderr
         return False
 
-    def monitor(self, node: str, command: str) -> str:
-        done = self.cluster.on(node, "timeout", "45", "python3", "-c", MONITOR, command, ok=False)
-        return done.stdout + done.stderr
-
     def write(self, node: str, pattern: int, offset_mib: int) -> None:
         """Let QEMU of ``node`` try to write a block of ``pattern``. What counts is what :meth:`read` finds afterwards."""
-        said = self.monitor(node, f'qemu-io d0 "write -P {pattern:#x} {offset_mib}M {BLOCK_BYTES}"')
+        command = f'qemu-io d0 "write -P {pattern:#x} {offset_mib}M {BLOCK_BYTES}"'
+        monitor = ("python3", "-c", MONITOR, command, f"/run/{self.name}.sock")
+        done = self.cluster.on(node, "timeout", "45", *monitor, ok=False)
+        said = done.stdout + done.stderr
         assert "rror" not in said, f"the command itself must have been taken: {said}"
 
     def read(self, offset_mib: int) -> int | None:
         """The byte that fills the block, as the new holder's node reads it from the volume, past caches; None: a mixture."""
-        block = self.cluster.block(self.new, DISK, offset_mib)
+        block = self.cluster.block(self.new, f"/mnt/{self.name}/disk.raw", offset_mib)
         return block[0] if len(set(block)) == 1 else None
+
+    def connected(self) -> bool:
+        """Whether the old holder's mount has all bricks. Asked of the mount, never of the disk: a lookup of a sharded file
+        makes its next write look at the file through the old handle first, which strict locks refuse; a guest that goes on
+        writing asks for no lookup."""
+        bricks = f"grep -hs '^connected = 1' /mnt/{self.name}/.meta/graphs/active/*-client-*/private | wc -l"
+        return self.cluster.shell(self.old, bricks, ok=False).strip() == str(len(self.cluster.nodes))
 
 
 def volume_options(cluster: Cluster, node: str) -> dict[str, str]:
@@ -90,83 +123,84 @@ def volume_options(cluster: Cluster, node: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def experiment(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Experiment]:
-    settled = cluster.settled()
-    new = settled["host"]  # the engine's host is never the one that is cut: only the scratch disk changes hands
+def disks(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[tuple[Disk, ...]]:
+    """One for each volume that the test asks for, none of them on a node that could lose the engine."""
+    new = cluster.settled()["host"]  # the engine's host is never the one that is cut: only the scratch disks change hands
     old = next(node for node in cluster.nodes if node != new)
-    overrides: Mapping[str, str] = request.param
-    bricks = " ".join(f"{node}:/data/fence/brick" for node in cluster.nodes)
+    kinds: tuple[Mapping[str, str], ...] = request.param
+    made = tuple(Disk(cluster, f"fence{number}", changes, old, new) for number, changes in enumerate(kinds))
+    options = volume_options(cluster, new)
     try:
-        for node in cluster.nodes:
-            cluster.shell(node, "mkdir -p /data/fence /mnt/fence")
-        cluster.shell(new, f"gluster --mode=script volume create fence replica 3 {bricks}")
-        for option, value in {**volume_options(cluster, new), **overrides}.items():
-            cluster.shell(new, f"gluster --mode=script volume set fence {option} '{value}'")
-        cluster.shell(new, "gluster volume start fence")
-        for node in (old, new):
-            cluster.shell(node, f"mount -t glusterfs {node}:/fence /mnt/fence")
-        cluster.shell(old, f"truncate -s {IMAGE_BYTES} /mnt/fence/disk.raw")
-        yield Experiment(cluster, old, new)
+        for disk in made:
+            disk.make(options)
+        yield made
     finally:
         cluster.link(old, "heal")
-        for node in (old, new):
-            cluster.shell(node, "[ -s /run/fence.pid ] && kill -9 $(cat /run/fence.pid); rm -f /run/fence.*; sleep 1; "
-                          "umount -l /mnt/fence", ok=False)  # fmt: skip
+        for disk in made:
+            disk.let_go()
         wait("all peers connected", 60, lambda: _peers_connected(cluster, new) or None)
         # glusterd sets this option on all volumes: what the experiment switched off, it switched off for `engine`, too.
         cluster.shell(new, "gluster --mode=script volume set engine client.strict-locks on")
-        for act in ("stop fence force", "delete fence"):
-            cluster.shell(new, f"gluster --mode=script volume {act}", ok=False)
-        for node in cluster.nodes:
-            cluster.shell(node, "rm -rf /data/fence")
+        for disk in made:
+            disk.delete()
 
 
 def _peers_connected(cluster: Cluster, node: str) -> bool:
     return cluster.shell(node, "gluster pool list", ok=False).count("Connected") == len(cluster.nodes)
 
 
-def take_over(experiment: Experiment) -> list[int]:
-    """Cut the holder off, let another take the disk, heal, let the old one try; answers the offsets (MiB) where it wrote."""
-    cluster, old, new = experiment.cluster, experiment.old, experiment.new
-    assert experiment.start(old)
-    for offset_mib in (BELOW_MIB, BEYOND_MIB):
-        experiment.write(old, OLD, offset_mib)
-        assert experiment.read(offset_mib) == OLD, "the healthy holder must be able to write"
-    assert not experiment.start(new), "while the holder is healthy, the image lock must refuse a second QEMU"
+def take_over(disks: Sequence[Disk]) -> list[list[int]]:
+    """Cut the holder off, let another take its disks, heal, let the old one try; where it wrote (MiB), by disk."""
+    cluster, old, new = disks[0].cluster, disks[0].old, disks[0].new
+    for disk in disks:
+        _hold(disk)
     cluster.link(old, "cut")
     cut_s = time.monotonic()
-    wait("the lock of the vanished holder is free", LOCK_FREE_S, lambda: experiment.start(new) or None)
-    print(f"lock free {time.monotonic() - cut_s:.1f} s after the cut")
-    for offset_mib in OFFSETS_MIB:
-        experiment.write(old, STALE, offset_mib)  # as any guest would go on; without a majority of bricks it cannot succeed
-        assert experiment.read(offset_mib) != STALE, "who is cut off must not be able to write"
-    for offset_mib in OFFSETS_MIB:
-        experiment.write(new, NEW, offset_mib)
-        assert experiment.read(offset_mib) == NEW, "the new holder must be able to write"
+    for disk in disks:
+        wait("the lock of the vanished holder is free", LOCK_FREE_S, partial(disk.start, new))
+        print(f"{disk.name}: lock free {time.monotonic() - cut_s:.1f} s after the cut")
+    for disk in disks:
+        for offset_mib in OFFSETS_MIB:
+            disk.write(old, STALE, offset_mib)  # as any guest would go on; without a majority of bricks it cannot succeed
+            assert disk.read(offset_mib) != STALE, "who is cut off must not be able to write"
+        for offset_mib in OFFSETS_MIB:
+            disk.write(new, NEW, offset_mib)
+            assert disk.read(offset_mib) == NEW, "the new holder must be able to write"
     cluster.link(old, "heal")
     wait("all peers connected", 60, lambda: _peers_connected(cluster, new) or None)
-    wait("the old mount has all bricks", 60, lambda: cluster.shell(old, CONNECTED, ok=False).strip() == "3" or None)
+    for disk in disks:
+        wait("the old mount has all bricks", 60, disk.connected)
+    return [_written_by_the_old(disk) for disk in disks]
+
+
+def _hold(disk: Disk) -> None:
+    assert disk.start(disk.old)
+    for offset_mib in (BELOW_MIB, BEYOND_MIB):
+        disk.write(disk.old, OLD, offset_mib)
+        assert disk.read(offset_mib) == OLD, "the healthy holder must be able to write"
+    assert not disk.start(disk.new), "while the holder is healthy, the image lock must refuse a second QEMU"
+
+
+def _written_by_the_old(disk: Disk) -> list[int]:
     for offset_mib in OFFSETS_MIB:
-        experiment.write(old, STALE, offset_mib)
-    found = {offset_mib: experiment.read(offset_mib) for offset_mib in OFFSETS_MIB}
+        disk.write(disk.old, STALE, offset_mib)
+    found = {offset_mib: disk.read(offset_mib) for offset_mib in OFFSETS_MIB}
     assert set(found.values()) <= {NEW, STALE}, found
-    print(f"the old holder wrote at {[at for at, byte in found.items() if byte == STALE]} of {list(found)} MiB")
-    return [offset_mib for offset_mib, byte in found.items() if byte == STALE]
+    written = [offset_mib for offset_mib, byte in found.items() if byte == STALE]
+    print(f"{disk.name} ({dict(disk.changes)}): the old holder wrote at {written} of {list(found)} MiB")
+    return written
 
 
-@pytest.mark.parametrize("experiment", [{}], indirect=True, ids=["engine's options"])
-def test_the_old_holder_can_write_nowhere(experiment: Experiment) -> None:
-    assert take_over(experiment) == []
-
-
-@pytest.mark.parametrize("experiment", [{"client.strict-locks": "off"}], indirect=True, ids=["strict locks off"])
-def test_without_strict_locks_the_damage_shows(experiment: Experiment) -> None:
-    assert BELOW_MIB in take_over(experiment), "the old holder's write must go through: else this test cannot fail"
-
-
-@pytest.mark.parametrize("experiment", [{"features.shard": "on"}], indirect=True, ids=["sharding on"])
-def test_with_sharding_the_damage_shows_beyond_the_first_shard(experiment: Experiment) -> None:
-    written = take_over(experiment)
-    assert UNTOUCHED_MIB in written, (
+@pytest.mark.parametrize("disks", [(ENGINES, SHARDED)], indirect=True, ids=["engine's options and sharding on"])
+def test_the_old_holder_can_write_nowhere_but_beyond_the_first_shard_of_a_sharded_disk(disks: tuple[Disk, ...]) -> None:
+    fenced, sharded = take_over(disks)
+    assert fenced == []
+    assert UNTOUCHED_MIB in sharded, (
         "beyond the first shard the old holder's write must go through: else this test cannot fail"
     )
+
+
+@pytest.mark.parametrize("disks", [(NOT_STRICT,)], indirect=True, ids=["strict locks off"])
+def test_without_strict_locks_the_damage_shows(disks: tuple[Disk, ...]) -> None:
+    (written,) = take_over(disks)
+    assert BELOW_MIB in written, "the old holder's write must go through: else this test cannot fail"

@@ -19,7 +19,7 @@ import pytest
 
 from tests.lab.cluster import Cluster, wait
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(900), pytest.mark.usefixtures("at_rest")]
 
 UNAVAILABLE_S = 3.0
 """In total, over a rolling restart of three nodes: the bar of the issue."""

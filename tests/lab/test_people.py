@@ -11,7 +11,7 @@ import pytest
 
 from tests.lab.cluster import Cluster, wait
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(600), pytest.mark.usefixtures("at_rest")]
 
 PYTHON = "/usr/lib/trivet/venv/bin/python3 -I"
 PAGE_MEMORY_KIB = 30 * 1024

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +15,12 @@ from tests.lab.cluster import Cluster, wait
 from tests.lab.guest import MIB, PATIENCE_S, VMSTORE, await_status, lost, where
 from tests.lab.test_vms import ENOUGH, POOL_WHOLE_S, RESTART_S, Recording, is_up, recording, sees_the_pool
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(900), pytest.mark.usefixtures("saved_memory")]
 
 SHARD_MIB = 64
 FIRST_SHARD_RECORDS = SHARD_MIB * MIB // RECORD_BYTES
-SLOW_MIB_S = 4
-"""So that a migration or a merge is still going on when the fault comes."""
+SLOW_MIB_S = 1
+"""So that a migration is still going on when the fault comes: two further jobs are ordered after its begin."""
 QUERY_BLOCK_JOBS = '{"execute": "query-block-jobs"}'
 SETTLED_S = 300.0
 """A job that lost its host: undone or finished by the engine, which asks the host for ten minutes at most."""
@@ -35,10 +35,8 @@ class Stage:
     host: str
     others: tuple[str, ...]
 
-    def lose(self) -> None:
-        """The host loses power; the guest goes on elsewhere."""
-        before = self.guest.serial.acknowledged()
-        cut_s = self.cluster.power(self.host, "off")
+    def goes_on(self, cut_s: float, before: int) -> None:
+        """Its host has lost power at ``cut_s``; the guest, which had acknowledged ``before``, goes on elsewhere."""
         found = wait("the VM on another host", RESTART_S, lambda: set(where(self.cluster, self.guest.id)) & set(self.others))
         print(f"restarted {time.time() - cut_s:.0f} s after the power cut of {self.host}, on {found}")
         await_status(self.guest.vm, types.VmStatus.UP)
@@ -62,11 +60,14 @@ class Stage:
         return sorted(self.cluster.shell(self.others[0], f"ls {folder}").split())
 
 
-def on_another_host_than_the_engine(cluster: Cluster, guest: Recording) -> Stage:
+def another_host_than_the_engine(cluster: Cluster) -> str:
     engine_host = str(cluster.engine()["host"])
-    host = guest.host
-    if host == engine_host:
-        host = next(node for node in cluster.nodes if node != engine_host)
+    return next(node for node in cluster.nodes if node != engine_host)
+
+
+def brought_to(host: str, cluster: Cluster, guest: Recording) -> Stage:
+    """The guest on that host, recording."""
+    if guest.host != host:
         guest.vm.migrate(host=types.Host(name=host))
         wait("the VM on its new host", PATIENCE_S, lambda: where(cluster, guest.id) == [host] or None)
         await_status(guest.vm, types.VmStatus.UP)
@@ -95,19 +96,6 @@ def stopped_and_whole(stage: Stage) -> None:
         file.unlink()
 
 
-def lost_while(doing: Callable[[Stage], None], cluster: Cluster, system: Any) -> None:
-    """``doing`` begins something on the stage's host, which then loses power in the middle of it."""
-    with recording(cluster, system, is_ha=True) as guest:
-        stage = on_another_host_than_the_engine(cluster, guest)
-        doing(stage)
-        stage.lose()
-        wait("no job has the VM any more", SETTLED_S, lambda: not unfinished(system) or None)
-        cluster.power(stage.host, "on")
-        stage.restored(system)
-        assert len(where(cluster, guest.id)) == 1, "one VM, not two"
-        stopped_and_whole(stage)
-
-
 def unfinished(system: Any) -> list[str]:
     jobs = system.jobs_service().list()
     return [job.description for job in jobs if job.status == types.JobStatus.STARTED]
@@ -118,44 +106,60 @@ def merging_or_over(stage: Stage) -> bool:
     return "commit" in stage.cluster.shell(stage.host, asked, ok=False) or len(stage.layers()) == 1
 
 
-def test_its_host_is_lost_while_it_migrates(cluster: Cluster, system: Any) -> None:
-    def migrating(stage: Stage) -> None:
-        slow = f"virsh -c qemu:///system migrate-setspeed {stage.guest.id} {SLOW_MIB_S}"
-        stage.guest.vm.migrate(host=types.Host(name=stage.others[0]))
-        stage.cluster.shell(stage.host, slow, ok=False)
-        wait("the VM arriving", PATIENCE_S, lambda: stage.others[0] in where(stage.cluster, stage.guest.id) or None)
-        assert stage.host in where(stage.cluster, stage.guest.id), "it must not be over yet"
-
-    lost_while(migrating, cluster, system)
+def migrates(stage: Stage) -> None:
+    """To another host, so slowly that it is not there when the fault comes."""
+    slow = f"virsh -c qemu:///system migrate-setspeed {stage.guest.id} {SLOW_MIB_S}"
+    stage.guest.vm.migrate(host=types.Host(name=stage.others[0]))
+    stage.cluster.shell(stage.host, slow, ok=False)
+    wait("the VM arriving", PATIENCE_S, lambda: stage.others[0] in where(stage.cluster, stage.guest.id) or None)
+    stage.cluster.shell(stage.host, slow, ok=False)  # the first may have come before the migration
 
 
-def test_its_host_is_lost_while_a_snapshot_is_taken(cluster: Cluster, system: Any) -> None:
-    def snapping(stage: Stage) -> None:
-        snapshots = stage.guest.vm.snapshots_service()
-        snapshots.add(types.Snapshot(description="when the power goes", persist_memorystate=False))
-        wait("the layer there", PATIENCE_S, lambda: len(stage.layers()) == 2 or None)
+def with_a_snapshot(stage: Stage) -> Any:
+    """Taken, and written to since; its service."""
+    snapshots = stage.guest.vm.snapshots_service()
+    taken = snapshots.add(types.Snapshot(description="to be merged", persist_memorystate=False))
+    one = snapshots.snapshot_service(taken.id)
+    wait("the snapshot taken", PATIENCE_S, lambda: one.get().snapshot_status == types.SnapshotStatus.OK or None)
+    stage.guest.serial.await_more(5 * ENOUGH)
+    return one
 
-    lost_while(snapping, cluster, system)
 
-
-def test_its_host_is_lost_while_a_snapshot_is_merged(cluster: Cluster, system: Any) -> None:
-    def merging(stage: Stage) -> None:
-        snapshots = stage.guest.vm.snapshots_service()
-        taken = snapshots.add(types.Snapshot(description="to be merged", persist_memorystate=False))
-        one = snapshots.snapshot_service(taken.id)
-        wait("the snapshot taken", PATIENCE_S, lambda: one.get().snapshot_status == types.SnapshotStatus.OK or None)
-        stage.guest.serial.await_more(5 * ENOUGH)
-        one.remove()
-        wait("the merge going on", PATIENCE_S, lambda: merging_or_over(stage) or None)
-        print("layers at the power cut:", stage.layers())
-
-    lost_while(merging, cluster, system)
+@pytest.mark.timeout(1800)
+def test_a_host_is_lost_while_its_vms_run_migrate_take_a_snapshot_and_merge_one(cluster: Cluster, system: Any) -> None:
+    """One power cut for all four, because each takes the minutes until the pool is whole again. The engine's host is another
+    one."""
+    with ExitStack() as guests:
+        made = [guests.enter_context(recording(cluster, system, is_ha=True, least=0)) for _ in range(4)]
+        for guest in made:
+            guest.serial.await_more(ENOUGH)
+        host = another_host_than_the_engine(cluster)
+        stages = [brought_to(host, cluster, guest) for guest in made]
+        _running, migrating, snapping, merging = stages
+        merged = with_a_snapshot(merging)
+        migrates(migrating)
+        merged.remove()
+        snapping.guest.vm.snapshots_service().add(types.Snapshot(description="when power goes", persist_memorystate=False))
+        wait("the merge going on", PATIENCE_S, lambda: merging_or_over(merging) or None)
+        wait("the layer there", PATIENCE_S, lambda: len(snapping.layers()) == 2 or None)
+        assert host in where(cluster, migrating.guest.id), "it must not be over yet"
+        before = [stage.guest.serial.acknowledged() for stage in stages]
+        print("layers of the merge at the power cut:", merging.layers())
+        cut_s = cluster.power(host, "off")
+        for stage, acknowledged in zip(stages, before, strict=True):
+            stage.goes_on(cut_s, acknowledged)
+        wait("no job has a VM any more", SETTLED_S, lambda: not unfinished(system) or None)
+        cluster.power(host, "on")
+        stages[0].restored(system)
+        for stage in stages:
+            assert len(where(cluster, stage.guest.id)) == 1, "one VM, not two"
+            stopped_and_whole(stage)
 
 
 def test_a_host_that_was_only_cut_off_writes_nothing_beyond_the_first_shard(cluster: Cluster, system: Any) -> None:
     """Locks are no proof there: the volume has shards. Its guest goes on writing while another host has the VM already."""
     with recording(cluster, system, is_ha=True, records=FIRST_SHARD_RECORDS + 10) as guest:
-        stage = on_another_host_than_the_engine(cluster, guest)
+        stage = brought_to(another_host_than_the_engine(cluster), cluster, guest)
         before = guest.serial.acknowledged()
         assert before > FIRST_SHARD_RECORDS
         cluster.link(stage.host, "cut")

@@ -24,7 +24,7 @@ from image.lab import model
 from tests.lab.cluster import APP, Cluster, ssh_into_engine, wait
 from tests.lab.good_state import good_state
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(900), pytest.mark.usefixtures("at_rest")]
 
 WARM = "/var/lib/trivet/warm"
 RECORD = f"{WARM}/saved.json"
