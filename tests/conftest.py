@@ -80,7 +80,7 @@ def _place(item: pytest.Item) -> tuple[int, bool, int]:
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Sort the tests and give those that boot machines a longer deadline."""
-    _leave_open_ones(config, items)
+    _leave_measured_ones(config, items)
     items.sort(key=_place)
     for item in items:
         for marker, seconds in DEADLINES_S.items():
@@ -94,13 +94,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.timeout(PATIENCE * _deadline_s(item)), append=False)
 
 
-def _leave_open_ones(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests of what is being built: named, counted as deselected, and run by who works on them (``TRIVET_OPEN=1``)."""
-    if os.environ.get("TRIVET_OPEN"):
+def _leave_measured_ones(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What takes minutes and is a measurement: named, counted as deselected, and run by ``make bench``, which sets
+    ``TRIVET_MEASURED``."""
+    if os.environ.get("TRIVET_MEASURED"):
         return
-    open_ones = [item for item in items if item.get_closest_marker("open")]
-    items[:] = [item for item in items if not item.get_closest_marker("open")]
-    config.hook.pytest_deselected(items=open_ones)
+    measured = [item for item in items if item.get_closest_marker("measured")]
+    items[:] = [item for item in items if not item.get_closest_marker("measured")]
+    config.hook.pytest_deselected(items=measured)
 
 
 def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:

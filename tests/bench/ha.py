@@ -12,7 +12,8 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from tests.lab.faults import play
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "build/ha-bench.json"
+PLANNED = ROOT / "build/planned-bench.json"
 SIMULATION = ROOT / "build/sim-report.json"
 """Left by the long run of the simulator; the report says so when there is none."""
 DOCUMENT = ROOT / "docs/ha-report.md"
@@ -56,23 +58,38 @@ def wanted(rows: str, repetitions: int, lab: str, keep: bool) -> Wanted:
     return Wanted(chosen, repetitions, lab, keep)
 
 
-def measure(what: Wanted) -> int:
-    """Play the rows; answers how many runs failed. Makes the lab when it is not there."""
+@contextmanager
+def lab(what: Wanted) -> Iterator[None]:
+    """The lab to measure on, made when it is not there."""
     own = trivet("lab", "status", "--name", what.lab, ok=False).status != 0
     if own:
         trivet("image", "build", "node", timeout_s=RUN_S)
         trivet("lab", "up", "--name", what.lab, "--nodes", "3", "--port", PORT, timeout_s=UP_S)
         trivet("run", "--name", what.lab, "--ssh-key", f"{key_of(what.lab)}.pub", timeout_s=RUN_S)
-    failed = 0
     try:
+        yield
+    finally:
+        if own and not what.keep:
+            trivet("stop", "--name", what.lab)
+
+
+def measure(what: Wanted) -> int:
+    """Play the rows; answers how many runs failed."""
+    failed = 0
+    with lab(what):
         for number in what.rows:
             for turn in range(1 if number in LONG_ONLY_ONCE else what.repetitions):
                 print(f"bench: row {number}, run {turn + 1}", file=sys.stderr, flush=True)
                 failed += not _run(Cluster(what.lab), number)
-    finally:
-        if own and not what.keep:
-            trivet("stop", "--name", what.lab)
     return failed
+
+
+def measure_planned(what: Wanted) -> int:
+    """Play the tests of planned work: they leave what their client saw in ``build/planned-bench.json``."""
+    with lab(what):
+        words = ["-I", "-m", "pytest", "-m", "lab", "tests/lab/test_maintenance.py"]
+        environment = {**os.environ, "TRIVET_MEASURED": str(PLANNED), "TRIVET_TEST_CLUSTER": what.lab}
+        return subprocess.run([sys.executable, *words], cwd=ROOT, env=environment, check=False).returncode
 
 
 def _run(cluster: Cluster, number: str) -> bool:
@@ -118,7 +135,8 @@ def write_report(repetitions: int, machine: str, version: str) -> None:
     """docs/ha-report.md and the plot, from what is kept."""
     rows = latest(results(), repetitions)
     simulation = json.loads(SIMULATION.read_text()) if SIMULATION.exists() else None
-    DOCUMENT.write_text(report(rows, simulation, machine, version))
+    planned = json.loads(PLANNED.read_text()) if PLANNED.exists() else []
+    DOCUMENT.write_text(report(rows, simulation, machine, version, planned))
     drawn = [run["timeline"] for run in rows.get(PLOTTED, ()) if "timeline" in run and "error" not in run]
     if drawn:
         PLOT.write_text(failover_plot(drawn[-1]))

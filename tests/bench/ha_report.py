@@ -135,7 +135,25 @@ def simulated(simulation: Any) -> str:
     return "\n".join(lines)
 
 
-def report(rows: Mapping[str, Sequence[Run]], simulation: Any, machine: str, version: str) -> str:
+def planned_work(runs: Sequence[Run]) -> str:
+    """What a client saw that asked all the while, the newest run of each kind of work."""
+    newest = {run["what"]: run for run in runs}
+    if not newest:
+        return "Not measured: `tests/bench/run.py --only planned` does."
+    lines = [
+        "| work | questions | failed | time without an answer within 1 s | slowest answer | bar | |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for what, run in newest.items():
+        met = "met" if run["unavailable_s"] <= run["bar_s"] else "**missed**"
+        seen = f"{run['asked']} | {run['failed']} | {run['unavailable_s']:.1f} s | {run['slowest_s']:.1f} s"
+        lines.append(f"| {what} | {seen} | ≤ {run['bar_s']:g} s | {met} |")
+    return "\n".join(lines)
+
+
+def report(
+    rows: Mapping[str, Sequence[Run]], simulation: Any, machine: str, version: str, planned: Sequence[Run] = ()
+) -> str:
     """The document."""
     commits = sorted({run["commit"] for runs in rows.values() for run in runs})
     head = (
@@ -159,6 +177,7 @@ def report(rows: Mapping[str, Sequence[Run]], simulation: Any, machine: str, ver
         "Row 18 is measured from the loss of the two hosts; one returns when the engine VM has been gone for some time. "
         "Row 20 is measured from the moment at which the second brick is back. Numbers with a letter are forms of one row. "
         "*Load before*: the machine's load average when the run began; above 4 others were working on it.",
+        f"## Planned work\n\nA client asks `/health` every 0.1 s and gives each question 10 s.\n\n{planned_work(planned)}",
         f"## Runs that did not end as they should\n\n{failures(rows)}",
         "## Beside others\n\nHost loss; published by themselves, or measured by running their code, with their defaults; "
         "none of them had an emulated guest on a shared machine.\n\n"

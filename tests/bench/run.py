@@ -1,7 +1,7 @@
 """Run every bench; write docs/bench.md and docs/ha-report.md: ``build/venv/bin/python -I tests/bench/run.py [WORD …]``.
 
 ``--only ha --rows 1,4 --repetitions 5 [--lab NAME] [--keep]`` measures rows of the fault table and adds them to what is
-kept; ``--only report`` writes the report from that without measuring.
+kept; ``--only planned`` restarts the three nodes one after another; ``--only report`` writes the report without measuring.
 
 A bench is a function ``bench_*`` in a file ``bench_*.py`` here; it takes nothing and returns ``Measured`` rows. It
 measures a baseline in the same run, because a number alone says more about the machine than about us. With words,
@@ -77,7 +77,9 @@ def main(line: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="run.py", description="Measure, and write docs/bench.md and docs/ha-report.md.")
     parser.add_argument("words", nargs="*", metavar="WORD", help="only benches whose name holds one of these")
     parser.add_argument(
-        "--only", choices=("core", "ha", "report"), help="core: the benches; ha: the fault table; report: write it"
+        "--only",
+        choices=("core", "ha", "planned", "report"),
+        help="core: the benches; ha: the fault table; planned: work on the nodes; report: write it",
     )
     parser.add_argument("--rows", default="", help="of the fault table, with commas (default: all)")
     parser.add_argument("--repetitions", type=int, default=5, help="of each row (default: %(default)s)")
@@ -87,9 +89,12 @@ def main(line: Sequence[str]) -> int:
     bad = 0
     if chosen.only in (None, "core"):
         bad += core(chosen.words)
+    wanted = ha.wanted(chosen.rows, chosen.repetitions, chosen.lab, chosen.keep)
     if chosen.only == "ha" or (chosen.only is None and not chosen.words):
-        bad += ha.measure(ha.wanted(chosen.rows, chosen.repetitions, chosen.lab, chosen.keep))
-    if chosen.only in ("ha", "report") or (chosen.only is None and not chosen.words):
+        bad += ha.measure(wanted)
+    if chosen.only == "planned" or (chosen.only is None and not chosen.words):
+        bad += ha.measure_planned(wanted)
+    if chosen.only in ("ha", "planned", "report") or (chosen.only is None and not chosen.words):
         ha.write_report(chosen.repetitions, machine(), VERSION)
     return 1 if bad else 0
 

@@ -57,6 +57,14 @@ def test_the_simulators_counts_are_shown_as_it_left_them() -> None:
     assert "| seeds | 50000 |\n| broken | none |\n| kinds | power: 7 |" in text
 
 
+def test_planned_work_shows_what_its_client_saw_in_the_newest_run() -> None:
+    seen = {"what": "a restart", "asked": 900, "failed": 0, "unavailable_s": 2.44, "slowest_s": 1.24, "bar_s": 3.0}
+    text = ha_report.report({}, None, "a machine", "0.1", [{**seen, "unavailable_s": 9.0}, seen])
+    assert "| a restart | 900 | 0 | 2.4 s | 1.2 s | ≤ 3 s | met |" in text
+    assert "**missed**" not in text
+    assert "Not measured: `tests/bench/run.py --only planned` does." in report()
+
+
 def test_every_bar_names_a_row_that_can_be_played() -> None:
     assert {bar.row for bar in ha_report.BARS} <= {fault.number for fault in FAULTS}
     assert len({fault.number for fault in FAULTS}) == len(FAULTS) >= 22
