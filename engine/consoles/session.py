@@ -55,9 +55,10 @@ class Session:
     def run(self) -> None:
         """Serve it. What is refused is told to the other side; nothing is raised but defects."""
         try:
-            self._serve()
-        except TrivetError as error:
-            self._send({"error": error.as_json()})
+            try:
+                self._serve()
+            except TrivetError as error:
+                self._send({"error": error.as_json()})
         except (Left, TimeoutError, ConnectionError):
             return
         finally:

@@ -22,14 +22,18 @@ from appliance.model.vm_parts import Console
 from appliance.verbs.vm_console import Attached, VmConsoles
 from tests.contract.echo_guest import boot_sector
 from tests.contract.live_node import NAME, LiveNode, code
+from tests.contract.vmconsole_host import Acceptor
 
 UP = b"up\r\n"
-LIMIT_S = 120.0
+LIMIT_S = 400.0
 """An emulated machine whose CPU is somebody else's for half a minute."""
 
 
 class Consoles:
     """A node with a VM that has a console, and who comes to it."""
+
+    acceptor: Acceptor
+    """Where the node takes connections, in tests that have one."""
 
     def __init__(self, node: LiveNode) -> None:
         self.node = node
@@ -181,7 +185,7 @@ def test_a_log_that_is_not_there_is_said(consoles: Consoles, monkeypatch: pytest
 def test_a_log_that_is_full_is_turned_over_and_read_on(consoles: Consoles) -> None:
     """The bound of these tests is 16 KiB and one file of before; a node's is in tools/libvirt_conf.py."""
     consoles.start()
-    lines = b"".join(b"%05d\r\n" % number for number in range(500))
+    lines = b"".join(b"%05d\r\n" % number for number in range(300))
     with consoles.at() as ann:
         ann.reads(UP)
         for part in range(1, 11):

@@ -45,7 +45,8 @@ def test_a_key_is_known_without_its_comment() -> None:
     "content",
     [
         "", "ssh-ed25519", "ssh-dss AAAA", f'command="sh" {key()}', f"restrict,pty {key()}", key() + "\n" + key(2),
-        key() + "\0", "ssh-ed25519 AAAA", "ssh-ed25519 !!!", key().replace("ssh-ed25519", "ecdsa-sha2-nistp256", 1), rsa(1024), key(comment="x" * 5000), key()[:40],
+        key() + "\0", "ssh-ed25519 AAAA", "ssh-ed25519 !!!", key().replace("ssh-ed25519", "ecdsa-sha2-nistp256", 1),
+        rsa(1024), key(comment="x" * 5000), key()[:40],
         "ssh-ed25519 " + base64.b64encode(part(b"ssh-ed25519") + b"\0\0\1\0ab").decode(),
     ],
 )  # fmt: skip
