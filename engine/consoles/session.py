@@ -22,7 +22,7 @@ from engine.store.records import AccountRecord
 
 LINE_LIMIT_BYTES = 16 * 1024
 """A key and a command have some kilobytes."""
-REQUEST_S = 10.0
+REQUEST_S = 30.0
 """The door says at once what it wants."""
 ANSWER_S = 120.0
 """How long somebody may look at the menu."""
