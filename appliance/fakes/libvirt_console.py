@@ -29,7 +29,9 @@ class FakeConsoles:
         for device in ("serial", "console"):
             element = root.find(f"devices/{device}[@type='pty']")
             log = element.find("log") if element is not None else None
-            if element is not None and log is not None:
+            if element is not None and log is not None and Path(log.get("file", "")).parent.is_dir():
+                for old in element.findall("source"):  # of the machine whose memory is woken
+                    element.remove(old)
                 self.lines[name] = line = FakeLine(Path(log.get("file", "")))
                 Xml.SubElement(element, "source", path=line.path)
                 return

@@ -33,7 +33,7 @@ from tests.engine import world
 
 ACCOUNT = "ovirt-vmconsole"
 VM = "web1"
-PATIENCE_S = 300.0
+PATIENCE_S = 800.0
 """For one answer: emulated, and the machine's CPU may be somebody else's for a while."""
 
 UP = r"""
