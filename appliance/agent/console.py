@@ -63,6 +63,7 @@ def serve(root: Root, hypervisor: Hypervisor, clock: Clock, plain: socket.socket
 def _admitted(root: Root, clock: Clock, channel: ssl.SSLSocket) -> ConsoleRequest:
     """What is asked, by whom it may be. Raises ``Denied``, ``Conflict`` (``engine.stale-epoch``), ``Refused``."""
     cluster, _ = MembershipFiles(root).require()
+    asked = _line(channel)  # first: who is told while their line is unread is told nothing, TCP drops both
     found = subject(channel.getpeercert())
     caller = Caller(found.get("commonName", ""), found.get("organizationName", ""), found.get("organizationalUnitName", ""))
     gate = MemberGate(cluster.id, EpochStore(root.at(layout.EPOCH_FILE)), StaleCalls(root.at(layout.STALE_CALL_FILE), clock))
@@ -74,7 +75,7 @@ def _admitted(root: Root, clock: Clock, channel: ssl.SSLSocket) -> ConsoleReques
             reason=f"its certificate is for {caller.unit!r}; consoles are given to the engine, which knows who may",
             remedy="Connect through the engine's console port.",
         )
-    request = decode(ConsoleRequest, _line(channel), subject="a console's request", code="agent.request")
+    request = decode(ConsoleRequest, asked, subject="a console's request", code="agent.request")
     gate.admit("command", caller, request.epoch)
     return request
 
