@@ -163,6 +163,18 @@ def serve(arguments: argparse.Namespace, output: Output) -> None:
     serve_agent(_root(arguments), arguments.address, arguments.port)
 
 
+def console(arguments: argparse.Namespace, output: Output) -> None:
+    """`trivet agent console`."""
+    del output
+    import socket
+
+    from appliance.agent.console import serve as serve_console
+    from appliance.effects.libvirt_host import LibvirtHost
+
+    with socket.socket(fileno=os.dup(0)) as plain:
+        serve_console(_root(arguments), LibvirtHost(arguments.libvirt), SystemClock(), plain)
+
+
 def call(arguments: argparse.Namespace, output: Output) -> None:
     """`trivet agent call`."""
     from appliance.wire.client import HttpsTransport, path_with
@@ -229,6 +241,17 @@ COMMANDS: tuple[Command, ...] = (
         serve,
         PORT,
         Option(("--address",), "listen on this address alone", {"default": "", "metavar": "ADDRESS"}),
+    ),
+    _command(
+        "agent console",
+        "give the engine a serial console over standard input (what trivet-vmconsole@.service does)",
+        "trivet agent console",
+        console,
+        Option(
+            ("--libvirt",),
+            "libvirt's address (for tests)",
+            {"default": "qemu:///system", "metavar": "URI"},
+        ),
     ),
     _command(
         "agent call",

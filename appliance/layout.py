@@ -40,6 +40,10 @@ ADMIN_PASSWORD_FILE: Final = STATE / "admin-password"
 VOLUMES: Final = STATE / "volumes"
 """Mount points of the Gluster volumes: ``VOLUMES / "engine"``, ``VOLUMES / "vmstore"``."""
 RUN: Final = Path("/run/trivet")
+CONSOLES: Final = RUN / "consoles"
+"""Who has which serial console, a locked file for each VM that somebody has."""
+CONSOLE_LOGS: Final = Path("/var/log/libvirt/consoles")
+"""What VMs say on their serial lines, a file of virtlogd's for each; a folder below the one that it keeps small."""
 IMAGEIO_CONF: Final = Path("/etc/trivet/imageio")
 IMAGEIO_SOCKET: Final = Path("/run/trivet-imageio/control")
 """Through which its tickets are put; of its unit's folder."""
@@ -75,6 +79,10 @@ AGENT_KEEPALIVE_S: Final = 15
 LIBVIRT_TLS_PORT: Final = 16514
 IMAGEIO_PORT: Final = 54322
 """Where ovirt-imageio serves disks to who has a ticket: oVirt's port of it."""
+CONSOLE_PORT: Final = 54325
+"""Where a node gives the engine the serial consoles of its VMs, a process for each: beside the agent's."""
+VMCONSOLE_PORT: Final = 2222
+"""Where the engine's ssh takes people to serial consoles: oVirt's port of it."""
 ENGINE_PORT: Final = 443
 NODE_PAGE_PORT: Final = 443
 """Of the page on each node: a person types an address and nothing else. The engine VM has an address of its own."""

@@ -60,6 +60,12 @@ def _web(arguments: argparse.Namespace, output: Output) -> None:
     serve(Guest(arguments.root), arguments.address, arguments.port)
 
 
+def _vmconsole(arguments: argparse.Namespace, output: Output) -> None:
+    from engine.consoles.program import serve
+
+    serve(Guest(arguments.root), arguments.console_port, SystemClock(), output.log)
+
+
 def _jobs(arguments: argparse.Namespace, output: Output) -> None:
     from engine.jobs.program import main
 
@@ -84,6 +90,13 @@ COMMANDS: tuple[Command, ...] = (
             Option(("--address",), "address to listen on", {"default": "0.0.0.0"}),  # noqa: S104 - it is a server
             Option(("--port",), "port to listen on", {"default": layout.ENGINE_PORT, "type": int}),
         ),
+    ),
+    Command(
+        ("engine", "vmconsole"),
+        "serve one person at a serial console over standard input (what trivet-engine-vmconsole@.service does)",
+        "trivet engine vmconsole",
+        _vmconsole,
+        (ROOT, Option(("--console-port",), "the nodes' port", {"default": layout.CONSOLE_PORT, "type": int})),
     ),
     Command(
         ("engine", "jobs"),

@@ -98,6 +98,11 @@ class Guest:
         return self.at("/run/trivet-engine/jobs.lock")
 
     @property
+    def console_host_key(self) -> Path:
+        """With which the console port shows who it is: the same after each failover."""
+        return self.state / "vmconsole" / "ssh_host_ed25519_key"
+
+    @property
     def ca(self) -> Path:
         return self.state / "pki" / "ca.pem"
 

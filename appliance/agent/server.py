@@ -12,12 +12,11 @@ import socket
 import ssl
 import sys
 import threading
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.app.base import BaseApplication
 
+from appliance.agent.server_tls import Identity, server_context
 from appliance.agent.watchdog import start_watchdog
 from appliance.effects.clock import SystemClock
 from appliance.effects.network import listen
@@ -25,7 +24,6 @@ from appliance.effects.process import SystemProcesses
 from appliance.effects.root import Root
 from appliance.layout import AGENT_KEEPALIVE_S
 from appliance.verbs.membership import CA_CERTIFICATE, NODE_CERTIFICATE, NODE_KEY, MembershipFiles
-from appliance.wire.tls import TLS_MINIMUM
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -33,23 +31,12 @@ if TYPE_CHECKING:
 THREADS = 12
 """Calls at once. The longest (a migration, 170 s) hold one each; a thread that waits costs little memory."""
 BACKLOG = 64
-IO_TIMEOUT_S = 10.0
-"""How long a peer may be silent in the handshake or inside a request: silent peers must not hold all threads."""
 GRACEFUL_S = 5
 """Requests in progress get this long when the agent stops; systemd's own limit is longer."""
 WORKER_TIMEOUT_S = 30
 """The parent replaces a worker whose main loop was not heard of for so long."""
 LEAVE_AFTER_S = 0.5
 """Between becoming a member and the restart into mutual TLS: the answer has left by then."""
-
-
-@dataclass(frozen=True)
-class Identity:
-    """Files of the TLS server. ``ca`` is None on a bare node, which asks nobody for a certificate."""
-
-    certificate: Path
-    key: Path
-    ca: Path | None
 
 
 def serve(root: Root, address: str, port: int) -> None:
@@ -125,14 +112,6 @@ def _leave() -> None:
     print("joined a cluster: starting anew with mutual TLS", file=sys.stderr)  # noqa: T201 - the journal
 
 
-class _TimedContext(ssl.SSLContext):
-    """Gives every accepted connection a limit of silence, the handshake included."""
-
-    def wrap_socket(self, sock: socket.socket, *arguments: Any, **named: Any) -> ssl.SSLSocket:
-        sock.settimeout(IO_TIMEOUT_S)
-        return super().wrap_socket(sock, *arguments, **named)
-
-
 class _Contexts:
     """The TLS context, made anew when the certificate was renewed: gunicorn asks for each connection."""
 
@@ -148,16 +127,3 @@ class _Contexts:
             if self._context is None or changed_ns != self._made_from:
                 self._context, self._made_from = server_context(self.identity), changed_ns
             return self._context
-
-
-def server_context(identity: Identity) -> ssl.SSLContext:
-    """A member asks for a certificate without insisting, so that a caller without one is told so in words; one that is shown
-    must be signed by the cluster's CA, or the handshake ends."""
-    context = _TimedContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = TLS_MINIMUM
-    context.load_cert_chain(identity.certificate, identity.key)
-    if identity.ca is not None:
-        context.load_verify_locations(identity.ca)
-        context.verify_mode = ssl.CERT_OPTIONAL
-        context.verify_flags |= ssl.VERIFY_X509_STRICT
-    return context

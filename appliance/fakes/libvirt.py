@@ -7,6 +7,7 @@ from pathlib import Path
 from xml.etree import ElementTree as Xml
 
 from appliance.errors import Conflict, Failed, NotFound, TrivetError, Unavailable
+from appliance.fakes.libvirt_console import FakeConsoles
 from appliance.fakes.libvirt_live import FakeLive
 from appliance.layout import GUEST_CPU_MODEL
 from appliance.model.vm import VmPower, VmState
@@ -37,7 +38,7 @@ class DiskLocks:
 
 
 @dataclass
-class FakeLibvirt(FakeLive):
+class FakeLibvirt(FakeLive, FakeConsoles):
     """One node's libvirt.
 
     ``peers`` are the other nodes' fakes by name (migration), ``fail`` scripts an error for a method name, ``hangs`` makes
@@ -73,7 +74,9 @@ class FakeLibvirt(FakeLive):
         mib = int(memory) // (1 if unit == "MiB" else 1024)
         cpus = int(getattr(root.find("vcpu"), "attrib", {}).get("current", root.findtext("vcpu", "1")))
         self.vms[name] = VmState(root.findtext("uuid", ""), name, power, mib, cpus, 0.0, self.pid)
-        self.xml[name] = _with_port(root) if root.find(AUTOPORT) is not None else xml
+        self._with_line(name, root)
+        told = name in self.lines or root.find(AUTOPORT) is not None
+        self.xml[name] = _with_port(root) if told else xml
 
     def resume(self, name: str) -> None:
         self._set("resume", name, "running")
@@ -153,6 +156,7 @@ class FakeLibvirt(FakeLive):
     def vanish(self, name: str) -> None:
         """The QEMU of ``name`` is gone (killed, destroyed, moved) and its locks with it."""
         del self.vms[name], self.xml[name]
+        self._end_line(name)
         for path in [path for path, holder in self.locks.holders.items() if holder == f"{self.node}/{name}"]:
             del self.locks.holders[path]
 

@@ -6,6 +6,11 @@ from appliance.tools.block import with_block
 
 QEMU_CONF = "/etc/libvirt/qemu.conf"
 LIBVIRTD_CONF = "/etc/libvirt/libvirtd.conf"
+VIRTLOGD_CONF = "/etc/libvirt/virtlogd.conf"
+CONSOLE_LOG_BYTES = 1024**2
+"""What a VM may say before its oldest words go: a day of a chatty kernel. With one file of before: 2 MiB a VM."""
+CONSOLE_LOG_DAYS = 30
+"""How long the words of a VM are kept that says nothing any more, or is no more."""
 QEMU_PKI = "/etc/pki/qemu"
 
 
@@ -25,6 +30,12 @@ def qemu_conf(text: str) -> str:
         "vnc_tls = 1",
         "vnc_tls_x509_verify = 0",
     )
+    return with_block(text, "settings", lines)
+
+
+def virtlogd_conf(text: str) -> str:
+    """virtlogd.conf with our block: what VMs say on serial lines, and QEMUs to their own logs, is bounded."""
+    lines = (f"max_size = {CONSOLE_LOG_BYTES}", "max_backups = 1", f"max_age_days = {CONSOLE_LOG_DAYS}")
     return with_block(text, "settings", lines)
 
 

@@ -102,6 +102,14 @@ class LiveDomain:
         """Its VNC screen."""
         return self.root.find("devices/graphics[@type='vnc']")
 
+    def console(self) -> tuple[str, str]:
+        """The terminal of its first serial console, and the file that gets what it says; empty: it has none, or no log."""
+        for device in ("serial", "console"):
+            element = self.root.find(f"devices/{device}[@type='pty']")
+            if element is not None and _attribute(element, "log", "file"):
+                return _attribute(element, "source", "path"), _attribute(element, "log", "file")
+        return "", ""
+
     def new_disk(self, disk: VmDisk) -> str:
         """``disk`` as a device to plug in, on the first free place of its bus."""
         bus = bus_of(disk, self.machine)

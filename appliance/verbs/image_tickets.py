@@ -26,7 +26,7 @@ from appliance.ports import Clock, Processes, TicketDaemon
 from appliance.tools import qemu_nbd
 from appliance.tools.imageio_conf import ImageioSettings, imageio_conf, ticket_body
 from appliance.verbs.chains import Chains, of_words
-from appliance.verbs.membership import MembershipFiles
+from appliance.verbs.membership import NODE_CERTIFICATE, MembershipFiles
 from appliance.verbs.volume_files import VolumeFiles
 
 DAEMON_START_S = 30.0
@@ -35,6 +35,9 @@ LOOK_EVERY_S = 0.1
 UNIT_TIMEOUT_S = 40.0
 """Above the units' own limits (30 s to start, 30 s to stop): then systemd says why."""
 ASK_TIMEOUT_S = 10.0
+RENEWED_WAIT_S = 12 * 3600.0
+"""How long a renewed certificate waits for a moment without transfers. Renewal is weeks before the end of the old one; what
+is transferred then is paused, and resumed by who transfers it."""
 CREDENTIALS = Path("/run/credentials") / qemu_nbd.DAEMON_UNIT
 """Where systemd puts the files that the unit loads."""
 NOT_LOADED = 5
@@ -204,7 +207,7 @@ class ImageTickets:
         )
         conf = self._root.at(layout.IMAGEIO_CONF / "conf.d/50-trivet.conf")
         is_new = write_if_different(conf, imageio_conf(settings), PUBLIC)
-        way = "restart" if is_new else "start"
+        way = "restart" if is_new or self._wants_new_certificate() else "start"
         self._processes.run(("systemctl", way, qemu_nbd.DAEMON_UNIT), timeout_s=UNIT_TIMEOUT_S)
         end_s = self._clock.monotonic_s() + DAEMON_START_S
         while True:
@@ -215,6 +218,15 @@ class ImageTickets:
                 if self._clock.monotonic_s() > end_s:
                     raise
                 self._clock.sleep(LOOK_EVERY_S)
+
+    def _wants_new_certificate(self) -> bool:
+        """Whether the daemon shows a certificate that has been renewed, and can be ended for it: nothing is transferred, or
+        something always is. It reads its files once, and systemd gives it copies of the time of its start."""
+        renewed, shown = self._root.at(NODE_CERTIFICATE), self._credentials / NODE_CERTIFICATE.name
+        if not shown.exists() or shown.read_bytes() == renewed.read_bytes():
+            return False
+        waited_s = self._clock.wall_s() - renewed.stat().st_mtime
+        return waited_s > RENEWED_WAIT_S or not any(one.is_served for one in self.states())
 
     # records
 

@@ -70,6 +70,7 @@ class LibvirtSettings:
         ]
         for name, make in (
             (libvirt_conf.QEMU_CONF, libvirt_conf.qemu_conf),
+            (libvirt_conf.VIRTLOGD_CONF, libvirt_conf.virtlogd_conf),
             (libvirt_conf.LIBVIRTD_CONF, lambda text: libvirt_conf.libvirtd_conf(text, cluster.id)),
         ):
             path = at(name)
@@ -93,6 +94,7 @@ class LibvirtSettings:
         for words in (
             ("enable", TLS_SOCKET),
             ("stop", "libvirtd.service"),
+            ("try-restart", "virtlogd.service"),
             ("start", "libvirtd.socket", TLS_SOCKET),
             ("start", "libvirtd.service"),
         ):

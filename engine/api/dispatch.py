@@ -10,12 +10,12 @@ from typing import Any
 
 from flask import Blueprint, Response, current_app, request
 
-from appliance.errors import NotFound, Refused, TrivetError
+from appliance.errors import Conflict, NotFound, Refused, TrivetError
 from engine.api import doors, mandatory, references, rights
 from engine.api.answers import action_fault, answer, body_codec, codec, fault, missing, text, unauthorized
 from engine.api.codecs import JSON_TYPED, Fragments
 from engine.api.documents import BASE, Item, Links
-from engine.api.guest_secrets import sealed
+from engine.api.guest_secrets import hashes_in, sealed
 from engine.api.model import model
 from engine.api.noun import Call, Done, Noun
 from engine.api.offers import Offers
@@ -189,7 +189,7 @@ def _add(call: Call, noun: Noun, reading: Reading) -> Response:
     given = _body(kind)
     mandatory.check(call.service, "add", kind, given)
     given = references.resolve(call, kind, given, call.service, "add")
-    _may(call, "add", kind, _above(call) or rights.place_of(given))
+    _may(call, "add", kind, _above(call) or noun.place(call, given))
     made = noun.add(call, given)
     value = reading.addressed(made.value)
     links = api().offers.of(call.service)
@@ -202,8 +202,8 @@ def _add(call: Call, noun: Noun, reading: Reading) -> Response:
 
 
 def _update(call: Call, spot: Spot, noun: Noun, reading: Reading) -> Response:
-    kind = spot.service.kind
-    given = _body(kind)
+    kind, before = spot.service.kind, call.engine.store.entities.get(*_key(call, spot))
+    given = _body(kind, hashes_in(before.body) if before is not None else frozenset())
     _may(call, "update", kind, _key(call, spot))
     expected = expected_generation(reading, spot.identifier)
     mandatory.check(spot.service.name, "update", kind, given)
@@ -229,6 +229,8 @@ def _action(call: Call, spot: Spot, noun: Noun | None) -> Response:
     actions = noun.actions if spot.is_object and noun else noun.collection_actions if noun else {}
     run = actions.get(spot.action)
     if run is None:
+        if noun is not None and spot.action in noun.refused_actions:
+            raise _cannot(spot, noun.refused_actions[spot.action])
         return _not_here([call.service, spot.action])
     _may(call, spot.action, spot.service.kind, _key(call, spot) if spot.is_object else SYSTEM)
     given = _body("Action") if request.get_data(cache=True) else {}
@@ -240,6 +242,13 @@ def _action(call: Call, spot: Spot, noun: Noun | None) -> Response:
     done = run(noun, call, spot.identifier, given)
     return answer(
         Item("Action", {**_told(done), **done.values}), 202 if done.pending and call.parameters.is_asynchronous else 200
+    )
+
+
+def _cannot(spot: Spot, why: str) -> Conflict:
+    reason, _, remedy = why.rpartition(". ")
+    return Conflict(
+        "api.action-refused", subject=f"{spot.service.kind} {spot.identifier}", reason=reason, remedy=f"{remedy}."
     )
 
 
@@ -267,8 +276,8 @@ def _told(done: Done) -> dict[str, Any]:
     return found
 
 
-def _body(kind: str) -> dict[str, Any]:
-    """The request's body as an object of ``kind``, by its content type."""
+def _body(kind: str, kept: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """The request's body as an object of ``kind``, by its content type. ``kept``: hashes of passwords that it has."""
     chosen = body_codec()
     if chosen is None:
         raise UnsupportedMedia(
@@ -277,7 +286,7 @@ def _body(kind: str) -> dict[str, Any]:
             reason=f"{(request.content_type or '')[:60]!r} is not understood",
             remedy="Send application/xml or application/json.",
         )
-    given: dict[str, Any] = sealed(chosen.decode(kind, request.get_data()))
+    given: dict[str, Any] = sealed(chosen.decode(kind, request.get_data()), kept)
     return given
 
 

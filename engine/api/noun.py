@@ -15,8 +15,9 @@ from typing import Any, ClassVar
 from appliance.errors import Failed
 from engine.api.documents import Object
 from engine.api.parameters import EVERY, Listing, Parameters
-from engine.api.rights import Rights
+from engine.api.rights import Rights, place_of
 from engine.core import Engine
+from engine.decide.permit import Key
 from engine.decide.search import Compare, Query
 from engine.store.records import AccountRecord
 
@@ -91,6 +92,8 @@ class Noun:
     actions: ClassVar[Mapping[str, Action]] = {}
     """Actions on an object, by path segment."""
     collection_actions: ClassVar[Mapping[str, Action]] = {}
+    refused_actions: ClassVar[Mapping[str, str]] = {}
+    """Actions of v4 that cannot be had here, and why, with what to ask instead: they are linked nowhere."""
     forms: ClassVar[Mapping[str, tuple[str, Callable[[Call, str], str]]]] = {}
     """Media types in which an object can be had beside the three of all: (the action whose permit it needs, the text)."""
     searchable: ClassVar[bool] = True
@@ -153,6 +156,10 @@ class Noun:
     def serves(self, method: str) -> bool:
         """Whether this noun has its own ``list``, ``get``, ``add``, ``update`` or ``remove``."""
         return getattr(type(self), method) is not getattr(Noun, method)
+
+    def place(self, call: Call, given: Mapping[str, Any]) -> Key:
+        """In what a new object at the root will be: whoever may add one there may add it."""
+        return place_of(given)
 
     def _unserved(self, method: str) -> Failed:
         return Failed(

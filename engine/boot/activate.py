@@ -33,6 +33,7 @@ LOOK_EVERY_S = 0.05
 """A look costs two system calls, and every wake waits half of this."""
 REHEARSE_EVERY_S = 2.0
 """How often standby asks whether the boot is over: a start with disks never gets that far."""
+CONSOLE_SOCKETS = ("trivet-engine-vmconsole.socket", "trivet-engine-vmconsole-ssh.socket")
 ENGINE_STARTED = 1
 """oVirt's AuditLogType VDC_START: clients know it as "the engine has started"."""
 
@@ -98,15 +99,35 @@ def open_data_disk(guest: Guest, device: Path, processes: Processes, clock: Cloc
 
 
 def start_later(guest: Guest, processes: Processes) -> None:
-    """What nobody waits for: udev's look at the new disks, cloud-init once for each data disk, ssh where there are keys."""
+    """What nobody waits for: udev's look at the new disks, cloud-init once for each data disk, ssh where there are keys,
+    serial consoles (sockets: nothing runs until somebody comes)."""
     processes.run(rehearsal.UDEV_GO_ON, timeout_s=data.TOOL_TIMEOUT_S, ok=None)
+    console_host_key(guest, processes)
     wanted = {
+        **dict.fromkeys(CONSOLE_SOCKETS, True),
         "trivet-engine-cloud.service": not (guest.cloud / "trivet-done").exists(),
         "ssh.service": (guest.state / "ssh" / "authorized_keys").exists(),
     }
     units = [unit for unit, needed in wanted.items() if needed]
     if units:
         processes.run(["systemctl", "start", "--no-block", *units], timeout_s=data.TOOL_TIMEOUT_S, ok=None)
+
+
+def console_host_key(guest: Guest, processes: Processes) -> None:
+    """The console port's own host key, made once: the machine's would be root's secret in the hands of an account that
+    talks to strangers."""
+    key = guest.console_host_key
+    if key.exists():
+        return
+    key.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    beside = key.with_name("new")
+    for left in (beside, beside.with_suffix(".pub")):
+        left.unlink(missing_ok=True)  # of an activation that was cut short
+    argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "trivet-vmconsole", "-f", str(beside)]
+    processes.run(argv, timeout_s=data.TOOL_TIMEOUT_S)
+    beside.with_suffix(".pub").replace(key.with_suffix(".pub"))
+    beside.replace(key)
+    os.sync()
 
 
 def first_start(guest: Guest, clock: Clock, log: Log) -> None:

@@ -226,7 +226,7 @@ system because it's not visible by any of the hosts.
 1025 normal VM_PAUSED VM {vm} has been paused.
 1031 normal TRANSFER_IMAGE_INITIATED Image {direction} with disk {disk} was initiated by {user}.
 1032 normal TRANSFER_IMAGE_SUCCEEDED Image {direction} with disk {disk} succeeded.
-1033 error TRANSFER_IMAGE_CANCELLED Image {direction} with disk {disk} was cancelled. {reason}
+1033 normal TRANSFER_IMAGE_CANCELLED Image {direction} with disk {disk} was cancelled. {reason}
 1034 error TRANSFER_IMAGE_FAILED Image {direction} with disk {disk} failed. {reason}
 1114 normal NETWORK_UPDATE_NETWORK Network {network} was updated on Data Center: {data_center}
 1152 normal IMPORTEXPORT_IMPORT_VM Vm {vm} was imported successfully to Data Center {data_center}, Cluster {cluster}

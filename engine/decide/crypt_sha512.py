@@ -6,6 +6,7 @@ Python has none of its own any more (``crypt`` left with 3.13), and argon2 is un
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 
 ALPHABET = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -13,6 +14,20 @@ ALPHABET = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 SALT_CHARACTERS = 16
 """The most that the scheme takes."""
 DIGEST_BYTES = 64
+
+
+KEPT = re.compile(r"\$6\$(?:rounds=(\d{1,9})\$)?([^$\s:]{1,16})\$[./0-9A-Za-z]{86}")
+PLAIN_ROUNDS = 5_000
+"""The scheme's own number, where a hash names none."""
+
+
+def is_of(password: str, kept: str, most_rounds: int) -> bool:
+    """Whether a hash is that password's. One of another scheme, or of more rounds (somebody chose them, we would turn them),
+    is not found out."""
+    found = KEPT.fullmatch(kept)
+    if found is None or (rounds := int(found[1] or PLAIN_ROUNDS)) > most_rounds:
+        return False
+    return crypt_sha512(password, found[2], rounds).rpartition("$")[2] == kept.rpartition("$")[2]
 
 
 def crypt_sha512(password: str, salt: str, rounds: int) -> str:

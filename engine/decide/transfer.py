@@ -50,6 +50,8 @@ class Seen:
     is_known: bool = True
     is_served: bool = True
     idle_s: float = 0.0
+    is_cut_off: bool = False
+    """Whether its host is cut off from the storage: what it answers says nothing of what it can write."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,8 @@ def judge(seen: Seen, direction: Direction, policy: TimeoutPolicy, inactivity_s:
     """What becomes of a transfer. What breaks is paused, whoever waits may resume it; only silence may cancel it."""
     if not seen.host_is_up:
         return Verdict("pause", "its host does not answer")
+    if seen.is_cut_off:
+        return Verdict("pause", "its host is cut off from its storage")
     if not seen.is_known or not seen.is_served:
         return Verdict("pause", "its host serves it no more")
     if seen.idle_s > inactivity_s:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from appliance import layout
 from appliance.model.vm import DiskBus, VmDisk, VmNic, VmSpec
 from appliance.model.vm_parts import Console, CpuLayout, CpuPin, Graphics, MemoryLayout, Rng
+from engine.decide.serial_console import has_console
 from engine.decide.vm_growth import most_memory, most_sockets
 
 MIB = 1024**2
@@ -96,7 +97,7 @@ def machine(
         graphics=Graphics(ANYWHERE, keymap=str((body.get("display") or {}).get("keyboard_layout") or ""))
         if has_screen
         else None,
-        console=Console() if (body.get("console") or {}).get("enabled") else None,
+        console=Console(log=str(layout.CONSOLE_LOGS / f"{vm_id}.log")) if has_console(body) else None,
         rng=rng_of(body),
         time_zone=time_zone(body),
         smbios_serial=serial(body),

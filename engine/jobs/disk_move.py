@@ -8,7 +8,7 @@ from typing import Any
 
 from appliance.errors import Conflict
 from appliance.model.disk import DiskCopy, DiskFile
-from engine.jobs.disk_use import need_idle, need_no_template, need_ok, owner_locks
+from engine.jobs.disk_use import need_idle, need_no_template, need_ok, need_shared_host, owner_locks
 from engine.jobs.job import JobType, Planned, Step, Told, Work
 from engine.jobs.layers import refuse_kept
 from engine.jobs.places import choose_host, disk_file, host_for_cleaning, need_active_domain, need_room
@@ -118,7 +118,7 @@ class DiskMove(JobType[MoveDisk]):
         need_idle(entities, disk, ACTION)
         refuse_kept(entities, disk, ACTION)
         need_active_domain(entities, given.source_id, ACTION)
-        need_active_domain(entities, given.target_id, ACTION)
+        need_shared_host(entities, disk, need_active_domain(entities, given.target_id, ACTION), ACTION)
         size = int(disk.body.get("provisioned_size") or 0)
         need_room(entities, given.target_id, ACTION, size if disk.body.get("sparse") is False else 0)
 

@@ -44,6 +44,24 @@ def need_no_template(entities: Entities, disk: Entity, action: str) -> None:
         raise Conflict("disk.template", subject=f"disk {disk.name}", reason=reason, remedy="Copy the VM's disk instead.")
 
 
+def need_shared_host(entities: Entities, disk: Entity, target: Entity, action: str) -> None:
+    """Raises ``Conflict`` ``domain.not-shared``: a local domain is one host's, and no VM runs where two such meet."""
+    home = target.ref("host")
+    for vm in (one for one in owners_of(entities, disk) if home and one.kind == "vm"):
+        attached = [one.ref("disk") for one in entities.children(vm.key, "disk_attachment")]
+        others = [one for one in entities.many("disk", attached).values() if one.id != disk.id]
+        for other in others:
+            domain = entities.need("storage_domain", other.ref("storage_domains"))
+            if domain.ref("host") not in ("", home):
+                reason = (
+                    f"Cannot {action}. Disk {other.name} of VM {vm.name} is on Storage Domain {domain.name}, which host"
+                    f" {entities.name_of('host', domain.ref('host'))} alone has, and {target.name} is host"
+                    f" {entities.name_of('host', home)}'s alone: it could run nowhere"
+                )
+                remedy = "Move that disk first, or choose a domain that all hosts have."
+                raise Conflict("domain.not-shared", subject=f"disk {disk.name}", reason=reason, remedy=remedy)
+
+
 def need_idle(entities: Entities, disk: Entity, action: str) -> None:
     """Raises ``Conflict`` ``disk.in-use``: a VM runs with it (or goes on with it when it wakes)."""
     drives = entities.referring(disk.key, "vm", "iso")

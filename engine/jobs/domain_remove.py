@@ -10,10 +10,12 @@ from appliance.errors import TrivetError
 from engine.jobs.disk_remove import attached_to
 from engine.jobs.domain_create import forget_domain
 from engine.jobs.domain_mounts import connect, disconnect, hosts_for, need_own
-from engine.jobs.domain_use import need_empty_of_disks, need_idle, need_no_memory, refused, seeds_on
+from engine.jobs.domain_use import need_empty_of_disks, need_idle, refused, saved_on, seeds_on
 from engine.jobs.job import JobType, Planned, Step, Told, Work
+from engine.jobs.layers import MEMORY as SNAPSHOT_MEMORY
 from engine.jobs.layers import forget_disk
 from engine.jobs.places import MOUNTED_ON, is_built_in, mount_of, no_host
+from engine.jobs.vm_state import RESUME, went_down, without
 from engine.store.entities import Entities
 from engine.store.entity import Entity
 from engine.store.jobs import Lock
@@ -102,10 +104,13 @@ class DomainRemove(JobType[RemoveDomain]):
     def locks(self, entities: Entities, given: RemoveDomain) -> Sequence[Lock]:
         disks = entities.referring(("storage_domain", given.domain_id), "disk", "storage_domains") if given.destroy else []
         owners = {one.parent for disk in disks for one in attached_to(entities, disk.id) if one.parent}
+        domain = entities.need("storage_domain", given.domain_id)
+        saved = {one.key for one in saved_on(entities, domain)} if given.destroy else set()
         return (
             Lock("storage_domain", given.domain_id),
             *(Lock("disk", one.id) for one in disks),
-            *(Lock(kind, owner, "", is_shared=True) for kind, owner in sorted(owners)),
+            *(Lock(kind, owner, "", is_shared=True) for kind, owner in sorted(owners - saved)),
+            *(Lock(kind, identifier, "") for kind, identifier in sorted(saved)),
         )
 
     def plan(self, entities: Entities, given: RemoveDomain) -> Sequence[Planned]:
@@ -115,6 +120,9 @@ class DomainRemove(JobType[RemoveDomain]):
 
     def finish(self, work: Work) -> Mapping[str, Any]:
         domain = _domain(work)
+        for one in saved_on(work.entities, domain):
+            now_ms = int(work.clock.wall_s() * 1000)
+            work.entities.change(one.kind, one.id, lambda row: _without_memory(row, now_ms))  # noqa: B023 - called at once
         for disk in work.entities.referring(domain.key, "disk", "storage_domains"):
             for one in attached_to(work.entities, disk.id):
                 work.entities.remove(one.kind, one.id)
@@ -127,6 +135,13 @@ class DomainRemove(JobType[RemoveDomain]):
             work.entities.remove(seed.kind, seed.id)
         forget_domain(work.entities, domain.id)
         return {}
+
+
+def _without_memory(row: Entity, now_ms: int) -> Entity:
+    """A VM that was suspended is down, as after a power cut; a snapshot, or a VM that was to go on with one's, has none."""
+    if row.kind == "snapshot":
+        return without(row, SNAPSHOT_MEMORY).with_body(persist_memorystate=False)
+    return went_down(row, now_ms) if row.status == "suspended" else without(row, RESUME)
 
 
 def _layers_first(disks: Sequence[Entity]) -> Iterator[Entity]:
@@ -147,7 +162,6 @@ def _check_destroyable(entities: Entities, domain: Entity) -> None:
         why = "The Storage Domain is active"
         raise refused(domain, "destroy Storage", why, "Deactivate it first.")
     need_idle(entities, domain, "destroy Storage")
-    need_no_memory(entities, domain, "destroy Storage")
     for disk in entities.referring(domain.key, "disk", "storage_domains"):
         for one in attached_to(entities, disk.id):
             if one.parent and one.parent[0] == "template":

@@ -10,7 +10,7 @@ from engine.jobs import seeds
 from engine.jobs.layers import MEMORY as SNAPSHOT_MEMORY
 from engine.jobs.places import mount_of
 from engine.jobs.vm_place import runs
-from engine.jobs.vm_state import MEMORY
+from engine.jobs.vm_state import MEMORY, RESUME
 from engine.store.entities import Entities
 from engine.store.entity import Entity
 
@@ -35,6 +35,17 @@ def memories_on(entities: Entities, domain: Entity) -> list[str]:
         if (snapshot.body.get(SNAPSHOT_MEMORY) or {}).get("domain") == domain.id and snapshot.parent:
             found.append(entities.name_of(*snapshot.parent))
     return sorted(set(found))
+
+
+def saved_on(entities: Entities, domain: Entity) -> list[Entity]:
+    """The VMs and snapshots whose saved memory is on the domain, and the VMs that are to go on from such a snapshot's."""
+    vms = [
+        vm
+        for vm in entities.list("vm")
+        if domain.id in ((vm.body.get(name) or {}).get("domain") for name in (MEMORY, RESUME))
+    ]
+    snapshots = entities.list("snapshot")
+    return [*vms, *(one for one in snapshots if (one.body.get(SNAPSHOT_MEMORY) or {}).get("domain") == domain.id)]
 
 
 def need_empty_of_disks(entities: Entities, domain: Entity, action: str) -> None:

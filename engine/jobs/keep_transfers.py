@@ -16,6 +16,7 @@ from appliance.errors import Conflict, NotFound, TrivetError, Unavailable
 from appliance.model.image_ticket import ImageTicketState
 from engine.decide.transfer import FINISHED, KEPT_MS, RENEW_S, TICKET_S, Seen, judge
 from engine.jobs.desk import Desk
+from engine.jobs.evicted import evicted_names
 from engine.jobs.job import JobType
 from engine.jobs.ports import HostReport, Nodes
 from engine.jobs.transfer_end import CancelTransfer, TransferCancel
@@ -77,7 +78,8 @@ class TransferKeeper:
             state = self._state(host, row.id) if is_up else None
             extended_s = (now_ms - int(row.body[EXTENDED])) / 1000
             idle_s = 0.0 if state is None or state.is_active else min(float(state.idle_s), extended_s)
-            seen = Seen(is_up, state is not None, state is not None and state.is_served, idle_s)
+            is_cut_off = host in evicted_names(self.entities)
+            seen = Seen(is_up, state is not None, state is not None and state.is_served, idle_s, is_cut_off)
             body = row.body
             verdict = judge(seen, body["direction"], body["timeout_policy"], int(body["inactivity_timeout"]))
             if verdict.what == "go-on" and state is not None:

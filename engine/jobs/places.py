@@ -120,6 +120,19 @@ def need_active_domain(entities: Entities, domain_id: str, action: str) -> Entit
     return domain
 
 
+def need_reached_domain(entities: Entities, domain_id: str, action: str) -> None:
+    """The domain of a VM's saved memory, if it is active and any host has it. Raises as :func:`need_active_domain`;
+    ``Conflict`` ``domain.lost``."""
+    domain = need_active_domain(entities, domain_id, action)
+    if not is_built_in(domain) and not domain.body.get(MOUNTED_ON):
+        raise Conflict(
+            "domain.lost",
+            subject=f"storage domain {domain.name}",
+            reason=f"Cannot {action}. Its saved memory is on Storage Domain {domain.name}, which no host has",
+            remedy="Bring it back. If it is lost for good, destroy it: the VM is down then, and its memory forgotten.",
+        )
+
+
 def need_at_host(entities: Entities, vm: Entity, domain_id: str, action: str) -> None:
     """Refuse to give a VM that runs what its host cannot open. Raises as :func:`need_active_domain`; ``Conflict``
     ``domain.not-at-host``."""
@@ -131,6 +144,13 @@ def need_at_host(entities: Entities, vm: Entity, domain_id: str, action: str) ->
             reason=f"Cannot {action}. Its host {entities.name_of('host', host)} does not reach Storage Domain {domain.name}",
             remedy="Move the VM to a host that does, or shut it down first.",
         )
+
+
+def need_room_for_memory(entities: Entities, vm: Entity, domain_id: str, action: str) -> None:
+    """Refuse what would write a VM's memory where it cannot be: its host writes it, and all of it may be there at once.
+    Raises as :func:`need_at_host` and :func:`need_room`."""
+    need_at_host(entities, vm, domain_id, action)
+    need_room(entities, domain_id, action, int(vm.body.get("memory") or 0))
 
 
 def need_room(entities: Entities, domain_id: str, action: str, now_bytes: int = 0) -> None:

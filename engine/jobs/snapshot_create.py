@@ -12,7 +12,7 @@ from appliance.model.vm_live import DiskSnapshot, VmSnapshot
 from engine.jobs.fold import drop, exists, fold_into_base, is_plugged, runs_on
 from engine.jobs.job import JobType, Planned, Step, Told, Work
 from engine.jobs.layers import IMAGES, MEMORY, OVERLAY, Fold, Layer, date_for, layer_file, memory_of, own_layer
-from engine.jobs.places import choose_host, host_for_cleaning, need_active_domain
+from engine.jobs.places import choose_host, host_for_cleaning, need_active_domain, need_room_for_memory
 from engine.jobs.preview import refuse_preview
 from engine.jobs.task import await_task, task_id
 from engine.jobs.vm_config_of import config_of
@@ -131,7 +131,7 @@ class SnapshotCreate(JobType[CreateSnapshot]):
             if vm.status in DOWN:
                 reason = "Cannot create Snapshot. VM is not running, so it has no memory"
                 raise Conflict("snapshot.memory", subject=f"VM {vm.name}", reason=reason, remedy="Take one without.")
-            need_active_domain(entities, given.memory_domain, "create Snapshot")
+            need_room_for_memory(entities, vm, given.memory_domain, "create Snapshot")
         mine = {one.ref("disk"): one for one in entities.children(vm.key, "disk_attachment")}
         for disk_id in given.images:
             _check_disk(entities, vm, disk_id, mine.get(disk_id))

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from appliance.errors import Unavailable
 from appliance.model.disk import DiskFile
 from engine.jobs.job import JobType, Planned, Step, Told, Work
-from engine.jobs.places import host_for_cleaning, mount_of, need_active_domain
+from engine.jobs.places import host_for_cleaning, mount_of, need_reached_domain
 from engine.jobs.ports import VmNode
 from engine.jobs.task import await_task, task_id
 from engine.jobs.vm_place import ANSWERING, ON_A_HOST, host_of, name_of, need_vm
@@ -115,7 +115,7 @@ class VmStop(_OnVm):
     def check(self, entities: Entities, given: OnVm) -> None:
         super().check(entities, given)
         for domain in memory_domain(entities.need("vm", given.vm_id)):
-            need_active_domain(entities, domain, "stop VM")
+            need_reached_domain(entities, domain, "stop VM")
 
     def locks(self, entities: Entities, given: OnVm) -> Sequence[Lock]:
         """Its memory is dropped by a host that has it."""
@@ -124,6 +124,15 @@ class VmStop(_OnVm):
 
     def after(self, vm: Entity, given: OnVm, now_ms: int) -> Entity:
         return went_down(vm.with_body(stop_reason=given.reason), now_ms)
+
+    def given_up(self, work: Work) -> None:
+        """One that is suspended runs nowhere, whatever became of its memory: it is suspended still."""
+        vm = work.entities.need("vm", work.parameters(OnVm).vm_id)
+        if vm.status != "suspended":
+            super().given_up(work)
+            return
+        detail = f"its saved memory on {work.entities.name_of('storage_domain', vm.body[MEMORY]['domain'])} is not reached"
+        work.entities.change("vm", vm.id, lambda one: one.with_body(status_detail=detail))
 
 
 def _ask(what: Callable[[VmNode, str], None]) -> Callable[[Work], None]:

@@ -9,7 +9,7 @@ from typing import Any
 from appliance.errors import NotFound
 from appliance.model.disk import DiskFile
 from engine.jobs.job import JobType, Planned, Step, Told, Work
-from engine.jobs.places import mount_of, need_active_domain
+from engine.jobs.places import mount_of, need_reached_domain, need_room_for_memory
 from engine.jobs.task import await_task, task_id
 from engine.jobs.vm_place import host_of, need_vm, state_at
 from engine.jobs.vm_spec import parts_of
@@ -84,8 +84,8 @@ class VmSuspend(JobType[SuspendVm]):
         return f"Hibernating VM {entities.name_of('vm', given.vm_id)}"
 
     def check(self, entities: Entities, given: SuspendVm) -> None:
-        need_vm(entities, given.vm_id, "suspend VM", SUSPENDABLE)
-        need_active_domain(entities, given.domain_id, "suspend VM")
+        vm = need_vm(entities, given.vm_id, "suspend VM", SUSPENDABLE)
+        need_room_for_memory(entities, vm, given.domain_id, "suspend VM")
 
     def locks(self, entities: Entities, given: SuspendVm) -> Sequence[Lock]:
         return Lock("vm", given.vm_id, "saving_state"), Lock("storage_domain", given.domain_id, "", is_shared=True)
@@ -175,7 +175,7 @@ class VmWake(WakeJob):
     def check(self, entities: Entities, given: WakeVm) -> None:
         vm = need_vm(entities, given.vm_id, "run VM", ("suspended",))
         for domain in memory_domain(vm):
-            need_active_domain(entities, domain, "run VM")
+            need_reached_domain(entities, domain, "run VM")
         for host in given.hosts:
             entities.need("host", host)
 

@@ -34,7 +34,7 @@ ABOVE: Mapping[str, tuple[Way, ...]] = {
     "host": ((CLUSTER,),),
     "cluster": ((DATA_CENTER,),),
     "disk": (ATTACHED_TO, (Back("disk_attachment", "disk"), Parent("template")), (DOMAINS,)),
-    "image_transfer": ((Ref("disk", "disk"),),),
+    "image_transfer": ((Ref("disk", "disk"),), (Ref("snapshot", "snapshot"),)),
     "storage_domain": ((DATA_CENTER,),),
     "network": ((DATA_CENTER,),),
     "vnic_profile": ((Ref("network", "network"),),),

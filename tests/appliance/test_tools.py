@@ -211,6 +211,7 @@ def test_libvirt_settings_are_blocks() -> None:
     assert text.startswith('user = "x"\n') and "dynamic_ownership = 0" in text
     assert libvirt_conf.qemu_conf(text) == text
     assert "O=abc,OU=node" in libvirt_conf.libvirtd_conf("", "abc")
+    assert "max_size = 1048576\nmax_backups = 1\n" in libvirt_conf.virtlogd_conf("")
 
 
 def test_a_mount_whose_client_died_is_taken_away_before_it_is_started_again() -> None:

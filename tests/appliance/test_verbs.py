@@ -351,6 +351,7 @@ def test_libvirt_settings_are_written_once(tmp_path: Path) -> None:
     assert started == [
         ("enable", "libvirtd-tls.socket"),
         ("stop", "libvirtd.service"),
+        ("try-restart", "virtlogd.service"),
         ("start", "libvirtd.socket", "libvirtd-tls.socket"),
         ("start", "libvirtd.service"),
     ]

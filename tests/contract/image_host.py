@@ -35,6 +35,8 @@ class SystemdHere:
         self.started: dict[str, subprocess.Popen[bytes]] = {}
         self.served: dict[str, Path] = {}
         self.last_words: dict[str, str] = {}
+        self.before_start: Callable[[], object] = lambda: None
+        """What systemd does first: ``LoadCredential``."""
 
     def run(
         self,
@@ -76,6 +78,7 @@ class SystemdHere:
             if verb == "restart":
                 self.end(unit)
             if not self.is_active(unit):
+                self.before_start()
                 (self._run / "trivet-imageio").mkdir(parents=True, exist_ok=True)
                 self.started[unit] = subprocess.Popen(self._daemon_argv, stdin=subprocess.DEVNULL)
         elif verb == "stop":
@@ -137,8 +140,8 @@ class ImageHost:
         self.node = Node(folder, domains)
         self.root = self.node.root
         self.port = free_port()
-        certificates = Certificates(folder / "ca")
-        make_member(self.root, certificates)
+        self.certificates = Certificates(folder / "ca")
+        make_member(self.root, self.certificates)
         self.ca = folder / "ca" / "ca.pem"
         run, conf = self.root.at("/run"), self.root.at(layout.IMAGEIO_CONF)
         argv = [str(IMAGEIO / "bin/python3"), "-I", str(IMAGEIO / "bin/ovirt-imageio"), "-c", str(conf)]

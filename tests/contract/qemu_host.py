@@ -38,7 +38,10 @@ remember_owner = 0
 user = "root"
 group = "root"
 cgroup_controllers = []
-stdio_handler = "file"
+END
+cat > "$root/etc/libvirt/virtlogd.conf" <<END
+max_size = 16384
+max_backups = 1
 END
 cat > "$root/etc/libvirt/libvirtd.conf" <<END
 auth_unix_rw = "none"
@@ -46,6 +49,7 @@ host_uuid = "5b1f4c1e-9c8e-4c4e-8b0e-0d5f7a1c2b3d"
 END
 ip link add br-one type bridge
 ip link add br-two type bridge
+chroot "$root" /usr/sbin/virtlogd &
 # not exec: this shell is process 1, and buries the QEMUs that libvirtd leaves to it
 chroot "$root" /usr/sbin/libvirtd &
 wait

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import http.client
 import os
+import shutil
 import ssl
 import subprocess
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -13,15 +15,19 @@ from pathlib import Path
 
 import pytest
 
+from appliance import layout
 from appliance.agent.image_routes import ImageRoutes
 from appliance.errors import Conflict, NotFound, TrivetError
 from appliance.fakes.wire import FakeWire
 from appliance.model.disk import DiskFile, NewDisk
 from appliance.model.image_ticket import ImageTicket
 from appliance.tools.qemu_nbd import DAEMON_UNIT, unit_name
+from appliance.verbs.image_tickets import RENEWED_WAIT_S
+from appliance.verbs.membership import NODE_CERTIFICATE
 from appliance.wire.image_api import ImageApi
 from engine.fakes.disk_node import FakeDiskNode
 from engine.fakes.image_node import FakeImageNode
+from tests.appliance.agents import make_member
 from tests.contract.image_host import IMAGEIO, ImageHost, image_host
 
 MIB = 1024 * 1024
@@ -272,3 +278,37 @@ def test_ids_that_are_no_uuids_are_refused(host: ImageHost) -> None:
         assert code(lambda bad=bad: host.tickets.open(bad)) == "image.ticket-id"  # type: ignore[misc]
     with pytest.raises(NotFound):
         host.tickets.state("../../etc/passwd")
+
+
+@REAL
+def test_a_renewed_certificate_is_shown_as_soon_as_nothing_is_transferred() -> None:
+    """systemd gives the daemon copies of its files at its start; it went on showing the old one until then."""
+    with image_host() as host:
+        copies = host.root.at("/credentials")
+        host.tickets._credentials = copies
+        host.systemd.before_start = lambda: shutil.copytree(host.root.at(layout.PKI), copies, dirs_exist_ok=True)
+        first, second = (ticket(host.node.create(f"vm/{name}", "raw"), writes=False) for name in "ab")
+        host.tickets.open(first)
+        old = shown(host)
+        renew(host)
+        host.tickets.open(second)
+        assert shown(host) == old, "one is being transferred: it is not broken off"
+        host.tickets.close(first.transfer)
+        host.tickets.close(second.transfer)
+        host.tickets.open(first)
+        assert old != shown(host) == host.root.at(NODE_CERTIFICATE).read_text()
+        again = shown(host)
+        renew(host)
+        long_ago = time.time() - RENEWED_WAIT_S - 1
+        os.utime(host.root.at(NODE_CERTIFICATE), (long_ago, long_ago))
+        host.tickets.open(second)
+        assert shown(host) != again, "something is always transferred: it has waited long enough"
+        assert not host.tickets.state(first.transfer).is_served, "the engine sees it, and pauses it"
+
+
+def shown(host: ImageHost) -> str:
+    return ssl.get_server_certificate(("127.0.0.1", host.port))
+
+
+def renew(host: ImageHost) -> None:
+    make_member(host.root, host.certificates)

@@ -6,14 +6,15 @@ import dataclasses
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from appliance.codec import encode
 from appliance.effects.clock import FakeClock
-from appliance.effects.process import SystemProcesses
+from appliance.effects.process import Completed, SystemProcesses
 from appliance.errors import Conflict, Refused
 from appliance.model.engine_start import EngineStart
 from engine.boot import activate as activation
@@ -229,3 +230,32 @@ def test_a_real_disk_from_blank_to_the_third_start(
     finally:
         TOOLS.run(["umount", str(guest.state)], timeout_s=30, ok=None)
     assert sum("formatting" in text for text in said) == 1
+
+
+class Started(SystemProcesses):
+    """Real tools, but no units of this machine."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.units: list[str] = []
+
+    def run(self, argv: Sequence[str], **how: Any) -> Completed:
+        if argv[0] in ("systemctl", "udevadm"):
+            self.units += argv[3:]
+            return Completed(tuple(argv), 0, "", "")
+        return super().run(argv, **how)
+
+
+def test_consoles_come_last_and_show_the_same_key_for_ever(tmp_path: Path) -> None:
+    guest, processes = world.ready_guest(tmp_path / "guest", FakeClock()), Started()
+    guest.console_host_key.parent.mkdir(mode=0o700)
+    guest.console_host_key.with_name("new").write_text("of an activation that was cut short")
+    activation.start_later(guest, processes)
+    assert {"trivet-engine-vmconsole.socket", "trivet-engine-vmconsole-ssh.socket"} <= set(processes.units)
+    key = guest.console_host_key.read_text()
+    assert "OPENSSH PRIVATE KEY" in key and stat.S_IMODE(guest.console_host_key.stat().st_mode) == 0o600
+    activation.start_later(guest, processes)
+    assert guest.console_host_key.read_text() == key
+    assert sorted(one.name for one in guest.console_host_key.parent.iterdir()) == [
+        "ssh_host_ed25519_key", "ssh_host_ed25519_key.pub",
+    ]  # fmt: skip

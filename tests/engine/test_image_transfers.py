@@ -9,7 +9,13 @@ import pytest
 from flask.testing import FlaskClient
 
 from engine.core import Engine
+from engine.decide.audit import TYPES
+from engine.decide.roles import DISK_OPERATOR, USER_VM_MANAGER
+from engine.jobs.evicted import EVICTED
+from engine.jobs.keep_transfers import TransferKeeper
 from engine.jobs.transfers import KIND
+from engine.store.permissions import Permits
+from tests.engine.test_vms import user
 from tests.engine.vm_world import DOMAIN, MIB, NEW_DISK, Vms, detail, fake_hosts
 
 
@@ -181,3 +187,52 @@ def test_a_host_that_is_named_serves_it_or_nobody(vms: Vms) -> None:
     assert status == 202
     vms.work()
     assert shown(vms, str(other["id"]))["phase"] == "finished_failure"
+
+
+def test_it_is_for_who_may_edit_the_disk_however_it_is_named(vms: Vms) -> None:
+    """Named as ``image``, the permit was asked on the system, which nobody but administrators has."""
+    token, disk = user(vms, "ann"), new_disk(vms)
+    body = {"image": {"id": disk}, "direction": "download"}
+    assert vms.ask("POST", "imagetransfers?async=true", body, token=token)[0] == 403
+    Permits(vms.engine.store.entities).give(DISK_OPERATOR, ("user", "user-ann"), ("disk", disk))
+    status, found = vms.ask("POST", "imagetransfers?async=true", body, token=token)
+    assert status == 202, found
+    vms.work()
+    assert vms.ask("POST", f"imagetransfers/{found['id']}/cancel", {"async": True}, token=token)[0] in (200, 202)
+
+
+def test_what_a_snapshot_keeps_is_for_who_may_do_so_with_its_vm(vms: Vms) -> None:
+    token, vm = user(vms, "ann"), vms.started(disk_attachments=[NEW_DISK])
+    (attachment,) = vms.ask("GET", f"vms/{vm}/diskattachments")[1]["disk_attachment"]
+    snapshot = str(vms.done("POST", f"vms/{vm}/snapshots", {"description": "s", "persist_memorystate": False})["id"])
+    (layer,) = vms.ask("GET", f"vms/{vm}/snapshots/{snapshot}/disks")[1]["disk"]
+    body = {"snapshot": {"id": layer["image_id"]}, "direction": "download", "format": "raw"}
+    permits = Permits(vms.engine.store.entities)
+    permits.give(DISK_OPERATOR, ("user", "user-ann"), ("disk", attachment["id"]))
+    assert vms.ask("POST", "imagetransfers?async=true", body, token=token)[0] == 403, "the disk's past is its VM's"
+    permits.give(USER_VM_MANAGER, ("user", "user-ann"), ("vm", vm))
+    status, found = vms.ask("POST", "imagetransfers?async=true", body, token=token)
+    assert status == 202, found
+    vms.work()
+    assert vms.ask("POST", f"imagetransfers/{found['id']}/finalize", {"async": True}, token=token)[0] in (200, 202)
+
+
+def test_one_on_a_host_that_is_cut_off_is_paused_although_it_answers(vms: Vms) -> None:
+    transfer = begun(vms, disk={"id": new_disk(vms)})
+    host = transfer["host"]["id"]
+    entities = vms.engine.store.entities
+    entities.change("host", host, lambda one: one.with_body(**{EVICTED: {"domains": ["vmstore"], "volumes": ["vmstore"]}}))
+    said: list[str] = []
+    TransferKeeper(entities, vms.nodes, vms.engine.desk, said.append).turn()
+    vms.work()
+    assert (shown(vms, transfer["id"])["phase"], said) == ("paused_system", [])
+    texts = [one.description for one in vms.engine.store.events()]
+    assert any("its host is cut off from its storage" in one for one in texts)
+    assert asked(vms, transfer["id"], "resume")["host"]["id"] != host
+
+
+def test_being_cancelled_is_no_error(vms: Vms) -> None:
+    """AuditLogType of oVirt 4.5: 1031, 1032 and 1033 are normal, 1034 is an error."""
+    codes = ("TRANSFER_IMAGE_INITIATED", "TRANSFER_IMAGE_SUCCEEDED", "TRANSFER_IMAGE_CANCELLED", "TRANSFER_IMAGE_FAILED")
+    found = [(TYPES[one].code, TYPES[one].severity) for one in codes]
+    assert found == [(1031, "normal"), (1032, "normal"), (1033, "normal"), (1034, "error")]

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from appliance.errors import Refused
+from appliance.codec import encode
+from appliance.errors import Refused, Unavailable
+from engine.api.nouns import vm_viewer
 from engine.core import Engine
 from engine.decide.roles import USER_VM_MANAGER
 from engine.decide.viewer import DEFAULT_S, LONGEST_S, VIEWER_S, Screen, viewer_file, wanted_ticket
@@ -144,3 +146,53 @@ def test_only_who_may_connect_gets_in(vms: Vms) -> None:
     Permits(vms.engine.store.entities).give(USER_VM_MANAGER, ("user", "user-ann"), ("vm", vm))
     assert vms.ask("POST", f"{console}/ticket", {}, token=token)[0] == 200
     assert vms.client.get(f"{API}/{console}", headers=headers).status_code == 200
+
+
+def test_where_its_screen_is_is_in_a_vm_that_runs_and_in_no_list(vms: Vms, monkeypatch: pytest.MonkeyPatch) -> None:
+    vm = vms.made(disk_attachments=[NEW_DISK])["id"]
+    assert "port" not in vms.vm(vm)["display"]
+    vms.done("POST", f"vms/{vm}/start", {})
+    vms.look()
+    (member,) = (one for one in world.MEMBERS if one.name == vms.host_of(vm))
+    assert "port" not in vms.vm(vm)["display"], "no host has told lately that it has it: nobody is waited for"
+    world.observe(vms.engine.observations)
+    vms.engine.observations.put(member.name, "vms", encode(vms.nodes.host(member.name).vms()))
+    display = vms.vm(vm)["display"]
+    assert (display["address"], display["port"], display["type"]) == (member.address, "5900", "vnc")
+    (listed,) = [one for one in vms.ask("GET", "vms")[1]["vm"] if one["id"] == vm]
+    assert "port" not in listed["display"]
+    monkeypatch.setattr(vm_viewer, "current", raising)
+    assert "port" not in vms.vm(vm)["display"], "a host that does not answer just now spoils nothing"
+
+
+def raising(*_: Any) -> Any:
+    raise Unavailable("agent.unreachable", subject="node1", reason="it is silent", remedy="Look.")
+
+
+def test_vms_begin_with_their_templates_screens(vms: Vms) -> None:
+    vm = vms.made(disk_attachments=[NEW_DISK])["id"]
+    template = vms.done("POST", "templates", {"name": "t", "vm": {"id": vm}})["id"]
+    consoles = f"templates/{template}/graphicsconsoles"
+    (found,) = vms.ask("GET", consoles)[1]["graphics_console"]
+    assert (found["id"], found["protocol"], found["template"]["id"]) == (VNC, "vnc", template)
+    assert vms.ask("DELETE", f"{consoles}/{VNC}")[0] == 200
+    assert (vms.ask("DELETE", f"{consoles}/{VNC}")[0], vms.ask("GET", consoles)[1]) == (404, {})
+    body = {"cluster": {"id": world.CLUSTER.id}, "template": {"id": template}}
+    bare = vms.done("POST", "vms", {"name": "bare", **body})["id"]
+    assert vms.ask("GET", f"vms/{bare}/graphicsconsoles")[1] == {}
+    assert vms.ask("POST", consoles, {"protocol": "vnc"})[0] == 201
+    for protocol, words in (("vnc", "has one of protocol vnc already"), ("spice", "only vnc is")):
+        status, fault = vms.ask("POST", consoles, {"protocol": protocol})
+        assert status == 409 and words in detail(fault)
+    seeing = vms.done("POST", "vms", {"name": "seeing", **body})["id"]
+    assert vms.ask("GET", f"vms/{seeing}/graphicsconsoles")[1]["graphics_console"][0]["id"] == VNC
+    blank = "templates/00000000-0000-0000-0000-000000000000/graphicsconsoles"
+    assert "Blank Template cannot be edited" in detail(vms.ask("DELETE", f"{blank}/{VNC}")[1])
+
+
+def test_there_is_no_proxy_and_what_to_ask_instead_is_said(vms: Vms) -> None:
+    vm = vms.started()
+    status, fault = vms.ask("POST", f"vms/{vm}/graphicsconsoles/{VNC}/proxyticket", {})
+    assert status == 409 and "There is no proxy" in detail(fault) and "remoteviewerconnectionfile" in detail(fault)
+    (console,) = vms.ask("GET", f"vms/{vm}/graphicsconsoles")[1]["graphics_console"]
+    assert "proxyticket" not in str(console["actions"])

@@ -12,6 +12,7 @@ from engine.api.documents import Object
 from engine.api.noun import Action, Call, Done, Made, Noun
 from engine.api.nouns import ref
 from engine.api.stored import Stored, gone
+from engine.decide.permit import SYSTEM, Key
 from engine.decide.transfer import INACTIVITY_S
 from engine.jobs.job import JobType
 from engine.jobs.layers import images, own_layer
@@ -75,6 +76,13 @@ class ImageTransfers(Stored):
     def _may_transfer(call: Call, entity: Entity) -> bool:
         return call.rights.is_administrator or entity.body.get(OWNER) == call.account.id
 
+    def place(self, call: Call, given: Mapping[str, Any]) -> Key:
+        """Of a disk: that disk, however it is named. What a snapshot keeps is its VM's."""
+        if given.get("backup"):
+            return super().place(call, given)
+        disk_id, snapshot_id = _of_what(self.entities(call), given)
+        return self.entities(call).need("snapshot", snapshot_id).parent or SYSTEM if snapshot_id else ("disk", disk_id)
+
     def add(self, call: Call, given: dict[str, Any]) -> Made:
         entities = self.entities(call)
         if given.get("backup"):
@@ -82,7 +90,6 @@ class ImageTransfers(Stored):
             remedy = "Transfer a snapshot's disk."
             raise Conflict("transfer.backup", subject="backup", reason=reason, remedy=remedy)
         disk_id, snapshot_id = _of_what(entities, given)
-        call.rights.need("edit_disk_properties", ("disk", disk_id))
         wanted = StartTransfer(
             str(uuid.uuid4()),
             str(uuid.uuid4()),

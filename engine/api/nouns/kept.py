@@ -193,19 +193,11 @@ class VmPools(Stored):
     }
 
 
-class SshPublicKeys(Stored):
-    """Keys of a user for serial consoles."""
-
-    services, kind, entity, unique = ("SshPublicKeys",), "SshPublicKey", "ssh_public_key", False
-    scopes, parent_attribute = {"User": Child()}, "user"
-
-
 KEPT = (
     AffinityLabels, AssignedAffinityLabels, AffinityGroups, Tags, AssignedTags, Bookmarks, MacPools, CpuProfiles,
     DiskProfiles,
     Qoss, Quotas, QuotaClusterLimits, QuotaStorageLimits, InstanceTypes,
     Networks, ClusterNetworks, NetworkLabels, VnicProfiles, StorageConnections, StorageDomainConnections, VmPools,
-    SshPublicKeys,
 )  # fmt: skip
 """All of this file."""
 

@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 
 from appliance import layout
 from appliance.codec import decode
-from appliance.errors import Conflict
+from appliance.errors import Conflict, TrivetError
 from appliance.model.cluster import EngineVm
 from engine.api import work
 from engine.api.documents import Object
 from engine.api.noun import Call, Done, Made
-from engine.api.nouns import ref, vm_cloning, vm_growing, vm_making
+from engine.api.nouns import ref, vm_cloning, vm_growing, vm_making, vm_viewer
 from engine.api.nouns.built_in import LARGE_ICON, SMALL_ICON
 from engine.api.nouns.vm_actions import ACTIONS
 from engine.api.parameters import Listing
@@ -104,7 +104,19 @@ class Vms(Stored):
         found = self.find(call, identifier)
         if found is not None and call.parameters.flag("next_run"):
             found = replace(found, body={**vm_config.with_next_run(found.body), NEXT_EXISTS: NEXT_EXISTS in found.body})
-        return None if found is None else self.show(call, found)
+        return None if found is None else self._with_screen(call, found)
+
+    def _with_screen(self, call: Call, vm: Entity) -> Object:
+        """With the address and port of its screen while it runs. Only its host knows the port, which libvirt gives at each
+        start and move: so it is asked when somebody reads one VM, and lists, which say nothing of it, ask nobody."""
+        shown = self.show(call, vm)
+        if call.engine.view().vm_of(vm.id) is None or vm.id == call.engine.cluster.engine.id:
+            return shown  # no host has said lately that it has it: a silent one would keep the caller waiting
+        try:
+            where = vm_viewer.current(call, vm)
+        except TrivetError:
+            return shown  # it ended, or moved on, between its host's last word and ours
+        return {**shown, "display": {**shown["display"], **where}}
 
     def show(self, call: Call, entity: Entity) -> Object:
         value: dict[str, Any] = {

@@ -1,0 +1,64 @@
+"""A VM's serial line in one's hands: the terminal that QEMU has for it.
+
+Opened by ourselves and not through libvirt's stream: libvirtd 11.3 was seen to die when a VM ended whose stream somebody was
+writing to, and with it goes what every other VM of the host needs.
+"""
+
+from __future__ import annotations
+
+import os
+
+from appliance.effects.duplex import CANNOT_NOW
+
+PIECE_BYTES = 4096
+"""What a terminal holds: more is never there at once."""
+
+
+class ConsoleLine:
+    """Never waits. Used by one thread."""
+
+    has_read_ahead = False
+
+    def __init__(self, path: str) -> None:
+        """Raises ``OSError``."""
+        self._descriptor = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._unsent = bytearray()
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that the guest has not taken yet."""
+        return len(self._unsent)
+
+    def write(self, data: bytes) -> None:
+        """Type it, now or with :meth:`flush`."""
+        self._unsent += data
+        self.flush()
+
+    def flush(self) -> None:
+        """Type what the guest takes now. What a line that has ended does not take is dropped: :meth:`drain` says so."""
+        try:
+            while self._unsent:
+                del self._unsent[: os.write(self._descriptor, self._unsent[:PIECE_BYTES])]
+        except CANNOT_NOW:
+            return
+        except OSError:
+            self._unsent.clear()
+
+    def drain(self) -> bool:
+        """Take what the guest said and drop it: its log has it, too, and a line that nobody reads makes a guest wait.
+        False: QEMU has gone."""
+        try:
+            while data := os.read(self._descriptor, PIECE_BYTES):
+                del data
+        except CANNOT_NOW:
+            return True
+        except OSError:
+            return False
+        return False
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def close(self) -> None:
+        """Let go of it."""
+        os.close(self._descriptor)
