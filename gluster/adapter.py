@@ -98,6 +98,10 @@ class GlusterPool:
     def probe(self, name: str) -> None:
         self._change(f"peer {name}", lambda: peer_cli.probe(name))
 
+    def detach(self, name: str, force: bool) -> None:
+        words = ["detach", name, *(["force"] if force else [])]  # glustercli's own detach knows no force
+        self._change(f"peer {name}", lambda: utils.peer_execute(words))
+
     def create(self, spec: VolumeSpec) -> None:
         # force: Gluster's own check takes a half-made volume's folder for a foreign one; ours (verbs) has looked before
         self._change(

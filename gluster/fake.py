@@ -81,6 +81,16 @@ class FakePool:
         if name != self.name and name not in self._peers:
             self._peers[name] = Peer(f"uuid-of-{name}", name, (name,), True, "Peer in Cluster")
 
+    def detach(self, name: str, force: bool) -> None:
+        self._change("detach", name)
+        if name not in self._peers:
+            raise _said(f"peer {name}", f"{name} is not part of cluster")
+        if any(place.host == name for volume in self._volumes.values() for place in volume.places):
+            raise _said(f"peer {name}", f"Brick(s) with the peer {name} exist in cluster")
+        if not (force or self._peers[name].connected):
+            raise _said(f"peer {name}", "One of the peers is probably down. Check with 'peer status'")
+        del self._peers[name]
+
     def create(self, spec: VolumeSpec) -> None:
         self._change("create", spec.name)
         subject = f"volume {spec.name}"

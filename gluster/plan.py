@@ -14,7 +14,7 @@ from appliance.errors import Conflict, TrivetError
 from appliance.layout import ENGINE_VOLUME, VMSTORE_VOLUME
 from appliance.model.cluster import Member
 from appliance.model.node import FolderFacts
-from gluster.model import STARTED, BrickPlace, PoolStatus, VolumeSpec
+from gluster.model import STARTED, BrickPlace, PoolStatus, Volume, VolumeSpec
 from gluster.options import because, options_for
 
 REPLICA = 3
@@ -143,6 +143,24 @@ def settled(pool: PoolStatus, other: Member) -> bool:
     return any(
         peer.connected and peer.state == PEER_SETTLED and {other.name, other.address} & {peer.name, *peer.names}
         for peer in pool.peers
+    )
+
+
+def bricks_of(volumes: Sequence[Volume], names: Collection[str]) -> tuple[str, ...]:
+    """``volume on path`` of each brick that the node of these names (name, address) has: it cannot leave the pool with them."""
+    return tuple(
+        f"{volume.name} on {place.path}" for volume in volumes for place in volume.places if place.host in names
+    )
+
+
+def peer_has_bricks(name: str, held: Sequence[str]) -> TrivetError:
+    """The error for a node that is to leave the pool and holds a part of it."""
+    return Conflict(
+        "gluster.peer-has-bricks",
+        subject=f"node {name}",
+        reason=f"the pool needs its bricks: {_listed(held)}",
+        remedy="Move each brick to another node (gluster volume replace-brick VOLUME OLD NEW commit force), let it heal, "
+        "then try again.",
     )
 
 

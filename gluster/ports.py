@@ -51,6 +51,9 @@ class Pool(Protocol):
     def probe(self, name: str) -> None:
         """Take ``name`` into the pool; a member already: nothing."""
 
+    def detach(self, name: str, force: bool) -> None:
+        """Let ``name`` out of the pool. With bricks of a volume, or down and not ``force``: ``Failed``."""
+
     def create(self, spec: VolumeSpec) -> None:
         """Make the volume (options are set separately). Exists: ``Failed``; the verbs look first."""
 

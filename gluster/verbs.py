@@ -11,7 +11,14 @@ from appliance.errors import Conflict, Failed, NotFound
 from appliance.ports import Clock, Processes
 from gluster.daemon_settings import DAEMON_FILE, DROP_IN, DROP_IN_FILE, with_settings
 from gluster.model import NOBODY, REJECT, STARTED, BrickPlace, Volume, VolumeSpec, rejected
-from gluster.plan import PEER_SETTLED, brick_not_empty, differing_options, volume_differs
+from gluster.plan import (
+    PEER_SETTLED,
+    brick_not_empty,
+    bricks_of,
+    differing_options,
+    peer_has_bricks,
+    volume_differs,
+)
 from gluster.ports import Pool
 
 DAEMON_UNIT = "glusterd.service"
@@ -85,6 +92,17 @@ def probe(pool: Pool, clock: Clock, name: str) -> None:
                 remedy="Check TCP port 24007 between the nodes, and that both know each other's names.",
             )
         clock.sleep(CONNECT_PAUSE_S)
+
+
+def detach(pool: Pool, name: str, force: bool) -> None:
+    """Let ``name`` out of the pool; not in it: nothing. Raises ``Conflict`` (``gluster.peer-has-bricks``)."""
+    peer = next((one for one in pool.peers() if name in one.names), None)
+    if peer is None:
+        return
+    held = bricks_of(pool.volumes(), peer.names)
+    if held:
+        raise peer_has_bricks(name, held)
+    pool.detach(next(iter(peer.names)), force)
 
 
 def _settled(pool: Pool, name: str) -> bool:

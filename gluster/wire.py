@@ -36,6 +36,11 @@ class GlusterApi(Protocol):
     def gluster_probe(self, name: str) -> None:
         """Take ``name`` into the pool; returns when it is connected."""
 
+    @route("POST", "/v1/gluster/detach", "command", CHANGE_DEADLINE_S + _ANSWER_S)
+    def gluster_detach(self, name: str, force: bool) -> None:
+        """Let ``name`` out of the pool; ``force``: although it does not answer. With bricks: 409
+        ``gluster.peer-has-bricks``."""
+
     @route("POST", "/v1/gluster/volumes", "command", 2 * CHANGE_DEADLINE_S + _ANSWER_S)
     def gluster_create_volume(self, spec: VolumeSpec) -> None:
         """Make the volume and set its options. There with other bricks: 409 ``gluster.volume-differs``."""
@@ -81,6 +86,9 @@ class GlusterNode:
 
     def gluster_probe(self, name: str) -> None:
         verbs.probe(self._pool, self._clock, name)
+
+    def gluster_detach(self, name: str, force: bool) -> None:
+        verbs.detach(self._pool, name, force)
 
     def gluster_create_volume(self, spec: VolumeSpec) -> None:
         verbs.create_volume(self._pool, spec)

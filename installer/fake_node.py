@@ -126,6 +126,10 @@ class FakeNode:
     def set_cluster(self, cluster: Cluster) -> None:
         assert self._node
 
+    def leave_cluster(self) -> None:
+        self._node.update(cluster_id="", member={})
+        self._servers.keep("leave_cluster")
+
     def set_names(self, members: tuple[Member, ...], engine_fqdn: str, engine_address: str) -> None:
         self._node["names"] = {**{one.name: one.address for one in members}, engine_fqdn: engine_address}
         self._servers.keep("set_names")
@@ -222,6 +226,13 @@ class FakeNode:
         for one in pool:
             self._servers.data["nodes"][one]["peers"] = sorted(pool - {one})
         self._servers.keep("gluster_probe")
+
+    def gluster_detach(self, name: str, force: bool) -> None:
+        pool = {self._name, *self._node["peers"]} - {name}
+        for one in pool:
+            self._servers.data["nodes"][one]["peers"] = sorted(pool - {one})
+        self._servers.data["nodes"][name]["peers"] = []
+        self._servers.keep("gluster_detach")
 
     def gluster_create_volume(self, spec: VolumeSpec) -> None:
         missing = [place for place in spec.bricks if place.path not in self._servers.data["nodes"][place.host]["folders"]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from appliance.errors import Conflict, Denied, Refused
@@ -34,6 +35,8 @@ class MemberGate:
     cluster_id: str
     epochs: EpochStore
     stale: StaleCalls
+    members: Callable[[], Collection[str]]
+    """The names of the nodes that are members now: a certificate outlives its node's membership."""
 
     def admit(self, access: Access, caller: Caller, epoch: int | None) -> None:
         if access == "join":
@@ -79,4 +82,11 @@ class MemberGate:
                 subject=caller.name,
                 reason=f"its certificate is for {caller.unit or 'nothing'!r}; node and engine may call",
                 remedy="Call with the node's or the engine's certificate.",
+            )
+        if caller.unit == "node" and caller.name not in self.members():
+            raise Denied(
+                "agent.no-member",
+                subject=caller.name,
+                reason="its certificate is of this cluster, but it is no member any more",
+                remedy="Add it again: `trivet node leave` on it makes it bare, POST …/hosts takes it in.",
             )

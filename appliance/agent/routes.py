@@ -30,7 +30,8 @@ from appliance.verbs.folders import folder_facts
 from appliance.verbs.ha_status import STATUS_FILE, read_status
 from appliance.verbs.image_tickets import ImageTickets
 from appliance.verbs.libvirt_settings import LibvirtSettings
-from appliance.verbs.membership import MembershipFiles
+from appliance.verbs.leaving import Leaving
+from appliance.verbs.membership import MemberNames, MembershipFiles
 from appliance.verbs.mounts import Mounts
 from appliance.verbs.names import set_names
 from appliance.verbs.reach import reach
@@ -52,7 +53,8 @@ from appliance.wire.vm_api import GuestApi, VmDeviceApi, VmDiskApi, VmMoveApi
 class NodeRoutes:
     """Implements :class:`appliance.wire.definition.NodeApi`."""
 
-    def __init__(self, context: AgentContext, epochs: EpochStore) -> None:
+    def __init__(self, context: AgentContext, epochs: EpochStore, left: Callable[[], None]) -> None:
+        self._left = left
         self._context = context
         self._epochs = epochs
         self._facts = Facts(context.root, context.processes, context.clock)
@@ -81,6 +83,10 @@ class NodeRoutes:
 
     def set_cluster(self, cluster: Cluster) -> None:
         MembershipFiles(self._context.root).replace_cluster(cluster)
+
+    def leave_cluster(self) -> None:
+        Leaving(self._context.root, self._context.processes, self._context.hypervisor).leave()
+        self._left()
 
     def set_names(self, members: tuple[Member, ...], engine_fqdn: str, engine_address: str) -> None:
         set_names(self._context.root, members, engine_fqdn, engine_address)
@@ -127,8 +133,8 @@ class FileRoutes:
         self._files.remove(volume, path)
 
 
-def member_services(context: AgentContext, epochs: EpochStore) -> list[Service]:
-    """The services of a member, those of :data:`ROUTE_MODULES` included."""
+def member_services(context: AgentContext, epochs: EpochStore, left: Callable[[], None]) -> list[Service]:
+    """The services of a member, those of :data:`ROUTE_MODULES` included. ``left``: called when it is one no longer."""
     mounts = Mounts(context.root, context.processes)
     files = VolumeFiles(context.root, mounts)
     tasks = Tasks(context.root.at(TASKS), context.clock)
@@ -138,7 +144,7 @@ def member_services(context: AgentContext, epochs: EpochStore) -> list[Service]:
     tickets = ImageTickets(context.root, context.processes, clock, chains, files, daemon)
     live_disks = VmDisks(context.root, hypervisor, context.processes, clock, tasks, chains)
     services = [
-        Service(NodeApi, NodeRoutes(context, epochs)),
+        Service(NodeApi, NodeRoutes(context, epochs, left)),
         Service(VmApi, VmRoutes(context)),
         Service(FilesApi, FileRoutes(mounts, files)),
         Service(TaskApi, TaskRoutes(tasks)),
@@ -158,7 +164,8 @@ def member_services(context: AgentContext, epochs: EpochStore) -> list[Service]:
 
 
 def agent_app(context: AgentContext, joined: Callable[[], None]) -> Flask:
-    """The whole agent. All routes exist on every node; the gate decides which answer.
+    """The whole agent. All routes exist on every node; the gate decides which answer. ``joined`` is called when the node has
+    become a member, or is one no longer: its agent starts anew.
 
     Raises ``Failed`` (``agent.interface``) when an implementation differs from its interface.
     """
@@ -166,6 +173,7 @@ def agent_app(context: AgentContext, joined: Callable[[], None]) -> Flask:
     facts = Facts(context.root, context.processes, context.clock)
     epochs = EpochStore(context.root.at(EPOCH_FILE))
     stale = StaleCalls(context.root.at(STALE_CALL_FILE), context.clock)
-    gate: Gate = MemberGate(context.cluster.id, epochs, stale) if context.cluster else BareGate()
+    members = MemberNames(context.root)
+    gate: Gate = MemberGate(context.cluster.id, epochs, stale, members) if context.cluster else BareGate()
     join = Service(JoinApi, JoinRoutes(context.root, context.clock, facts, door, joined))
-    return create_app([join, *member_services(context, epochs)], gate)
+    return create_app([join, *member_services(context, epochs, joined)], gate)

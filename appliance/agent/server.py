@@ -104,12 +104,12 @@ class _Agent(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
 
 
 def _leave() -> None:
-    """End the whole agent soon; its unit starts it again, as a member."""
+    """End the whole agent soon; its unit starts it again, as what the node is then: a member, or bare."""
     parent = os.getppid()
     timer = threading.Timer(LEAVE_AFTER_S, lambda: os.kill(parent, signal.SIGTERM))
     timer.daemon = True
     timer.start()
-    print("joined a cluster: starting anew with mutual TLS", file=sys.stderr)  # noqa: T201 - the journal
+    print("the membership has changed: starting anew", file=sys.stderr)  # noqa: T201 - the journal
 
 
 class _Contexts:

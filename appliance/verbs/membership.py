@@ -18,6 +18,8 @@ T = TypeVar("T")
 NODE_KEY = layout.PKI / "node.key"
 NODE_CERTIFICATE = layout.PKI / "node.pem"
 CA_CERTIFICATE = layout.PKI / "ca.pem"
+CA_KEY = layout.PKI / "ca.key"
+"""On the node that installed the cluster."""
 
 
 class MembershipFiles:
@@ -67,6 +69,13 @@ class MembershipFiles:
             )
         self.write_cluster(cluster)
 
+    def forget(self) -> None:
+        """Be a member no longer. ``node.json`` goes first, as it came last: without it the node is bare, and what a crash
+        leaves is nobody's. Asked twice, the second call finds it so."""
+        names = [layout.NODE_FILE, layout.CLUSTER_FILE, NODE_CERTIFICATE, NODE_KEY, CA_CERTIFICATE, CA_KEY]
+        for name in (*names, layout.EPOCH_FILE):  # another cluster's engine counts from 1
+            self._root.at(name).unlink(missing_ok=True)
+
     def tls(self) -> MutualTls:
         """This node's own certificate, as a caller of other agents. Raises ``Conflict`` (``node.bare``)."""
         cluster, _ = self.require()
@@ -93,3 +102,24 @@ class MembershipFiles:
         place = self._root.at(str(path))
         make_folders(place.parent, 0o711)
         write_atomically(place, json.dumps(encode(value), indent=2) + "\n", PRIVATE)
+
+
+class MemberNames:
+    """The names of the members, from the cluster file as it is now: read again when it has changed."""
+
+    def __init__(self, root: Root) -> None:
+        self._files = MembershipFiles(root)
+        self._place = root.at(layout.CLUSTER_FILE)
+        self._seen: tuple[tuple[int, int], frozenset[str]] | None = None
+
+    def __call__(self) -> frozenset[str]:
+        """Raises ``Failed`` (``node.state-damaged``); of a bare node: nobody."""
+        try:
+            found = self._place.stat()
+        except FileNotFoundError:
+            return frozenset()
+        mark = (found.st_ino, found.st_mtime_ns)
+        if self._seen is None or self._seen[0] != mark:
+            cluster = self._files.cluster()
+            self._seen = mark, frozenset(one.name for one in cluster.members) if cluster else frozenset()
+        return self._seen[1]

@@ -10,6 +10,7 @@ from appliance.effects.files import PUBLIC, write_if_different
 from appliance.effects.root import Root
 from appliance.errors import Refused
 from appliance.model.cluster import Member
+from appliance.tools.block import with_block
 from appliance.tools.hosts import with_names
 
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
@@ -22,6 +23,13 @@ def set_names(root: Root, members: Sequence[Member], engine_fqdn: str, engine_ad
     path = root.at("/etc/hosts")
     held = path.read_text() if path.exists() else ""
     return write_if_different(path, with_names(held, members, engine_fqdn, engine_address), PUBLIC)
+
+
+def forget_names(root: Root) -> None:
+    """Take the cluster's names out of /etc/hosts again."""
+    path = root.at("/etc/hosts")
+    if path.exists():
+        write_if_different(path, with_block(path.read_text(), "names", ()), PUBLIC)
 
 
 def _check(name: str, address: str) -> None:

@@ -111,6 +111,11 @@ class NodeApi(Protocol):
     def set_cluster(self, cluster: Cluster) -> None:
         """Replace the cluster file; the id must be the same."""
 
+    @route("POST", "/v1/leave", "command", 60.0)
+    def leave_cluster(self) -> None:
+        """Forget the cluster: certificates, members, epoch. The node is bare afterwards, with a new token. A VM runs, or a
+        volume is mounted: 409 ``node.in-use``."""
+
     @route("POST", "/v1/names", "command")
     def set_names(self, members: tuple[Member, ...], engine_fqdn: str, engine_address: str) -> None:
         """Put the cluster's names into /etc/hosts (a marked block; other lines stay)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,12 @@ from appliance.agent.join import DELAYED_AT_ONCE, LONGEST_DELAY_S, PRESET_SECRET
 from appliance.effects.clock import FakeClock
 from appliance.effects.root import Root
 from appliance.errors import Conflict, Denied, Failed, Refused, TrivetError
+from appliance.model.cluster import Membership
 from appliance.model.stale_call import StaleCall
 from appliance.verbs.epoch import EpochStore, StaleCalls
+from appliance.verbs.membership import MemberNames, MembershipFiles
 from appliance.wire.server import Caller
+from tests.appliance.agents import CLUSTER_ID, cluster
 
 NODE = Caller("node2", "cluster-id", "node")
 ENGINE = Caller("engine", "cluster-id", "engine")
@@ -131,7 +135,7 @@ def stale(tmp_path: Path) -> StaleCalls:
 
 
 def test_a_member_admits_by_certificate(epochs: EpochStore, stale: StaleCalls) -> None:
-    gate = MemberGate("cluster-id", epochs, stale)
+    gate = MemberGate("cluster-id", epochs, stale, lambda: ("node1", "node2"))
     gate.admit("node", NODE, None)
     gate.admit("command", NODE, None)
     gate.admit("node", ENGINE, None)
@@ -143,14 +147,27 @@ def test_a_member_admits_by_certificate(epochs: EpochStore, stale: StaleCalls) -
     assert code(lambda: gate.admit("command", ENGINE, None)) == "engine.epoch-missing"
 
 
+def test_a_certificate_outlives_its_nodes_membership(epochs: EpochStore, stale: StaleCalls, tmp_path: Path) -> None:
+    files = MembershipFiles(Root(tmp_path))
+    both = cluster()
+    files.write(both, Membership(CLUSTER_ID, "id-1", "node1"))
+    gate = MemberGate("cluster-id", epochs, stale, MemberNames(Root(tmp_path)))
+    gate.admit("command", NODE, None)
+    files.replace_cluster(replace(both, members=both.members[:1]))
+    assert code(lambda: gate.admit("node", NODE, None)) == "agent.no-member"
+    gate.admit("node", ENGINE, None)
+    files.replace_cluster(both)
+    gate.admit("node", NODE, None)
+
+
 def test_a_refused_caller_cannot_raise_the_epoch(epochs: EpochStore, stale: StaleCalls) -> None:
-    gate = MemberGate("cluster-id", epochs, stale)
+    gate = MemberGate("cluster-id", epochs, stale, lambda: ("node1", "node2"))
     assert code(lambda: gate.admit("command", Caller("x", "other", "engine"), 99)) == "agent.other-cluster"
     assert epochs.highest() == 0
 
 
 def test_the_epoch_never_goes_back(epochs: EpochStore, stale: StaleCalls, tmp_path: Path) -> None:
-    gate = MemberGate("cluster-id", epochs, stale)
+    gate = MemberGate("cluster-id", epochs, stale, lambda: ("node1", "node2"))
     gate.admit("command", ENGINE, 5)
     gate.admit("command", ENGINE, 5)
     for caller in (ENGINE, NODE):
@@ -165,7 +182,7 @@ def test_a_refused_engine_is_said_with_its_code_and_noted_for_the_broker(
     """Fault 46."""
     clock = FakeClock()
     stale = StaleCalls(tmp_path / "run" / "stale-call.json", clock)
-    gate = MemberGate("cluster-id", epochs, stale)
+    gate = MemberGate("cluster-id", epochs, stale, lambda: ("node1", "node2"))
     gate.admit("command", ENGINE, 5)
     assert (stale.last(), capsys.readouterr().err) == (None, "")
     for _ in range(5):
@@ -185,7 +202,7 @@ def test_a_refusal_that_cannot_be_noted_is_a_refusal(
 ) -> None:
     (tmp_path / "run").write_text("not a folder")
     stale = StaleCalls(tmp_path / "run" / "stale-call.json", FakeClock())
-    gate = MemberGate("cluster-id", epochs, stale)
+    gate = MemberGate("cluster-id", epochs, stale, lambda: ("node1", "node2"))
     gate.admit("command", ENGINE, 5)
     assert code(lambda: gate.admit("command", ENGINE, 4)) == "engine.stale-epoch"
     assert "no alert will tell of the refused engine" in capsys.readouterr().err

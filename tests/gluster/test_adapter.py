@@ -53,12 +53,16 @@ def test_changes_are_glusterclis_command_lines() -> None:
     real.set_options("engine", {"features.shard": "off"})
     real.start("engine")
     real.heal("engine")
+    real.detach("node2", force=False)
+    real.detach("node2", force=True)
     assert [" ".join(argv[2:]) for argv, _ in processes.calls] == [
         "peer probe node2",
         "volume create engine replica 3 node1:/b/engine node2:/b/engine node3:/b/engine force",
         "volume set engine features.shard off",
         "volume start engine force",
         "volume heal engine",
+        "peer detach node2",
+        "peer detach node2 force",
     ]
     assert {timeout_s for _, timeout_s in processes.calls} == {CHANGE_DEADLINE_S}
 

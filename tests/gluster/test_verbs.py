@@ -58,6 +58,30 @@ def test_probe_of_a_peer_that_never_connects_ends() -> None:
     assert caught.value.code == "gluster.peer-not-connected"
 
 
+def test_a_peer_without_bricks_leaves_and_asked_twice_has_left() -> None:
+    pool = built()
+    pool.probe("node4")
+    verbs.detach(pool, "node4", force=False)
+    verbs.detach(pool, "node4", force=False)
+    assert ("detach", "node4") == pool.changes[-1]
+    assert "node4" not in [peer.name for peer in pool.peers()]
+    pool.probe("node4")
+    pool.disconnect("node4")
+    with pytest.raises(Failed, match="probably down"):
+        verbs.detach(pool, "node4", force=False)
+    verbs.detach(pool, "node4", force=True)
+    assert "node4" not in [peer.name for peer in pool.peers()]
+
+
+def test_a_peer_with_bricks_stays_and_they_are_named() -> None:
+    pool = built()
+    with pytest.raises(Conflict) as caught:
+        verbs.detach(pool, "node2", force=True)
+    assert caught.value.code == "gluster.peer-has-bricks"
+    assert "engine on /data/bricks/engine, vmstore on /data/bricks/vmstore" in caught.value.reason
+    assert "node2" in [peer.name for peer in pool.peers()]
+
+
 def test_create_over_a_volume_with_other_bricks() -> None:
     pool = built()
     other = replace(ENGINE, bricks=(BrickPlace("node1", "/x"), *ENGINE.bricks[1:]))
