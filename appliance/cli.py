@@ -54,7 +54,7 @@ def token(arguments: argparse.Namespace, output: Output) -> None:
             "join.already-member",
             subject="this node",
             reason=f"it is {membership.name} of cluster {membership.cluster_id} already, so it has no join token",
-            remedy="To move it to another cluster, install it anew.",
+            remedy="To move it to another cluster, remove it from this one first.",
         )
     path = root.at(layout.JOIN_TOKEN_FILE)
     try:
@@ -69,6 +69,56 @@ def token(arguments: argparse.Namespace, output: Output) -> None:
     except PermissionError as error:
         raise Refused("command.not-root", subject=str(path), reason="root alone reads it", remedy="Use sudo.") from error
     output.result({"token": found}, found)
+
+
+def leave(arguments: argparse.Namespace, output: Output) -> None:
+    """`trivet node leave`: of a node that the others do not count any more."""
+    from appliance.command import require_root
+    from appliance.effects.libvirt_host import LibvirtHost
+    from appliance.effects.process import SystemProcesses
+    from appliance.verbs.leaving import Leaving
+    from appliance.verbs.units import Units
+
+    require_root()
+    root = _root(arguments)
+    files = MembershipFiles(root)
+    cluster, membership = files.require()
+    refuse_member(membership.name, denials(files, cluster, membership.name, arguments.port), arguments.force)
+    Leaving(root, SystemProcesses(), LibvirtHost()).leave(unmount=True)
+    Units(SystemProcesses()).act("trivet-agent.service", "restart")
+    words = f"this node has left cluster {cluster.name} and is bare; `trivet node token` prints its new token"
+    output.result({"left": cluster.id, "name": membership.name}, words)
+
+
+def denials(files: MembershipFiles, cluster: Cluster, name: str, port: int) -> dict[str, str]:
+    """Other member → the code with which it refuses us, empty when it does not."""
+    from appliance.wire.client import connect
+    from appliance.wire.definition import NodeApi
+
+    tls, found = files.tls(), dict[str, str]()
+    for member in cluster.members:
+        if member.name != name:
+            agent = connect(NodeApi, member.address, port, tls, name=member.name, timeout_s=STATUS_TIMEOUT_S)  # type: ignore[type-abstract]
+            try:
+                agent.epoch()
+                found[member.name] = ""
+            except TrivetError as error:
+                found[member.name] = error.code
+    return found
+
+
+def refuse_member(name: str, told: Mapping[str, str], force: bool) -> None:
+    """Raises ``Conflict`` ``node.member`` while another member counts this node, or nobody says that it does not."""
+    counted = [member for member, code in told.items() if not code]
+    if counted or not (force or "agent.no-member" in told.values()):
+        whose = f"{', '.join(counted)} count it as a member" if counted else "no other member says that it is none any more"
+        raise Conflict(
+            "node.member",
+            subject=f"node {name}",
+            reason=whose,
+            remedy="Remove the host through the API: it leaves by itself then."
+            + ("" if counted else " If the others are gone for good, say --force."),
+        )
 
 
 def status(arguments: argparse.Namespace, output: Output) -> None:
@@ -233,6 +283,14 @@ def _command(
 COMMANDS: tuple[Command, ...] = (
     _command("node facts", "what this node is: hardware, versions, peers", "trivet node facts", facts),
     _command("node token", "the one-time token with which this bare node is joined", "trivet node token", token),
+    _command(
+        "node leave",
+        "forget the cluster: of a node that was removed from it while it was off; it is bare afterwards",
+        "trivet node leave",
+        leave,
+        PORT,
+        Option(("--force",), "although no other member answers", {"action": "store_true"}),
+    ),
     _command("node status", "membership, the other agents, mounts, the engine's place", "trivet node status", status, PORT),
     _command(
         "agent serve",

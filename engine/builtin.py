@@ -52,7 +52,10 @@ def settle(store: Store, cluster: Cluster) -> int:
     with store.connection.transaction():
         store.put_setting(SETTLED, mark)
         aside = _set_aside(store)
+        knows_hosts = bool(store.entities.list("host"))
         for entity in entities_of(cluster):
+            if entity.kind == "host" and knows_hosts:
+                continue  # from its founding on, hosts come and go through the API
             if store.entities.get(*entity.key) is None:
                 store.entities.add(entity)
                 count += 1

@@ -72,6 +72,12 @@ def _jobs(arguments: argparse.Namespace, output: Output) -> None:
     main(Guest(arguments.root), arguments.agent_port, output.log)
 
 
+def _sign(arguments: argparse.Namespace, output: Output) -> None:
+    from engine.signer import LIMIT_BYTES, answer
+
+    print(answer(Guest(arguments.root), sys.stdin.read(LIMIT_BYTES), SystemClock().wall_s()))  # noqa: T201 - to the socket
+
+
 COMMANDS: tuple[Command, ...] = (
     Command(
         ("engine", "data"),
@@ -104,5 +110,12 @@ COMMANDS: tuple[Command, ...] = (
         "trivet engine jobs",
         _jobs,
         (ROOT, Option(("--agent-port",), "port of the nodes' agents", {"default": layout.AGENT_PORT, "type": int})),
+    ),
+    Command(
+        ("engine", "sign"),
+        "sign a node's certificate: the request on standard input, the answer on standard output (what systemd starts)",
+        "trivet engine sign",
+        _sign,
+        (ROOT,),
     ),
 )

@@ -12,12 +12,14 @@ from appliance.errors import TrivetError, Unavailable
 from appliance.model.cluster import Cluster, Member
 from appliance.model.engine_start import EngineStart
 from appliance.version import VERSION
+from engine import addresses
 from engine.accounts import Accounts
 from engine.decide.view import Said, View, look, runs_on
 from engine.jobs.desk import Desk
 from engine.jobs.follow import ENGINE, SUPERSEDED
-from engine.jobs.ports import ScreenNode
+from engine.jobs.ports import BareNode, ScreenNode
 from engine.jobs.types import BY_NAME
+from engine.members import Members
 from engine.probed import Probed
 from engine.store.durable import Store
 from engine.store.jobs import Jobs
@@ -29,11 +31,17 @@ def no_screens(member: Member) -> ScreenNode:
     raise Unavailable("engine.no-hosts", subject=member.name, reason="there is no way to it yet", remedy="Ask again.")
 
 
+def no_bare(address: str, token: str) -> BareNode:
+    """The same of nodes that are no members."""
+    raise Unavailable("engine.no-hosts", subject=address, reason="there is no way to it yet", remedy="Ask again.")
+
+
 @dataclass(frozen=True)
 class Engine:
     """One running engine."""
 
-    cluster: Cluster
+    founded: Cluster
+    """The cluster as it was founded. Its members of now: :attr:`cluster`."""
     start: EngineStart
     store: Store
     observations: Observations
@@ -45,8 +53,17 @@ class Engine:
     ring: Callable[[], None] = lambda: None
     """Tells the jobs process that there is something to do."""
     screens: Callable[[Member], ScreenNode] = no_screens
-    """A host's verbs that open screens: the only ones that are asked without a job."""
+    """A host's verbs that open screens: the only ones of a member that are asked without a job."""
+    bare: Callable[[str, str], BareNode] = no_bare
+    """(address, token) → a node that is to join, to be looked at before anything is ordered."""
+    resolve: Callable[[str], str] = addresses.resolve
+    """A host name's IP address, itself for an address; empty: nobody knows it."""
     probed: Probed = field(default_factory=Probed)
+
+    @property
+    def cluster(self) -> Cluster:
+        """The cluster with its members of now. Asks the database: for its id and the engine's VM ``founded`` is enough."""
+        return Members(self.founded, self.store.entities)()
 
     @property
     def jobs(self) -> Jobs:

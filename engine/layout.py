@@ -103,6 +103,11 @@ class Guest:
         return self.state / "vmconsole" / "ssh_host_ed25519_key"
 
     @property
+    def signer_socket(self) -> Path:
+        """Where nodes' certificates are asked for (units/trivet-engine-sign.socket)."""
+        return self.at("/run/trivet-engine-sign.sock")
+
+    @property
     def ca(self) -> Path:
         return self.state / "pki" / "ca.pem"
 

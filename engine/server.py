@@ -30,6 +30,7 @@ from engine.boot import rehearsal, standby
 from engine.boot.files import read
 from engine.boot.seed import REMEDY
 from engine.core import Engine
+from engine.enrolment import bare_node
 from engine.jobs.bell import Bell
 from engine.layout import Guest
 from engine.nodes import wire_screens
@@ -65,6 +66,7 @@ def build_engine(guest: Guest, clock: Clock) -> Engine:
         clock.monotonic_s(),
         Bell(guest.jobs_bell).ring,
         wire_screens(guest, cluster, start.epoch, layout.AGENT_PORT),
+        lambda address, token: bare_node(address, layout.AGENT_PORT, token),
     )
 
 

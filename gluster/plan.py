@@ -147,10 +147,9 @@ def settled(pool: PoolStatus, other: Member) -> bool:
 
 
 def bricks_of(volumes: Sequence[Volume], names: Collection[str]) -> tuple[str, ...]:
-    """``volume on path`` of each brick that the node of these names (name, address) has: it cannot leave the pool with them."""
-    return tuple(
-        f"{volume.name} on {place.path}" for volume in volumes for place in volume.places if place.host in names
-    )
+    """``volume on path`` of each brick that the node of these names (name, address) has: it cannot leave the pool with
+    them."""
+    return tuple(f"{volume.name} on {place.path}" for volume in volumes for place in volume.places if place.host in names)
 
 
 def peer_has_bricks(name: str, held: Sequence[str]) -> TrivetError:

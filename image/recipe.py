@@ -113,6 +113,7 @@ ENGINE: Final = Recipe(
         "trivet-engine-data.service",
         "trivet-engine-web.service",
         "trivet-engine-jobs.service",
+        "trivet-engine-sign.socket",
     ),
     root=RootKind.SQUASHFS,
     root_label="trivet-engine",

@@ -44,7 +44,7 @@ class MemberGate:
                 "join.already-member",
                 subject="this node",
                 reason=f"it is a member of cluster {self.cluster_id} already",
-                remedy="To move it to another cluster, install it anew.",
+                remedy="To move it to another cluster, remove it from this one first.",
                 facts={"cluster_id": self.cluster_id},
             )
         self._admit_certificate(caller)

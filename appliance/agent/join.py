@@ -187,7 +187,7 @@ class JoinRoutes:
                 "join.already-member",
                 subject="this node",
                 reason="it is a member of a cluster already",
-                remedy="To move it to another cluster, install it anew.",
+                remedy="To move it to another cluster, remove it from this one first.",
             )
 
     def _check(self, certificate_pem: str, ca_pem: str, cluster: Cluster, membership: Membership) -> None:

@@ -29,8 +29,8 @@ from appliance.verbs.facts import Facts
 from appliance.verbs.folders import folder_facts
 from appliance.verbs.ha_status import STATUS_FILE, read_status
 from appliance.verbs.image_tickets import ImageTickets
-from appliance.verbs.libvirt_settings import LibvirtSettings
 from appliance.verbs.leaving import Leaving
+from appliance.verbs.libvirt_settings import LibvirtSettings
 from appliance.verbs.membership import MemberNames, MembershipFiles
 from appliance.verbs.mounts import Mounts
 from appliance.verbs.names import set_names

@@ -77,6 +77,8 @@ ACTIONS: Mapping[tuple[str, str], str] = {
     ("GraphicsConsole", "remoteviewerconnectionfile"): "connect_to_vm",
     ("Host", "activate"): "manipulate_host",
     ("Host", "deactivate"): "manipulate_host",
+    ("Host", "fence"): "manipulate_host",
+    ("Host", "install"): "edit_host_configuration",
     ("ImageTransfer", "pause"): "edit_disk_properties",
     ("ImageTransfer", "resume"): "edit_disk_properties",
     ("ImageTransfer", "cancel"): "edit_disk_properties",

@@ -81,6 +81,7 @@ TABLE = """
 102 error USER_FAILED_CHANGE_DISK_VM Failed to change disk in VM {vm} (Host: {host}, User: {user}).
 103 error USER_FAILED_RESUME_VM Failed to resume VM {vm} (Host: {host}, User: {user}).
 104 error USER_FAILED_ADD_VDS Failed to add Host {host} (User: {user}). {reason}
+106 error USER_FAILED_REMOVE_VDS Failed to remove Host {host} (User: {user}). {reason}
 108 error USER_FAILED_ADD_VM_TEMPLATE Failed to initiate creation of Template {template} from VM {vm} (User: {user}).
 110 error USER_FAILED_REMOVE_VM_TEMPLATE Failed to initiate removal of Template {template} (User: {user}).
 113 normal USER_REMOVE_VM_FINISHED VM {vm} was successfully removed.
@@ -141,10 +142,13 @@ removed: \
 501 normal USER_SUSPEND_VM Suspending VM {vm} was initiated by User {user} (Host: {host}).
 502 error USER_FAILED_SUSPEND_VM Failed to suspend VM {vm} (Host: {host}). {reason}
 503 normal USER_SUSPEND_VM_OK VM {vm} on Host {host} was suspended.
+494 normal VDS_MANUAL_FENCE_STATUS Manual fence for host {host} was started: {user} confirmed that it has been rebooted.
+495 error VDS_MANUAL_FENCE_STATUS_FAILED Manual fence for host {host} failed. {reason}
 504 normal VDS_INSTALL Host {host} installed
 505 error VDS_INSTALL_FAILED Host {host} installation failed. {reason}
 506 normal VDS_INITIATED_RUN_VM Trying to restart VM {vm} on Host {host}
 507 error VDS_INITIATED_RUN_VM_FAILED Failed to restart VM {vm} on Host {host}. {reason}
+509 normal VDS_INSTALL_IN_PROGRESS Installing Host {host}.
 517 normal VDS_SET_NONOPERATIONAL Host {host} moved to Non-Operational state. {reason}
 519 warning VDS_SET_NONOPERATIONAL_NETWORK Host {host} does not comply with the cluster {cluster} networks, the \
 following \

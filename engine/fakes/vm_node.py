@@ -14,6 +14,7 @@ from pathlib import Path
 from appliance.codec import decode, encode
 from appliance.effects.clock import Clock, SystemClock
 from appliance.errors import Conflict, NotFound, Refused, TrivetError, Unavailable
+from appliance.model.cluster import Member
 from appliance.model.disk import DiskFile
 from appliance.model.node import CpuFacts, Nic, NodeFacts, NodeStatistics
 from appliance.model.task import TaskState
@@ -21,6 +22,7 @@ from appliance.model.vm import VmDisk, VmNic, VmPower, VmSpec, VmState
 from appliance.model.vm_live import DiskMerge, MigrationLimits, Screen, VmSnapshot, VncTicket
 from engine.fakes import vm_layers
 from engine.fakes.disk_node import FakeDiskNode, FakeTasks, grow
+from engine.fakes.enrolment import FOUNDED, FakeEnrolment
 from engine.fakes.image_node import FakeImageNode
 from engine.fakes.layers import file_at
 from engine.fakes.pool_node import FakePoolNode, refused_by
@@ -297,9 +299,31 @@ class FakeNodes:
     """Their agents do not answer, but their glusterd is connected to the pool."""
     ids: dict[str, str] = field(default_factory=dict)
     memory_bytes: int = 8 * GIB
+    cluster_id: str = FOUNDED.id
     hosts: dict[str, FakeVmNode] = field(default_factory=dict)
     mounted: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Volume → servers, of the last mount that was asked for."""
+    founders: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.founders = self.founders or tuple(self.nodes)
+
+    def keep_up(self, members: Sequence[Member]) -> None:
+        """Have exactly those hosts: who has joined is reached from now on, who has left is not."""
+        folder = next(iter(self.nodes.values())).folder
+        for one in members:
+            self.ids[one.name] = one.id
+            self.nodes.setdefault(one.name, FakeDiskNode(one.name, folder))
+        for name in set(self.nodes) - {one.name for one in members}:
+            del self.nodes[name]
+
+    @property
+    def enrolment(self) -> FakeEnrolment:
+        """How hosts come and go, over the same folder. The members that there are from the start have bricks."""
+        first = next(iter(self.nodes.values()))
+        members = tuple(Member(self.ids.get(name, name), name, name) for name in self.founders)
+        founded = replace(FOUNDED, id=self.cluster_id, members=members)
+        return FakeEnrolment(first.folder / "enrolment", founded, first.point, first.fail_with)
 
     def up(self) -> Sequence[str]:
         return [name for name in self.nodes if self.is_up(name)]

@@ -15,6 +15,7 @@ from appliance.model.vm import VmState
 from engine.decide.follow import Change, HostStatus, changes, host_status
 from engine.jobs.follow_domains import DomainFollower
 from engine.jobs.follow_vms import VmFollower
+from engine.members import Members
 from engine.nodes import Node, NodeOf
 from engine.store.durable import Store
 from engine.store.observed import Observations
@@ -47,7 +48,7 @@ def rest_s(every_s: float, took_s: float) -> float:
     return max(every_s, min(REST_MAX_S, REST_FACTOR * took_s))
 
 
-@dataclass
+@dataclass(eq=False)
 class Follower:
     """Asks one node. Not shared between threads."""
 
@@ -127,7 +128,8 @@ class Following:
         clock: Clock,
         log: Callable[[str], None],
     ) -> None:
-        self._cluster = cluster
+        self._members = Members(cluster, store.entities)
+        self._node_of = node_of
         self._epoch = epoch
         self._store = store
         self._observations = observations
@@ -139,9 +141,23 @@ class Following:
         self.stopped = threading.Event()
         self._vms = VmFollower(store, clock)
         self._domains = DomainFollower(store.entities, clock)
-        self.followers = tuple(
-            Follower(member, node_of(member), observations, clock, self._stale, log, self._vms) for member in cluster.members
-        )
+        self.followers = tuple(self._follower(member) for member in cluster.members)
+        self._threads: dict[int, threading.Thread] = {}
+
+    def _follower(self, member: Member) -> Follower:
+        node = self._node_of(member)
+        return Follower(member, node, self._observations, self._clock, self._stale, self._log, self._vms)
+
+    def keep_up(self) -> None:
+        """Follow the members of now. While the database cannot say who they are, those of before."""
+        try:
+            members = self._members().members
+        except TrivetError as error:
+            self._log(f"the members could not be read ({error})")
+            return
+        held = {one.member: one for one in self.followers}
+        if tuple(held) != members:
+            self.followers = tuple(held.get(member) or self._follower(member) for member in members)
 
     @property
     def speaker(self) -> Follower:
@@ -163,17 +179,18 @@ class Following:
 
     def conclude(self) -> tuple[Change, ...]:
         """Judge the hosts' states now, and record what changed as events."""
+        self.keep_up()
         heard = self._observations.all()
         since_s = self._clock.monotonic_s() - self._began_s
         now: dict[str, HostStatus] = {}
-        for member in self._cluster.members:
+        for member in (one.member for one in self.followers):
             last = heard.get((member.name, HEARD))
             now[member.name] = host_status(last.age_s if last else None, since_s)
         found = changes(self._statuses, now)
         self._statuses = now
         if self.superseded:
             return ()
-        ids = {member.name: member.id for member in self._cluster.members}
+        ids = {one.member.name: one.member.id for one in self.followers}
         for change in found:
             severity = "normal" if change.status == "up" else "error"
             why = {one.member.name: one.silent_because for one in self.followers}[change.host]
@@ -200,22 +217,32 @@ class Following:
 
     def run(self, alive: Callable[[], object]) -> None:
         """Follow until stopped. ``alive`` is called each turn (the watchdog's food)."""
-        targets = [partial(self._follow, one) for one in self.followers]
         # In threads of their own: glusterd may take many seconds to answer, and its node is not silent for that.
-        targets += [
+        targets = (
             partial(self._ask, "ha", TURN_S, lambda node: node.ha_status()),
             partial(self._ask, "pool", POOL_EVERY_S, self.pool),
-        ]
+        )
         threads = [threading.Thread(target=target, daemon=True) for target in targets]
         for thread in threads:
             thread.start()
+        self._start_threads()
         while not self.stopped.wait(TURN_S):
             self.conclude()
-            if all(thread.is_alive() for thread in threads) or self.superseded:
+            self._start_threads()
+            if all(thread.is_alive() for thread in (*threads, *self._threads.values())) or self.superseded:
                 alive()  # a thread that died is a defect: let the watchdog restart the unit
 
+    def _start_threads(self) -> None:
+        """One for each follower; that of a host that has left ends by itself."""
+        wanted = {id(one): one for one in self.followers}
+        self._threads = {key: thread for key, thread in self._threads.items() if key in wanted}
+        for key, follower in wanted.items():
+            if key not in self._threads:
+                self._threads[key] = threading.Thread(target=self._follow, args=(follower,), daemon=True)
+                self._threads[key].start()
+
     def _follow(self, follower: Follower) -> None:
-        while not self.stopped.is_set() and not self.superseded:
+        while follower in self.followers and not self.stopped.is_set() and not self.superseded:
             rest_s = follower.turn()
             self.stopped.wait(rest_s)
         self._observations.close()

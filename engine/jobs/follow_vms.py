@@ -9,7 +9,7 @@ from dataclasses import replace
 from appliance.effects.clock import Clock
 from appliance.model.vm import VmPower, VmState
 from engine.decide.vm_follow import Known, News, heard, silent
-from engine.jobs import owed
+from engine.jobs import ended, owed
 from engine.jobs.evicted import record_of
 from engine.jobs.vm_place import ENGINE_MARK
 from engine.jobs.vm_state import ASKED, RUN, went_down
@@ -38,7 +38,10 @@ class VmFollower:
         strangers = [one for one in told if one not in here]
         others = self._store.entities.many("vm", strangers) if strangers else {}
         known = self._known((*here.values(), *others.values()))
-        is_evicted = bool(record_of(self._store.entities.get("host", host_id)))
+        host = self._store.entities.get("host", host_id)
+        if host is not None:
+            ended.forget(self._store.entities, host)
+        is_evicted = bool(record_of(host))
         found = heard(host_id, told, known, asked_ms, self.now_ms(), is_evicted=is_evicted)
         return tuple(one for one in found if self._write(one, host_id))
 

@@ -202,8 +202,8 @@ class HostDeactivate(JobType[DeactivateHost]):
         mates = entities.referring(("cluster", host.ref("cluster")), "host", "cluster")
         away = [one.name for one in mates if one.id != host.id and one.shown_status in AWAY]
         if away:
-            why = f"Host {away[0]} is in Maintenance mode: one host at a time, because the pool needs the others' bricks"
-            raise refused(host, why, f"Activate {away[0]} first.", "host.one-at-a-time")
+            why = f"Host {away[0]} is in Maintenance mode (or comes or goes): one host at a time, for the pool needs bricks"
+            raise refused(host, why, f"Activate {away[0]} first, or wait.", "host.one-at-a-time")
         transfers = entities.referring(host.key, "image_transfer", "host")
         if transfers:
             why = f"It serves {len(transfers)} image transfers"

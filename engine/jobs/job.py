@@ -60,6 +60,10 @@ class Work(Protocol):
     def is_returnable(self) -> bool:
         """Whether nothing without a way back was begun."""
 
+    @property
+    def why(self) -> str:
+        """Why the job is being undone, or was given up: a clause. Empty while it goes forth."""
+
     def parameters(self, kind: type[P]) -> P:
         """The job's parameters."""
 

@@ -15,7 +15,7 @@ from appliance.errors import Conflict, TrivetError
 from engine.decide.schedule_evict import Suspect, to_evict
 from engine.decide.schedule_fence import Fate, Ran
 from engine.decide.schedule_restart import Lost, Restart, Waiting, restarts
-from engine.jobs import owed, placing
+from engine.jobs import ended, owed, placing
 from engine.jobs.desk import Desk
 from engine.jobs.evicted import connected, domains_of, evictable, record_of, refused, writes
 from engine.jobs.host_admit import HostAdmit, needs_admission
@@ -121,9 +121,13 @@ class Keeper:
                 if vm.locked_as or ENGINE_MARK in vm.body or not runs(vm):
                     continue
                 move = vm.body.get(MOVE)
-                ran = [Ran(report.id, ""), *([Ran(str(move["host"]), "")] if move else [])]
+                ran = [self._ran(one) for one in (report.id, *([str(move["host"])] if move else []))]
                 full = placing.full_vm(self.entities, parts_of(self.entities, vm))
                 yield vm, Lost(full, tuple(ran), writes(self.entities, vm))
+
+    def _ran(self, host_id: str) -> Ran:
+        """In the boot whose end was confirmed, if one was: the host has not answered since."""
+        return Ran(host_id, ended.boot_of(self.entities.get("host", host_id)))
 
     def _owed(self) -> Iterator[tuple[Entity, Lost]]:
         """VMs that are down and are to run again."""
@@ -156,14 +160,21 @@ class Keeper:
 
     def _fate(self, report: HostReport) -> Fate:
         """A host that may have a lost VM. Asked now if it answers: what it said last may be older than the loss."""
-        out = domains_of(self.entities.get("host", report.id))
+        host = self.entities.get("host", report.id)
         try:
             vms = self.nodes.vms(report.name).vms() if report.is_up else None
         except TrivetError as error:
             self.log(f"{report.name} cannot say which VMs it has: {error} [{error.code}]")
             vms = None
         has = frozenset(one.id.lower() for one in vms or ())
-        return Fate(report.id, report.name, answers=vms is not None, vms=has, evicted=out)
+        return Fate(
+            report.id,
+            report.name,
+            answers=vms is not None,
+            vms=has,
+            ended_boots=ended.ended_boots(host),
+            evicted=domains_of(host),
+        )
 
     def _start(self, start: Restart) -> None:
         if self._declared(start.vm.id, start.certainty):

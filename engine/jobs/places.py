@@ -15,7 +15,7 @@ from engine.store.entities import Entities, Entity
 
 FORMATS: Mapping[str, DiskFormat] = {"cow": "qcow2", "raw": "raw"}
 """v4's words for a disk's format, and QEMU's."""
-AWAY = ("maintenance", "preparing_for_maintenance")
+AWAY = ("maintenance", "preparing_for_maintenance", "installing", "down")
 """Statuses of a host on which nothing new is begun."""
 
 

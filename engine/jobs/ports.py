@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
+from appliance.model.cluster import Cluster, Member, Membership
 from appliance.model.disk import DiskCopy, DiskFile, DiskInfo, NewDisk
 from appliance.model.domain import DomainMark, DomainState, NoCloudSeed
 from appliance.model.image_ticket import ImageTicket, ImageTicketState
+from appliance.model.network import HostCapabilities
 from appliance.model.node import NodeFacts, NodeStatistics
 from appliance.model.task import TaskState
 from appliance.model.vm import VmDisk, VmNic, VmSpec, VmState
 from appliance.model.vm_live import DiskMerge, MigrationLimits, Screen, VmSnapshot, VncTicket
-from appliance.wire.definition import VolumeFile
+from appliance.wire.definition import JoinHello, VolumeFile
 from gluster.model import PoolStatus
 
 
@@ -155,6 +157,83 @@ class StorageNode(Protocol):
     def list_files(self, volume: str, path: str) -> tuple[VolumeFile, ...]: ...
 
 
+class BareNode(Protocol):
+    """What is asked of a node that is to join: the part of :class:`appliance.wire.definition.JoinApi` that is needed.
+    Each call carries its token."""
+
+    def join_hello(self, token: str) -> JoinHello: ...
+
+    def join_csr(self, token: str, name: str, address: str) -> str: ...
+
+    def join_accept(
+        self, token: str, certificate_pem: str, ca_pem: str, cluster: Cluster, membership: Membership
+    ) -> None: ...
+
+
+class MemberNode(Protocol):
+    """What makes a node a host, and what takes that back: parts of ``NodeApi``, ``FilesApi``, ``HostApi``, ``DomainApi``,
+    :class:`gluster.wire.GlusterApi` and the broker's interface, with the same meaning."""
+
+    def facts(self) -> NodeFacts: ...
+
+    def capabilities(self) -> HostCapabilities: ...
+
+    def set_cluster(self, cluster: Cluster) -> None: ...
+
+    def set_names(self, members: tuple[Member, ...], engine_fqdn: str, engine_address: str) -> None: ...
+
+    def leave_cluster(self) -> None: ...
+
+    def unit(self, name: str, action: Literal["enable-start", "stop-disable", "restart", "state"]) -> str: ...
+
+    def ensure_management_bridge(self, nic: str) -> None: ...
+
+    def configure_libvirt(self) -> None: ...
+
+    def gluster_configure(self) -> bool: ...
+
+    def gluster_pool(self) -> PoolStatus: ...
+
+    def gluster_probe(self, name: str) -> None: ...
+
+    def gluster_detach(self, name: str, force: bool) -> None: ...
+
+    def gluster_reject(self, volume: str, addresses: tuple[str, ...]) -> bool: ...
+
+    def mount_volume(self, volume: str, servers: tuple[str, ...]) -> None: ...
+
+    def domains(self) -> tuple[DomainState, ...]: ...
+
+    def domain_unmount(self, domain: str) -> None: ...
+
+    def remove_file(self, volume: str, path: str) -> None: ...
+
+    def ha_local_maintenance(self, on: bool) -> None: ...
+
+
+class Enrolment(Protocol):
+    """How hosts come into the cluster and leave it. The real one is :class:`engine.enrolment.WireEnrolment`, the fake
+    :class:`engine.fakes.enrolment.FakeEnrolment`."""
+
+    @property
+    def founded(self) -> Cluster:
+        """The cluster as it was founded."""
+
+    @property
+    def ca_pem(self) -> str:
+        """The certificate of the cluster's CA."""
+
+    def bare(self, address: str, token: str) -> BareNode:
+        """A node that is no member yet, known by the fingerprint in its token. Nothing is sent before the first call."""
+
+    def member(self, member: Member) -> MemberNode:
+        """A node that has the cluster's certificate, whether it is followed yet or not. Likewise."""
+
+    def sign(self, member: Member, csr_pem: str) -> str:
+        """The certificate (PEM) that makes it that member. Raises ``Refused`` when the request names something else,
+        ``Unavailable`` ``engine.signer``."""
+
+
 @dataclass(frozen=True)
 class HostReport:
     """A host as it is known now, from what it said last. ``None``: it has not said. ``address``: where its clients of the
@@ -171,6 +250,10 @@ class HostReport:
 
 class Nodes(Protocol):
     """All nodes."""
+
+    @property
+    def enrolment(self) -> Enrolment:
+        """How they come and go."""
 
     def up(self) -> Sequence[str]:
         """Names of the hosts that are up, the least loaded first."""

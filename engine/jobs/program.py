@@ -17,6 +17,7 @@ from appliance.model.engine_start import EngineStart
 from engine.boot.files import read
 from engine.boot.seed import REMEDY
 from engine.boot.standby import wait_until_active, wait_until_serving
+from engine.enrolment import WireEnrolment
 from engine.jobs import keep_domains, keep_ha, keep_transfers
 from engine.jobs.bell import Bell, Ear
 from engine.jobs.desk import Desk
@@ -31,6 +32,7 @@ from engine.jobs.sampling import Sampler
 from engine.jobs.seed_remove import Sweeper
 from engine.jobs.types import BY_NAME
 from engine.layout import Guest
+from engine.members import Members
 from engine.nodes import wire_disks, wire_images, wire_nodes, wire_pools, wire_storage, wire_vms
 from engine.store.durable import Store
 from engine.store.jobs import Jobs
@@ -83,7 +85,9 @@ def main(guest: Guest, agent_port: int, log: Log) -> None:
     pools = wire_pools(guest, cluster, start.epoch, agent_port)
     images = wire_images(guest, cluster, start.epoch, agent_port)
     storage = wire_storage(guest, cluster, start.epoch, agent_port)
-    reached = WireNodes(cluster, observations, disks, vms, pools, images, storage)
+    members = Members(cluster, store.entities)
+    enrolment = WireEnrolment(cluster, guest, start.epoch, agent_port)
+    reached = WireNodes(members, observations, disks, vms, pools, images, storage, enrolment)
     world = World(store.entities, jobs, reached, clock, BY_NAME, log)
     ear = Ear(guest.jobs_bell)
     desk = Desk(store.entities, jobs, BY_NAME, clock, Bell(guest.jobs_bell).ring)
@@ -91,7 +95,7 @@ def main(guest: Guest, agent_port: int, log: Log) -> None:
     sweeper = Sweeper(store.entities, desk, log)
     process = JobsProcess(world, ear.wait)
     worker = threading.Thread(target=process.serve, name="jobs")
-    sampler = Sampler(cluster, store, observations, clock, log)
+    sampler = Sampler(members, store, observations, clock, log)
     sampling = threading.Thread(target=sampler.run, args=(world.stopping,), name="history")
     transfers = TransferKeeper(store.entities, world.nodes, desk, log)
     mounts = DomainKeeper(store.entities, world.nodes, desk, log)

@@ -13,7 +13,7 @@ from appliance.model.node import NodeFacts, NodeStatistics
 from appliance.model.vm import VmState
 from engine.decide.follow import SILENCE_S
 from engine.jobs.follow import HEARD
-from engine.jobs.ports import DiskNode, HostReport, ImageNode, PoolNode, StorageNode, VmNode
+from engine.jobs.ports import DiskNode, Enrolment, HostReport, ImageNode, PoolNode, StorageNode, VmNode
 from engine.store.observed import Observations
 from engine.store.records import Heard
 from gluster.model import PoolStatus
@@ -27,18 +27,19 @@ POOL_AGE_S = 30.0
 class WireNodes:
     """:class:`engine.jobs.ports.Nodes` over the cluster's members."""
 
-    cluster: Cluster
+    members: Callable[[], Cluster]
     observations: Observations
     disk_node: Callable[[Member], DiskNode]
     vm_node: Callable[[Member], VmNode]
     pool_node: Callable[[Member], PoolNode]
     image_node: Callable[[Member], ImageNode]
     storage_node: Callable[[Member], StorageNode]
+    enrolment: Enrolment
 
     def up(self) -> Sequence[str]:
         """Hosts heard lately, that with the most free memory first: it is the least busy."""
         heard = self.observations.all()
-        alive = [one.name for one in self.cluster.members if _is_up(heard.get((one.name, HEARD)))]
+        alive = [one.name for one in self.members().members if _is_up(heard.get((one.name, HEARD)))]
         return sorted(alive, key=lambda name: -_free_bytes(heard.get((name, "statistics"))))
 
     def reports(self) -> Sequence[HostReport]:
@@ -54,13 +55,13 @@ class WireNodes:
                 _said(tuple[VmState, ...], heard.get((one.name, "vms"))) or (),
                 one.address,
             )
-            for one in self.cluster.members
+            for one in self.members().members
         ]
 
     def pool(self) -> PoolStatus | None:
         """As the node that was asked last says."""
         heard = self.observations.all()
-        told = [said for one in self.cluster.members if (said := heard.get((one.name, "pool"))) is not None]
+        told = [said for one in self.members().members if (said := heard.get((one.name, "pool"))) is not None]
         newest = min(told, key=lambda said: said.age_s, default=None)
         return _said(PoolStatus, newest) if newest is not None and newest.age_s < POOL_AGE_S else None
 
@@ -85,7 +86,7 @@ class WireNodes:
         return self.vm_node(self._member(host))
 
     def _member(self, host: str) -> Member:
-        member = next((one for one in self.cluster.members if one.name == host), None)
+        member = next((one for one in self.members().members if one.name == host), None)
         if member is None:
             raise Unavailable(
                 "job.host-unknown",

@@ -100,6 +100,10 @@ class StepWork:
     def clock(self) -> Clock:
         return self.world.clock
 
+    @property
+    def why(self) -> str:
+        return str(self.job.error.get("reason", ""))
+
     def parameters(self, kind: type[P]) -> P:
         return decode(kind, self.job.parameters, subject=f"job {self.job.id}", ignore_unknown=True)
 

@@ -25,7 +25,7 @@ HOST_NUMBERS = ("cpu_user_percent", "cpu_system_percent", "load_5", "memory_tota
 class Sampler:
     """One round after the other. Not shared between threads."""
 
-    cluster: Cluster
+    members: Callable[[], Cluster]
     store: Store
     observations: Observations
     clock: Clock
@@ -55,7 +55,7 @@ class Sampler:
         self.observations.close()
 
     def _measured(self, now_s: float) -> dict[tuple[str, str], Mapping[str, float]]:
-        ids = {member.name: member.id for member in self.cluster.members}
+        ids = {member.name: member.id for member in self.members().members}
         found: dict[tuple[str, str], Mapping[str, float]] = {}
         for (node, kind), heard in self.observations.all().items():
             if heard.age_s > FRESH_S or node not in ids:

@@ -17,6 +17,8 @@ from engine.jobs.host_activate import HostActivate
 from engine.jobs.host_admit import HostAdmit
 from engine.jobs.host_deactivate import HostDeactivate
 from engine.jobs.host_evict import HostEvict
+from engine.jobs.host_install import HostAdd, HostInstall
+from engine.jobs.host_remove import HostRemove
 from engine.jobs.host_storage import HostStorage
 from engine.jobs.job import JobType, by_name
 from engine.jobs.seed_remove import SeedRemove
@@ -51,6 +53,7 @@ TYPES: tuple[JobType[Any], ...] = (
     VmGrowCpus(), VmGrowMemory(), HostEvict(), HostAdmit(), VmRestart(), SnapshotCreate(), SnapshotRemove(), SeedRemove(),
     SnapshotPreview(), SnapshotCommit(), SnapshotUndo(), SnapshotRestore(), VmStartMemory(), VmClone(),
     TransferStart(), TransferResume(), TransferPause(), TransferFinalize(), TransferCancel(),
-    DomainCreate(), DomainAttach(), DomainActivate(), DomainDeactivate(), DomainRemove(), HostStorage(),
+    DomainCreate(), DomainAttach(), DomainActivate(), DomainDeactivate(), DomainRemove(), HostStorage(), HostAdd(),
+    HostInstall(), HostRemove(),
 )  # fmt: skip
 BY_NAME = by_name(TYPES)

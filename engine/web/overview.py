@@ -18,7 +18,7 @@ def overview(engine: Engine) -> dict[str, Any]:
     """Nodes, volumes, the engine's place and the last events. Ages in seconds, ``None``: never heard."""
     view = engine.view()
     return {
-        "cluster": engine.cluster.name,
+        "cluster": engine.founded.name,
         "engine": _engine(engine, view),
         "nodes": [_node(view, host) for host in view.hosts],
         "storage": {
@@ -50,7 +50,7 @@ def _engine(engine: Engine, view: View) -> dict[str, Any]:
         "started_on": engine.start.host,
         "since_ms": starts[0].wall_ms if starts else None,
         "version": VERSION,
-        "address": engine.cluster.engine.address,
+        "address": engine.founded.engine.address,
         "superseded": engine.superseded(),
         "maintenance": view.ha.maintenance if view.ha else None,
         "ha_age_s": view.ha_age_s,

@@ -19,8 +19,8 @@ class ClusterFile:
         self._seen = self._mark()
 
     def differs(self) -> bool:
-        """Whether the members, or the engine VM, are others now. A file that is missing or damaged says nothing: a broker with
-        what it knows is better than one that cannot start."""
+        """Whether the members, or the engine VM, are others now. A file that is missing or damaged says nothing: a broker
+        with what it knows is better than one that cannot start."""
         mark = self._mark()
         if mark is None or mark == self._seen:
             return False

@@ -100,6 +100,13 @@ def down(arguments: argparse.Namespace, output: Output) -> None:
     output.result({"name": lab.name, "removed": was}, f"lab {lab.name}: {'removed' if was else 'was not there'}")
 
 
+def remove(arguments: argparse.Namespace, output: Output) -> None:
+    """Take the last node out."""
+    lab = _lab(arguments)
+    left = lab.remove(arguments.node, _say(output))
+    output.result({"name": lab.name, "nodes": left.nodes}, f"lab {lab.name}: {left.nodes} nodes are left")
+
+
 def status(arguments: argparse.Namespace, output: Output) -> None:
     """Show the nodes."""
     _show(_lab(arguments), output)
@@ -268,7 +275,7 @@ COMMANDS: Final = (
         (
             Option(
                 ("--nodes",),
-                f"how many (default: as many as there are, else {model.DEFAULT_NODES})",
+                f"how many; more than there are are added (default: as many as there are, else {model.DEFAULT_NODES})",
                 {"type": int, "default": None},
             ),
             _NAME,
@@ -288,6 +295,13 @@ COMMANDS: Final = (
         ),
     ),
     Command(("lab", "down"), "remove the lab with all that belongs to it", "trivet lab down", down, (_NAME,)),
+    Command(
+        ("lab", "remove"),
+        "take the last node out of the lab, with its disks",
+        "trivet lab remove node4",
+        remove,
+        (_NAME, _NODE),
+    ),
     Command(("lab", "status"), "show the nodes: power, address, link", "trivet lab status --json", status, (_NAME,)),
     Command(
         ("lab", "exec"),

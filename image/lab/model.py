@@ -163,6 +163,13 @@ def nodes_of(lab: LabFile) -> tuple[LabNode, ...]:
     return tuple(LabNode(lab.name, lab.index, number) for number in range(1, lab.nodes + 1))
 
 
+def without(lab: LabFile, name: str) -> LabFile:
+    """The lab without its last node, ``name``, and without the faults that touch it."""
+    drops = tuple(one for one in lab.drops if name not in (one.source, one.target))
+    cut, frozen = (tuple(one for one in names if one != name) for names in (lab.cut, lab.frozen))
+    return replace(lab, nodes=lab.nodes - 1, cut=cut, drops=drops, frozen=frozen)
+
+
 def find_node(lab: LabFile, name: str) -> LabNode:
     """The node called ``name``, else ``NotFound`` (``lab.node-unknown``)."""
     for node in nodes_of(lab):

@@ -111,22 +111,23 @@ class Lab:
         ssh_keys: Sequence[str],
         say: Say,
     ) -> LabFile:
-        """Make the lab, or bring one that is partly there to: every node on, every link healed.
+        """Make the lab, or bring one that is partly there to: every node on, every link healed. More nodes than it has:
+        the new ones are added, bare, while the others go on.
 
         ``tree`` finds or builds the node image's tree, after all other checks; an existing lab keeps the one it was made
         from. Refusals change nothing.
         """
         known = self._known()
         nodes = nodes or (known.nodes if known else model.DEFAULT_NODES)
-        if known and known.nodes != nodes:
+        if known and known.nodes > nodes:
             raise Conflict(
                 "lab.other-size",
                 subject=f"lab {self.name}",
-                reason=f"it is up with {known.nodes} nodes, not {nodes}",
-                remedy=f"`trivet lab down --name {self.name}` first, or ask for {known.nodes}.",
+                reason=f"it has {known.nodes} nodes, not {nodes}",
+                remedy=f"`trivet lab remove node{known.nodes} --name {self.name}` takes out the last one.",
             )
         port = port if port is not None else known.forward_port if known else model.default_port()
-        problems = self.preflight(nodes, port)
+        problems = self.preflight(nodes, port, known.nodes if known else 0)
         if problems:
             raise preflight.refuse(problems)
         chosen = known.tree if known else tree()
@@ -140,15 +141,15 @@ class Lab:
         self._wait_booted(model.nodes_of(lab), lambda percent, text: say(30 + 0.7 * percent, text))
         return lab
 
-    def preflight(self, nodes: int, port: int) -> tuple[preflight.Problem, ...]:
-        """What keeps the lab from running here."""
+    def preflight(self, nodes: int, port: int, known: int = 0) -> tuple[preflight.Problem, ...]:
+        """What keeps the lab from running here. ``known``: so many nodes of it are there."""
         facts = preflight.gather(self._processes, port=port, port_is_ours=bool(self.forward_pids()))
         already_on = bool(observe.namespaces(self.name))
         # What a lab that is already up uses must not be asked for a second time.
         return tuple(
             problem
-            for problem in preflight.judge(facts, nodes)
-            if not (already_on and problem.code in ("lab.memory-too-small", "lab.disk-too-small"))
+            for problem in preflight.judge(facts, nodes - known if already_on and nodes > known else nodes)
+            if not (already_on and nodes <= known and problem.code in ("lab.memory-too-small", "lab.disk-too-small"))
         )
 
     def _known(self) -> LabFile | None:
@@ -327,6 +328,27 @@ class Lab:
         return replace(done, argv=tuple(argv))
 
     # --- forward and down ---
+
+    def remove(self, name: str, say: Say) -> LabFile:
+        """Take the last node out of the lab, with its disks: the others keep their numbers. Raises ``Conflict``
+        (``lab.not-last``)."""
+        with self.locked():
+            lab = self.wanted()
+            node = model.find_node(lab, name)
+            if node.number != lab.nodes or lab.nodes == 1:
+                raise Conflict(
+                    "lab.not-last",
+                    subject=f"node {name}",
+                    reason=f"node{lab.nodes} is the last of the lab's {lab.nodes}: one after the other goes, and one stays",
+                    remedy=f"Remove node{lab.nodes} first, or take the whole lab down.",
+                )
+            self._power_off(node)
+            left = model.without(lab, name)
+            self.keep(left)
+            self.set_links(left)
+            ground.remove_folder(node.folder)
+        say(100, f"{name} is gone")
+        return left
 
     def forward_pids(self) -> tuple[int, ...]:
         """The processes of the lab's forward."""

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from appliance import layout
-from appliance.cli import COMMANDS
+from appliance.cli import COMMANDS, refuse_member
 from appliance.command import main
 from appliance.effects.clock import SystemClock
+from appliance.errors import Conflict
 from appliance.model.ha import EngineHa, HaStatus, HostHa
 from appliance.verbs.ha_status import STATUS_FILE, write_status
 from tests.appliance.agents import AgentProcess, Certificates, free_port, make_member, node_root
@@ -90,3 +91,21 @@ def test_people_read_sentences(tmp_path: Path, capsys: pytest.CaptureFixture[str
 def test_every_command_has_an_example_that_begins_like_it() -> None:
     for command in COMMANDS:
         assert command.example.startswith(f"trivet {' '.join(command.path)}")
+
+
+@pytest.mark.parametrize(
+    ("told", "force", "words"),
+    [
+        ({"node2": "", "node3": "agent.no-member"}, True, "node2 count it as a member"),
+        ({"node2": "agent.unreachable"}, False, "no other member says that it is none any more"),
+        ({}, False, "no other member says"),
+    ],
+)
+def test_a_member_does_not_leave_behind_the_others_backs(told: dict[str, str], force: bool, words: str) -> None:
+    with pytest.raises(Conflict, match=words):
+        refuse_member("node4", told, force)
+
+
+@pytest.mark.parametrize(("told", "force"), [({"node2": "agent.no-member"}, False), ({"node2": "agent.unreachable"}, True)])
+def test_a_node_that_was_removed_may_leave(told: dict[str, str], force: bool) -> None:
+    refuse_member("node4", told, force)

@@ -20,6 +20,7 @@ from engine.jobs.keep_transfers import TransferKeeper
 from engine.jobs.process import JobsProcess
 from engine.jobs.run import World
 from engine.jobs.types import BY_NAME
+from engine.members import Members
 from engine.store.durable import Store
 from engine.store.jobs import Jobs
 from engine.store.observed import Observations
@@ -51,8 +52,14 @@ def at_work(running: world.Running, nodes: FakeNodes) -> Iterator[None]:
         keeper = Keeper(store.entities, nodes, desk, lambda _text: None)
         transfers = TransferKeeper(store.entities, nodes, desk, lambda _text: None)
         while not made.stopping.wait(0.2):
+            members = Members(world.CLUSTER, store.entities)().members
+            nodes.keep_up(members)
             world.observe(observations)
-            for name, identifier in nodes.ids.items():
+            for member in members[len(world.MEMBERS) :]:
+                world.observe_one(observations, member)
+            for name, identifier in list(nodes.ids.items()):
+                if name not in nodes.nodes:
+                    continue
                 asked_ms = follower.now_ms()
                 if nodes.is_up(name):
                     follower.heard(identifier, nodes.host(name).vms(), asked_ms)

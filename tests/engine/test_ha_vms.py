@@ -15,6 +15,7 @@ from engine.core import Engine
 from engine.decide.schedule_evict import Suspect, to_evict
 from engine.fakes.pool_node import refused_by
 from engine.jobs import owed
+from engine.jobs.ended import ENDED
 from engine.jobs.evicted import EVICTED
 from engine.jobs.keep_ha import AGAIN_S, Keeper
 from tests.engine import world
@@ -253,3 +254,59 @@ def test_who_takes_high_availability_away_is_owed_nothing(cluster: Cluster) -> N
     cluster.turns()
     assert cluster.vms.vm(ha)["status"] == "down"
     assert cluster.vms.engine.store.entities.list(owed.KIND) == []
+
+
+def confirm(cluster: Cluster, host: str = "node1", **given: Any) -> tuple[int, dict[str, Any]]:
+    """An administrator says that the host has been rebooted."""
+    return cluster.vms.ask("POST", f"hosts/{NODE[host]}/fence", {"fence_type": "manual", **given})
+
+
+def silent(cluster: Cluster, *names: str) -> None:
+    """The others have just answered, those have not for a minute."""
+    cluster.clock.sleep(60)
+    world.observe(cluster.vms.engine.observations, silent=names)
+
+
+def test_a_persons_word_that_a_host_is_off_restarts_what_nothing_else_proves(cluster: Cluster) -> None:
+    ha, plain = cluster.on("node1", "ha", high_availability=HA), cluster.on("node1", "plain")
+    cluster.free(ha)
+    cluster.vms.nodes.deaf.add("node1")  # its glusterd is connected: nobody evicts it
+    cluster.turns()
+    assert {one[0] for one in cluster.statuses().values()} == {"unknown"}
+    silent(cluster, "node1")
+    status, answer = confirm(cluster)
+    assert (status, answer["status"]) == (200, "complete"), answer
+    cluster.vms.nodes.host("node1").end(ha)  # as the person said
+    cluster.vms.nodes.host("node1").end(plain)
+    cluster.turns()
+    assert refused_by(cluster.vms.nodes.nodes["node1"].folder) == frozenset()
+    now = cluster.vms.vm(ha)
+    assert now["status"] == "up"
+    assert now["host"]["id"] in (NODE["node2"], NODE["node3"])
+    assert cluster.vms.vm(plain)["status"] == "down"
+    words = {one.code: one.description for one in cluster.vms.engine.store.events(limit=50)}
+    assert words[494] == "Manual fence for host node1 was started: admin confirmed that it has been rebooted."
+    assert "node1 is off: admin@internal confirmed it" in words[119]
+
+
+def test_the_word_ends_with_the_hosts_next_answer(cluster: Cluster) -> None:
+    ha = cluster.on("node1", "ha", high_availability=HA)
+    cluster.vms.nodes.deaf.add("node1")
+    silent(cluster, "node1")
+    assert confirm(cluster)[0] == 200
+    cluster.vms.nodes.deaf.clear()
+    cluster.vms.look()  # it answers, and was never rebooted
+    assert ENDED not in cluster.vms.engine.store.entities.need("host", NODE["node1"]).body
+    cluster.vms.nodes.deaf.add("node1")
+    cluster.turns()
+    assert (cluster.vms.vm(ha)["status"], cluster.vms.host_of(ha)) == ("unknown", "node1")
+
+
+def test_a_host_that_answers_and_a_power_switch_that_is_not_there_are_refused(cluster: Cluster) -> None:
+    world.observe(cluster.vms.engine.observations)
+    status, answer = confirm(cluster)
+    assert (status, "Cannot fence Host. it is up" in str(answer)) == (409, True), answer
+    silent(cluster, "node1")
+    status, answer = confirm(cluster, fence_type="restart")
+    assert (status, "Power Management is not configured" in str(answer)) == (409, True), answer
+    assert ENDED not in cluster.vms.engine.store.entities.need("host", NODE["node1"]).body

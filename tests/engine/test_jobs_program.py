@@ -60,13 +60,14 @@ def test_hosts_that_were_heard_are_up_the_emptiest_first(tmp_path: Path) -> None
     fakes = nodes_at(tmp_path)
     disks = fakes.nodes["node1"]
     nodes = WireNodes(
-        world.CLUSTER,
+        lambda: world.CLUSTER,
         observations,
         lambda member: disks,
         lambda member: fakes.host("node1"),
         lambda member: fakes.pools("node1"),
         lambda member: fakes.images("node1"),
         lambda member: fakes.storage("node1"),
+        fakes.enrolment,
     )
     assert nodes.up() == []
     for name, free in (("node1", 1), ("node2", 3)):
@@ -135,7 +136,7 @@ def test_what_nodes_say_becomes_history(tmp_path: Path) -> None:
     guest = world.ready_guest(tmp_path / "guest", clock)
     engine = world.engine_of(guest, clock)
     said: list[str] = []
-    sampler = Sampler(world.CLUSTER, engine.store, engine.observations, clock, said.append)
+    sampler = Sampler(lambda: world.CLUSTER, engine.store, engine.observations, clock, said.append)
     vm = world.CLUSTER.engine.id
     for used_s in (10.0, 40.0):
         world.observe(engine.observations, silent=("node3",))

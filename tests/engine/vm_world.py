@@ -30,7 +30,7 @@ MIB, GIB = 1024**2, 1024**3
 def fake_hosts(folder: Path) -> FakeNodes:
     """The members of the cluster, over one folder."""
     ids = {one.name: one.id for one in world.MEMBERS}
-    return FakeNodes({name: FakeDiskNode(name, folder) for name in ids}, ids=ids)
+    return FakeNodes({name: FakeDiskNode(name, folder) for name in ids}, ids=ids, cluster_id=CLUSTER)
 
 
 @dataclass

@@ -261,6 +261,13 @@ def observe(observations: Observations, silent: tuple[str, ...] = (), **changes:
     observations.put("node1", "pool", encode(pool()))
 
 
+def observe_one(observations: Observations, member: Member) -> None:
+    """A host that has joined since has just said everything; it has no VM."""
+    said = {"statistics": statistics(), "facts": facts(member), "vms": [], "heard": True}
+    for kind, body in said.items():
+        observations.put(member.name, kind, encode(body))
+
+
 def engine_of(guest: Guest, clock: FakeClock) -> Engine:
     store = Store(guest.database)
     observations = Observations(guest.observed, clock)

@@ -63,7 +63,7 @@ def test_a_peer_without_bricks_leaves_and_asked_twice_has_left() -> None:
     pool.probe("node4")
     verbs.detach(pool, "node4", force=False)
     verbs.detach(pool, "node4", force=False)
-    assert ("detach", "node4") == pool.changes[-1]
+    assert pool.changes[-1] == ("detach", "node4")
     assert "node4" not in [peer.name for peer in pool.peers()]
     pool.probe("node4")
     pool.disconnect("node4")

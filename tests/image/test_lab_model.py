@@ -121,3 +121,9 @@ def test_a_fault_that_ends_by_itself_has_an_end(seconds: float) -> None:
         model.check_duration(seconds)
     assert refused.value.code == "lab.duration-invalid"
     assert model.check_duration(0.5) == 0.5
+
+
+def test_the_last_node_goes_with_the_faults_that_touch_it() -> None:
+    drops = (Drop("node1", "node3"), Drop("node1", "node2"))
+    full = replace(LAB, cut=("node3",), drops=drops, frozen=("node1", "node3"))
+    assert model.without(full, "node3") == replace(LAB, nodes=2, drops=drops[1:], frozen=("node1",))

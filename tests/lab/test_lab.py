@@ -236,6 +236,7 @@ except OSError as error: print("heard", error)
         (("lab", "link", "node1", "cut", "--to", "node8"), "lab.node-unknown"),
         (("lab", "power", "node1", "sideways"), "command.usage"),
         (("lab", "up", "--nodes", "2"), "lab.other-size"),
+        (("lab", "remove", "node2"), "lab.not-last"),
         (("lab", "link", "node1", "cut", "--only", "telephony"), "command.usage"),
         (("lab", "link", "node1", "cut", "--for", "0"), "lab.duration-invalid"),
         (("lab", "link", "node1", "heal", "--for", "3"), "command.usage"),
@@ -336,3 +337,14 @@ while True:
     assert leftovers(killed_lab) == []
     with socket.socket() as again:
         again.bind(("127.0.0.1", port))
+
+
+def test_a_node_is_added_to_a_lab_that_runs_and_taken_out_again(bare_lab: str) -> None:
+    before = nodes(bare_lab)
+    trivet("lab", "up", "--name", bare_lab, "--nodes", "4", timeout_s=300)
+    more = nodes(bare_lab)
+    assert (more[:3], more[3]["name"], more[3]["power"]) == (before, "node4", "on")
+    assert on(bare_lab, "node4", "ping", "-c1", "-W2", before[0]["address"]).status == 0
+    trivet("lab", "remove", "node4", "--name", bare_lab)
+    assert nodes(bare_lab) == before
+    assert not Path(f"/run/netns/trivet-{bare_lab}-node4").exists()

@@ -12,17 +12,16 @@ from appliance import layout
 from appliance.errors import Conflict
 from appliance.model.ha import HostHa
 from appliance.model.node import NodeFacts
-from engine.api import work
 from engine.api.documents import Object
-from engine.api.noun import Call, Done, Noun
+from engine.api.noun import Call, Done, Made
+from engine.api.nouns import host_actions, host_adding
 from engine.api.parameters import Listing
 from engine.api.stored import Stored
 from engine.api.tell import tell
 from engine.core import Engine
 from engine.decide.search import resolved
 from engine.decide.view import HostView, View
-from engine.jobs.host_activate import ActivateHost, HostActivate
-from engine.jobs.host_deactivate import ROOM, DeactivateHost, HostDeactivate
+from engine.members import member_of
 from engine.store.entity import Entity
 
 SETTABLE = frozenset({
@@ -38,8 +37,14 @@ class Hosts(Stored):
     services: ClassVar[tuple[str, ...]] = ("Hosts",)
     kind, entity, remembered = "Host", "host", False
     refs = {"cluster": "cluster"}
-    add = Noun.add
-    remove = Noun.remove
+
+    def add(self, call: Call, given: dict[str, Any]) -> Made:
+        """A node that shows its token. See :mod:`engine.api.nouns.host_adding`."""
+        return host_adding.add(self, call, given)
+
+    def remove(self, call: Call, identifier: str, given: Object) -> Done:
+        """In maintenance only, and only when nothing needs it."""
+        return host_adding.remove(self, call, identifier, given)
 
     def update(self, call: Call, identifier: str, given: dict[str, Any]) -> Object:
         """What is kept of it. Another cluster only in maintenance: its VMs are the old one's."""
@@ -57,15 +62,12 @@ class Hosts(Stored):
             tell(call, "USER_UPDATE_VDS", {"host": identifier})
         return found
 
-    def _deactivate(self, call: Call, identifier: str, given: Object) -> Done:
-        """Answered when there is a place for each of its VMs; they move afterwards."""
-        wanted = DeactivateHost(identifier, str(given.get("reason") or ""), call.account.id, call.correlation_id)
-        return work.told(work.accepted(call, HostDeactivate, wanted, ROOM))
-
-    def _activate(self, call: Call, identifier: str, given: Object) -> Done:
-        return work.told(work.awaited(call, HostActivate, ActivateHost(identifier)))
-
-    actions = {"activate": _activate, "deactivate": _deactivate}
+    actions = {
+        "activate": host_actions.activate,
+        "deactivate": host_actions.deactivate,
+        "fence": host_actions.fence,
+        "install": host_adding.install,
+    }
 
     def list(self, call: Call, listing: Listing) -> Sequence[Object]:
         if call.parents:
@@ -88,9 +90,8 @@ class Hosts(Stored):
         """A host in the light of one picture of the cluster."""
         host = view.host(entity.id)
         stored = super().show(call, entity)
-        if host is None:
-            return {**stored, "status": _shown_status(entity, host)}
-        live = host_object(call.engine, view, host)
+        nobody = HostView(member_of(entity, call.engine.founded), "initializing", None, None, None, ())
+        live = host_object(call.engine, view, host or nobody)
         spm = {**live["spm"], **(stored.get("spm") or {})}
         return {**live, **stored, "spm": spm, "status": _shown_status(entity, host)}
 
@@ -112,7 +113,7 @@ def host_object(engine: Engine, view: View, host: HostView) -> dict[str, Any]:
     active = sum(vm.power not in ("off", "crashed") for vm in host.vms)
     return {
         "auto_numa_status": "unknown",
-        "certificate": {"organization": engine.cluster.id, "subject": f"O={engine.cluster.id},CN={member.name}"},
+        "certificate": {"organization": engine.founded.id, "subject": f"O={engine.founded.id},CN={member.name}"},
         "cpu": {
             "name": cpu.model if cpu else None,
             "type": layout.GUEST_CPU_MODEL,

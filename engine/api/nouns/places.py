@@ -97,7 +97,7 @@ class Clusters(Stored):
 
     def remove(self, call: Call, identifier: str, given: Object) -> Done:
         with call.engine.store.connection.transaction():
-            if self.find(call, identifier) is not None and identifier != call.engine.cluster.id:
+            if self.find(call, identifier) is not None and identifier != call.engine.founded.id:
                 for profile in self.entities(call).referring(("cluster", identifier), "cpu_profile", "cluster"):
                     self.entities(call).remove("cpu_profile", profile.id)
             return super().remove(call, identifier, given)

@@ -37,7 +37,7 @@ class Root(Noun):
             "product_info": {
                 "name": "Trivet",
                 "vendor": "Trivet",
-                "instance_id": engine.cluster.id,
+                "instance_id": engine.founded.id,
                 "version": API_VERSION,
             },
             "special_objects": {"blank_template": ref(BLANK_TEMPLATE), "root_tag": ref(ROOT_TAG)},

@@ -106,7 +106,7 @@ def own(call: Call, wanted: CreateVm) -> None:
 
 def refuse_engine(call: Call, identifier: str, action: str) -> None:
     """Raises ``Conflict`` ``vm.engine`` for the VM that we run in: brokers keep it."""
-    if identifier == call.engine.cluster.engine.id:
+    if identifier == call.engine.founded.engine.id:
         raise Conflict(
             "vm.engine",
             subject="VM HostedEngine",

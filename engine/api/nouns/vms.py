@@ -123,18 +123,18 @@ class Vms(Stored):
             "creation_time": entity.created_ms,
             "original_template": ref(BLANK_TEMPLATE),
             "stop_time": entity.created_ms,
-            "quota": ref(derived_id(call.engine.cluster.id, "quota")),
-            "cpu_profile": ref(derived_id(call.engine.cluster.id, "cpu-profile")),
+            "quota": ref(derived_id(call.engine.founded.id, "quota")),
+            "cpu_profile": ref(derived_id(call.engine.founded.id, "cpu-profile")),
             "status": "down",
             **super().show(call, entity),
         }
-        if entity.id != call.engine.cluster.engine.id:
+        if entity.id != call.engine.founded.engine.id:
             return value
         return {**value, **engine_vm(call.engine, entity), GENERATED: _seen(call.engine, entity.generation)}
 
     def stamps(self, call: Call, listing: Listing) -> Sequence[tuple[str, int]] | None:
         found = super().stamps(call, listing)
-        own = call.engine.cluster.engine.id
+        own = call.engine.founded.engine.id
         return found and [(one, _seen(call.engine, count) if one == own else count) for one, count in found]
 
     def add(self, call: Call, given: dict[str, Any]) -> Made:
@@ -171,7 +171,7 @@ class Vms(Stored):
             refs = {name: value for name, value in given.items() if name in self.refs}
             body = vm_config.without(given, {*refs, *NOT_BODY})
             after = self.apply(call, before, {**refs, **({"name": given["name"]} if "name" in given else {})})
-            if identifier == call.engine.cluster.engine.id:
+            if identifier == call.engine.founded.engine.id:
                 return self._keyed(self.apply(call, after, body))
             runs = before.status not in ("", "down")
             definition, _waiting = vm_config.with_changes(before.body, body, runs=runs, all_later=all_later)
@@ -182,7 +182,7 @@ class Vms(Stored):
             call.engine.jobs.refuse_held(("vm", identifier))
             made = self.entities(call).change(self.entity, identifier, how)
             tell(call, "USER_UPDATE_VM", {"vm": identifier})
-        if all_later or identifier == call.engine.cluster.engine.id:
+        if all_later or identifier == call.engine.founded.engine.id:
             return self.show(call, made)
         vm_growing.grow(call, made, given.keys())
         return self.show(call, self.entities(call).need("vm", identifier))
