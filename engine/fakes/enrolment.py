@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from appliance import layout
+from appliance.codec import decode, encode
 from appliance.errors import Conflict, Denied, Failed, TrivetError, Unavailable
 from appliance.model.cluster import Cluster, EngineVm, Member, Membership
 from appliance.model.domain import DomainState
@@ -98,8 +99,7 @@ class FakeEnrolment:
         if not path.exists():
             known = next((one for one in self.founded.members if one.address == address), None)
             return self._founder(known) if known else None
-        data = json.loads(path.read_text())
-        return FakeServer(**{name: tuple(one) if isinstance(one, list) else one for name, one in data.items()})
+        return decode(FakeServer, json.loads(path.read_text()), subject=address)
 
     def _founder(self, one: Member) -> FakeServer:
         names = tuple(member.name for member in self.founded.members)
@@ -113,7 +113,7 @@ class FakeEnrolment:
         path = self.folder / "servers" / server.address
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(f".{path.name}")
-        draft.write_text(json.dumps(asdict(server)))
+        draft.write_text(json.dumps(encode(server)))
         draft.rename(path)
 
     def pool(self) -> dict[str, list[str]]:

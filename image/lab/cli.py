@@ -15,7 +15,7 @@ from appliance.command import Command, Option, Output, require_root, table
 from appliance.effects.clock import SystemClock
 from appliance.effects.process import SystemProcesses
 from appliance.errors import EXIT_DONE, Failed, Refused
-from image.lab import disturb, drill, forward, ground, model, observe, plan, preflight
+from image.lab import disturb, drill, forward, ground, model, observe, plan, preflight, shrink
 from image.lab.operations import STEP_TIMEOUT_S, Lab, NodeStatus, Say
 
 EXEC_JSON_TIMEOUT_S: Final = 600.0
@@ -103,7 +103,7 @@ def down(arguments: argparse.Namespace, output: Output) -> None:
 def remove(arguments: argparse.Namespace, output: Output) -> None:
     """Take the last node out."""
     lab = _lab(arguments)
-    left = lab.remove(arguments.node, _say(output))
+    left = shrink.remove(lab, arguments.node)
     output.result({"name": lab.name, "nodes": left.nodes}, f"lab {lab.name}: {left.nodes} nodes are left")
 
 

@@ -198,7 +198,7 @@ class Lab:
             if wanted in ("off", "reset"):
                 if not observe.is_on(node):
                     raise model.node_is_off(node)
-                self._power_off(node)
+                self.cut_power(node)
                 lab = model.thaw(lab, name)
                 self.keep(lab)
                 self.set_links(lab)
@@ -214,7 +214,7 @@ class Lab:
             if node.name not in lab.frozen:
                 ground.set_frozen(observe.node_cgroup(node), False)
             return
-        self._power_off(node)  # what a killed lab or a node that switched itself off left behind
+        self.cut_power(node)  # what a killed lab or a node that switched itself off left behind
         for argv in plan.plug(node):
             self._run(argv)
         self._mount(lab, node, ssh_keys)
@@ -239,7 +239,7 @@ class Lab:
             ground.write_seed(node.root, seed(node, model.nodes_of(lab), ssh_keys))
             seeded.touch()
 
-    def _power_off(self, node: LabNode) -> None:
+    def cut_power(self, node: LabNode) -> None:
         """Cable first, so that the kernel's goodbyes on the node's connections go nowhere; then all processes at once."""
         if node.namespace in observe.namespaces(node.lab):
             self._processes.run(plan.port(node, up=False), timeout_s=STEP_TIMEOUT_S, ok=None)
@@ -328,27 +328,6 @@ class Lab:
         return replace(done, argv=tuple(argv))
 
     # --- forward and down ---
-
-    def remove(self, name: str, say: Say) -> LabFile:
-        """Take the last node out of the lab, with its disks: the others keep their numbers. Raises ``Conflict``
-        (``lab.not-last``)."""
-        with self.locked():
-            lab = self.wanted()
-            node = model.find_node(lab, name)
-            if node.number != lab.nodes or lab.nodes == 1:
-                raise Conflict(
-                    "lab.not-last",
-                    subject=f"node {name}",
-                    reason=f"node{lab.nodes} is the last of the lab's {lab.nodes}: one after the other goes, and one stays",
-                    remedy=f"Remove node{lab.nodes} first, or take the whole lab down.",
-                )
-            self._power_off(node)
-            left = model.without(lab, name)
-            self.keep(left)
-            self.set_links(left)
-            ground.remove_folder(node.folder)
-        say(100, f"{name} is gone")
-        return left
 
     def forward_pids(self) -> tuple[int, ...]:
         """The processes of the lab's forward."""
