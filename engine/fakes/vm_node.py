@@ -315,7 +315,7 @@ class FakeNodes:
             self.ids[one.name] = one.id
             self.nodes.setdefault(one.name, FakeDiskNode(one.name, folder))
         for name in set(self.nodes) - {one.name for one in members}:
-            del self.nodes[name]
+            del self.nodes[name], self.ids[name]
 
     @property
     def enrolment(self) -> FakeEnrolment:

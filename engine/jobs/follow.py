@@ -61,6 +61,8 @@ class Follower:
     vms: VmFollower | None = None
     due_s: dict[str, float] = field(default_factory=dict)
     silent_because: str = ""
+    began_s: float = 0.0
+    """Monotonic time since when it is asked: a host that has just joined is not silent yet."""
 
     def turn(self) -> float:
         """Ask once what is due; answers how many seconds to rest."""
@@ -135,7 +137,6 @@ class Following:
         self._observations = observations
         self._clock = clock
         self._log = log
-        self._began_s = clock.monotonic_s()
         self._statuses: dict[str, HostStatus] = {}
         self._superseded = threading.Event()
         self.stopped = threading.Event()
@@ -146,7 +147,8 @@ class Following:
 
     def _follower(self, member: Member) -> Follower:
         node = self._node_of(member)
-        return Follower(member, node, self._observations, self._clock, self._stale, self._log, self._vms)
+        began_s = self._clock.monotonic_s()
+        return Follower(member, node, self._observations, self._clock, self._stale, self._log, self._vms, began_s=began_s)
 
     def keep_up(self) -> None:
         """Follow the members of now. While the database cannot say who they are, those of before."""
@@ -181,11 +183,11 @@ class Following:
         """Judge the hosts' states now, and record what changed as events."""
         self.keep_up()
         heard = self._observations.all()
-        since_s = self._clock.monotonic_s() - self._began_s
+        now_s = self._clock.monotonic_s()
         now: dict[str, HostStatus] = {}
-        for member in (one.member for one in self.followers):
-            last = heard.get((member.name, HEARD))
-            now[member.name] = host_status(last.age_s if last else None, since_s)
+        for one in self.followers:
+            last = heard.get((one.member.name, HEARD))
+            now[one.member.name] = host_status(last.age_s if last else None, now_s - one.began_s)
         found = changes(self._statuses, now)
         self._statuses = now
         if self.superseded:

@@ -18,6 +18,8 @@ from engine.store.durable import Store
 from engine.store.entity import Entity
 
 DETAIL = "status_detail"
+INITIALIZING = "initializing"
+"""Of a host that was installed, until it answers."""
 
 
 class VmFollower:
@@ -41,6 +43,8 @@ class VmFollower:
         host = self._store.entities.get("host", host_id)
         if host is not None:
             ended.forget(self._store.entities, host)
+            if host.status == INITIALIZING and not host.locked_as:
+                self._store.entities.set_status("host", {host.id: ""})
         is_evicted = bool(record_of(host))
         found = heard(host_id, told, known, asked_ms, self.now_ms(), is_evicted=is_evicted)
         return tuple(one for one in found if self._write(one, host_id))

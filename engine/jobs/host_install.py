@@ -10,6 +10,7 @@ from appliance.errors import Conflict
 from engine.builtin import named
 from engine.jobs import enrol
 from engine.jobs.enrol import TOKEN, refuse_another, without_token
+from engine.jobs.follow_vms import INITIALIZING
 from engine.jobs.job import JobType, Planned, Step, Told, Work
 from engine.members import NODE, OUTSIDE
 from engine.store.entities import Entities
@@ -77,8 +78,8 @@ def _failed(work: Work, host_id: str, *, was_inside: bool) -> None:
 
 
 class HostAdd(JobType[AddHost]):
-    """The host is ``installing`` from the first moment on, and up when it has been heard; if it cannot be made one it is
-    ``install_failed``, and can be installed again or removed."""
+    """The host is ``installing`` from the first moment on, then ``initializing``, and up when it has been heard; if it
+    cannot be made one it is ``install_failed``, and can be installed again or removed."""
 
     name = "host.add"
     parameters = AddHost
@@ -112,7 +113,7 @@ class HostAdd(JobType[AddHost]):
         return _plan(given.name)
 
     def finish(self, work: Work) -> Mapping[str, Any]:
-        return _finished(work, work.parameters(AddHost).host_id, "")
+        return _finished(work, work.parameters(AddHost).host_id, INITIALIZING)
 
     def undone(self, work: Work) -> None:
         _failed(work, work.parameters(AddHost).host_id, was_inside=False)
@@ -148,7 +149,7 @@ class HostInstall(JobType[InstallHost]):
 
     def finish(self, work: Work) -> Mapping[str, Any]:
         given = work.parameters(InstallHost)
-        return _finished(work, given.host_id, "" if given.activate else "maintenance")
+        return _finished(work, given.host_id, INITIALIZING if given.activate else "maintenance")
 
     def undone(self, work: Work) -> None:
         host_id = work.parameters(InstallHost).host_id

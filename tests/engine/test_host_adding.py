@@ -54,6 +54,7 @@ class Site(Vms):
         assert (status, found["status"]) == (202, "installing"), found
         self.work()
         assert self.newest().status == "finished"
+        assert self.status(str(found["id"])) == "initializing"
         self.heard()
         return str(found["id"])
 
@@ -63,6 +64,7 @@ class Site(Vms):
         self.nodes.keep_up(self.engine.cluster.members)
         for member in self.engine.cluster.members[len(world.MEMBERS) :]:
             world.observe_one(self.engine.observations, member)
+        self.look()
 
     def resting(self, host: str) -> None:
         self.engine.store.entities.change("host", host, lambda one: replace(one, status="maintenance"))

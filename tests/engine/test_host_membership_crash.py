@@ -105,12 +105,12 @@ def there(enrolment: FakeEnrolment, name: str) -> Any:
 ADD = order(HostAdd, AddHost("h4", "node4", "node4", "c1"))
 INSTALL = order(HostInstall, InstallHost("h4"))
 CASES = (
-    Case("add", ADD, "finished", "", ALL, (42, 504), bare, places=40),
+    Case("add", ADD, "finished", "initializing", ALL, (42, 504), bare, places=40),
     Case("add-breaks-early", ADD, "failed", "install_failed", FOUNDERS, (42, 505), bare, {"bridge": BROKEN}),
     Case("add-breaks-late", ADD, "failed", "install_failed", ALL, (42, 505), bare, {"mount": BROKEN}),
     Case("add-is-refused", ADD, "failed", "install_failed", FOUNDERS, (42, 505), bare, {"accept": BROKEN}, places=10),
-    Case("install-again", INSTALL, "finished", "", ALL, (509, 504), half, places=40),
-    Case("reinstall", INSTALL, "finished", "", ALL, (509, 504), resting, places=40),
+    Case("install-again", INSTALL, "finished", "initializing", ALL, (509, 504), half, places=40),
+    Case("reinstall", INSTALL, "finished", "initializing", ALL, (509, 504), resting, places=40),
     Case("reinstall-breaks", INSTALL, "failed", "maintenance", ALL, (509, 505), resting, {"libvirt": BROKEN}),
     Case("remove", order(HostRemove, RemoveHost("h4", NEW)), "finished", None, FOUNDERS, (44,), resting, places=30),
     Case("remove-half", order(HostRemove, RemoveHost("h4", NEW)), "finished", None, FOUNDERS, (44,), half, places=20),
@@ -150,7 +150,7 @@ def check(case: Case, folder: Path, job_id: str, where: str) -> None:
     else:
         assert TOKEN not in host.body, where
         assert bool(host.body.get(OUTSIDE)) == (case.status == "install_failed"), where
-    if case.status == "":
+    if case.status == "initializing":
         assert (node.cluster_id, node.node_id, set(node.cluster), set(node.names)) == ("c1", "h4", set(ALL), set(ALL)), where
         assert node.bridge and node.libvirt and node.configured and not node.resting, where
         assert (node.mounted, set(node.units)) == (VOLUMES, set(HA_UNITS)), where
