@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from appliance import layout
 from appliance.codec import decode, encode
+from appliance.effects.clock import SystemClock
 from appliance.errors import Conflict, Denied, Failed, TrivetError, Unavailable
 from appliance.model.cluster import Cluster, EngineVm, Member, Membership
 from appliance.model.domain import DomainState
@@ -27,6 +28,8 @@ from gluster.plan import bricks_of, peer_has_bricks
 
 VOLUMES = (layout.ENGINE_VOLUME, layout.VMSTORE_VOLUME)
 GIB = 1024**3
+RIGHT = -1.0
+"""As ``wall_s``: its clock goes, and is right."""
 TOKEN, FINGERPRINT = "abcdefghijklmnop.0123456789abcdef", "0123456789abcdef" * 4
 NEXT_TOKEN = "newtokennewtoken.0123456789abcdef"  # noqa: S105 - of a node that has left
 FOUNDED = Cluster(
@@ -196,7 +199,7 @@ class FakeMember:
         inside = self.world.pool()["peers"]
         peers = tuple(one for one in inside if one != server.name) if server.name in inside else ()
         return NodeFacts(
-            server.name or "localhost", server.node_id, server.cluster_id, server.version, server.wall_s, "boot", "6.12",
+            server.name or "localhost", server.node_id, server.cluster_id, server.version, server.wall_s if server.wall_s >= 0 else SystemClock().wall_s(), "boot", "6.12",
             cpu,
             server.memory_bytes, (), tuple(nics), "11.1", "11.3.0", "10.0.2", peers,
         )  # fmt: skip

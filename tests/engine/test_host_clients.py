@@ -18,7 +18,7 @@ from werkzeug.serving import make_server
 from appliance.effects.clock import SystemClock
 from engine.app import create_app
 from engine.core import Engine
-from engine.fakes.enrolment import FINGERPRINT, TOKEN
+from engine.fakes.enrolment import FINGERPRINT, RIGHT, TOKEN
 from engine.fakes.vm_node import FakeNodes
 from tests.engine import world
 from tests.engine.sdk_world import at_work, connected, gone, until
@@ -51,7 +51,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 @pytest.fixture
 def bare(bench: Bench) -> None:
     """The fourth node is switched on, fresh from its image."""
-    bench[1].enrolment.plug(ADDRESS, wall_s=SystemClock().wall_s() + 1)
+    bench[1].enrolment.plug(ADDRESS, wall_s=RIGHT)
 
 
 @pytest.mark.timeout(300)
