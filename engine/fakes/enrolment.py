@@ -198,8 +198,9 @@ class FakeMember:
         nics += [Nic("ovirtmgmt", "52:54:00:00:00:14", True, 1500, address, "", False)] if bridge else []
         inside = self.world.pool()["peers"]
         peers = tuple(one for one in inside if one != server.name) if server.name in inside else ()
+        wall_s = server.wall_s if server.wall_s >= 0 else SystemClock().wall_s()
         return NodeFacts(
-            server.name or "localhost", server.node_id, server.cluster_id, server.version, server.wall_s if server.wall_s >= 0 else SystemClock().wall_s(), "boot", "6.12",
+            server.name or "localhost", server.node_id, server.cluster_id, server.version, wall_s, "boot", "6.12",
             cpu,
             server.memory_bytes, (), tuple(nics), "11.1", "11.3.0", "10.0.2", peers,
         )  # fmt: skip
