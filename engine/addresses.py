@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+import ipaddress
 import socket
+
+from appliance.effects.bounded import Bounded
+from appliance.errors import TrivetError
+
+RESOLVE_S = 5.0
+"""A name service answers in milliseconds; one that cannot be reached keeps the caller, and one of the web's threads, no
+longer."""
+_BOUNDED = Bounded("the name service", "names")
 
 
 def resolve(name: str) -> str:
-    """The IP address of ``name`` (an address is itself), or empty."""
+    """The IP address of ``name`` (an address is itself), or empty: also when nobody has said so in time."""
+    if is_address(name):
+        return name
     try:
-        found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
+        found = _BOUNDED(lambda: socket.getaddrinfo(name, None, type=socket.SOCK_STREAM), RESOLVE_S)
+    except (OSError, UnicodeError, TrivetError):
         return ""
     return str(found[0][4][0])
+
+
+def is_address(text: str) -> bool:
+    """Whether it is an IP address as it stands."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True

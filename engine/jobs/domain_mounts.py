@@ -13,6 +13,7 @@ from engine.jobs.evicted import evicted_names, is_of_pool
 from engine.jobs.job import Work
 from engine.jobs.places import MOUNTED_ON, is_built_in, mount_of, no_host
 from engine.jobs.ports import StorageNode
+from engine.members import OUTSIDE
 from engine.store.entities import Entities
 from engine.store.entity import Entity
 
@@ -69,7 +70,7 @@ def _mount(entities: Entities, node: StorageNode, domain: Entity, host: str) -> 
 
 def servers_of(entities: Entities, domain: Entity, host: str) -> tuple[str, ...]:
     """Where a host's Gluster client asks: itself first for a volume of our pool, else the server that was named."""
-    hosts = entities.list("host")
+    hosts = [one for one in entities.list("host") if not one.body.get(OUTSIDE)]
     names = sorted(one.name for one in hosts)
     known = {*names, *(str(one.body.get("address") or "") for one in hosts)}
     if is_of_pool(domain, known):

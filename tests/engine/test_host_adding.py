@@ -14,6 +14,7 @@ from appliance.codec import encode
 from appliance.effects.clock import FakeClock
 from appliance.errors import Failed
 from appliance.model.network import HostCapabilities
+from engine.addresses import resolve
 from engine.api.nouns.host_adding import SAID
 from engine.app import create_app
 from engine.builtin import settle
@@ -288,3 +289,9 @@ def test_fake_and_real_members_have_the_same_verbs() -> None:
 def test_who_may_not_add_hosts_is_told_so(site: Site, client: FlaskClient) -> None:
     status, _answer = site.ask("POST", "hosts", BODY, token="nobody")
     assert status == 401
+
+
+def test_an_address_is_itself_and_a_name_that_nobody_knows_is_none() -> None:
+    assert [resolve(one) for one in (ADDRESS, "2001:db8::4")] == [ADDRESS, "2001:db8::4"]
+    assert resolve("localhost") in ("127.0.0.1", "::1")
+    assert resolve("no such name") == ""
