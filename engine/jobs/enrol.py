@@ -30,6 +30,8 @@ RESTART_S = 60.0
 """An agent restarts in two seconds; a loaded emulated node takes ten times that."""
 BLIP_S = 60.0
 """A bridge takes an address over in two seconds; a switch with spanning tree needs 30."""
+LIBVIRT_S = 90.0
+"""systemd gives a service that does not stop so long before it kills it."""
 POOL_S = 60.0
 """Peers greet each other within seconds; glusterd tries a lost one again every three."""
 CAME_BACK = ("join.already-member", "join.token-used", "join.fingerprint")
@@ -140,8 +142,22 @@ def settle(work: Work, host_id: str) -> Mapping[str, Any]:
     node.set_names(new.cluster.members, engine.fqdn, engine.address)
     _bridge(work, new.member, node)
     node.gluster_configure()
-    node.configure_libvirt()
+    _libvirt(work, node)
     return {}
+
+
+def _libvirt(work: Work, node: MemberNode) -> None:
+    """Asked again for a while: a libvirtd that has just woken up was seen not to stop within the agent's deadline."""
+    until_s = work.clock.monotonic_s() + LIBVIRT_S
+    while True:
+        try:
+            node.configure_libvirt()
+            return
+        except Unavailable:
+            if work.clock.monotonic_s() >= until_s:
+                raise
+        work.check_cancel()
+        work.clock.sleep(LOOK_EVERY_S)
 
 
 def _bridge(work: Work, member: Member, node: MemberNode) -> None:
