@@ -7,7 +7,6 @@ import resource
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -15,17 +14,13 @@ import pytest
 
 from appliance import layout
 from appliance.effects.clock import FakeClock, SystemClock
-from appliance.effects.root import Root
 from appliance.errors import Conflict, Failed, Refused, Unavailable
-from appliance.model.cluster import Membership
 from appliance.model.ha import EngineHa, HaStatus
 from appliance.model.vm import VmSpec, VmState
 from appliance.verbs.epoch import EpochStore
 from appliance.verbs.ha_status import read_status
-from appliance.verbs.membership import MembershipFiles
 from ha_broker import cli, limits
 from ha_broker.board import SLOT_BYTES, from_bytes, to_bytes
-from ha_broker.effects.cluster_file import ClusterFile
 from ha_broker.effects.libvirt_vm import LibvirtEngineVm
 from ha_broker.effects.node import BootNotes, EventFile, RunStatus
 from ha_broker.effects.qemu_process import EngineProcess
@@ -364,22 +359,6 @@ def test_the_status_file_is_what_the_reader_expects(tmp_path: Path) -> None:
     assert status.engine == STATUS.engine
     assert error is not None
     assert error.code == "ha.broker-silent"
-
-
-def test_a_cluster_file_with_other_members_is_noticed_once(tmp_path: Path) -> None:
-    files = MembershipFiles(Root(tmp_path))
-    files.write(CLUSTER, Membership(CLUSTER.id, CLUSTER.members[0].id, "node1"))
-    file = ClusterFile(Root(tmp_path), CLUSTER)
-    assert not file.differs()
-    files.write_cluster(CLUSTER)
-    assert not file.differs(), "written anew, and the same"
-    files.write_cluster(replace(CLUSTER, members=CLUSTER.members[:2]))
-    assert file.differs()
-    place = tmp_path / "var/lib/trivet/cluster.json"
-    place.write_text("{")
-    assert not file.differs(), "what is damaged says nothing"
-    place.unlink()
-    assert not file.differs()
 
 
 def test_maintenance_needs_a_broker(tmp_path: Path) -> None:
