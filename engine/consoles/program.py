@@ -16,6 +16,7 @@ from engine.consoles.line import wire_consoles
 from engine.consoles.people import People
 from engine.consoles.session import REQUEST_S, Session
 from engine.layout import Guest
+from engine.members import Members
 from engine.store.durable import Store
 from engine.store.records import AccountRecord
 
@@ -34,6 +35,7 @@ def serve(guest: Guest, port: int, clock: Clock, log: Callable[[str], None]) -> 
 
     with socket.socket(fileno=os.dup(0)) as channel:
         channel.settimeout(REQUEST_S)
+        cluster = Members(cluster, store.entities)()  # as of this session: it is a program of its own
         hosts = wire_consoles(guest, cluster, start.epoch, port)
         try:
             Session(People(store, cluster), hosts, clock, channel, tell).run()
