@@ -97,6 +97,8 @@ class LibvirtLink:
             return Conflict(
                 "vm.no-agent", subject=subject, reason=said, remedy="Install qemu-guest-agent in the guest, and start it."
             )
+        if number == libvirt.VIR_ERR_CHECKPOINT_INCONSISTENT:
+            return checkpoint_lost(name, said)
         if number == libvirt.VIR_ERR_NO_DOMAIN:
             return unknown_vm(name)
         if "already exists" in said or "already active" in said or "already defined" in said:
@@ -134,4 +136,14 @@ def unknown_vm(name: str) -> NotFound:
         subject=f"VM {name}",
         reason="libvirt of this node knows no such VM",
         remedy="Ask the other nodes, or start it.",
+    )
+
+
+def checkpoint_lost(name: str, said: str) -> Conflict:
+    """The error for a bitmap that is missing, or was not written when its QEMU ended."""
+    return Conflict(
+        "vm.checkpoint-lost",
+        subject=f"VM {name}",
+        reason=f"nobody knows what was written since that checkpoint: {said}",
+        remedy="Make a full backup.",
     )

@@ -108,7 +108,7 @@ class Disks:
                 self._unlink(hidden)
             self._sweep(place)
             if len(Path(file.path).parts) > 1:  # never the domain's own folder
-                _leave_no_empty_folder(place.parent)
+                leave_no_empty_folder(place.parent)
 
         return self._start(task, "disk.remove", file, [file, wipe], work)
 
@@ -295,7 +295,8 @@ class Disks:
             left.unlink(missing_ok=True)
 
 
-def _leave_no_empty_folder(folder: Path) -> None:
+def leave_no_empty_folder(folder: Path) -> None:
+    """It goes, unless something is in it."""
     try:
         folder.rmdir()
     except OSError as error:

@@ -12,6 +12,7 @@ from appliance.model.image_ticket import ImageTicket, ImageTicketState
 from appliance.model.node import NodeFacts, NodeStatistics
 from appliance.model.task import TaskState
 from appliance.model.vm import VmDisk, VmNic, VmSpec, VmState
+from appliance.model.vm_backup import VmBackup, VmBackupState
 from appliance.model.vm_live import DiskMerge, MigrationLimits, Screen, VmSnapshot, VncTicket
 from appliance.wire.definition import VolumeFile
 from gluster.model import PoolStatus
@@ -47,10 +48,14 @@ class DiskNode(TaskNode, Protocol):
 
     def disk_rebase(self, task: str, file: DiskFile, backing: DiskFile | None, unsafe: bool) -> TaskState: ...
 
+    def disk_bitmap_add(self, task: str, file: DiskFile, name: str) -> TaskState: ...
+
+    def disk_bitmap_remove(self, task: str, file: DiskFile, name: str) -> TaskState: ...
+
 
 class VmNode(TaskNode, Protocol):
-    """What jobs ask of a node's VMs: the part of ``VmApi``, ``VmDeviceApi``, ``VmDiskApi`` and ``VmMoveApi`` of
-    :mod:`appliance.wire` that they use, with the same meaning. The fake is :class:`engine.fakes.vm_node.FakeVmNode`."""
+    """What jobs ask of a node's VMs: the part of ``VmApi``, ``VmDeviceApi``, ``VmDiskApi``, ``VmBackupApi`` and
+    ``VmMoveApi`` of :mod:`appliance.wire` that they use, with the same meaning. The fake is :class:`engine.fakes.vm_node.FakeVmNode`."""
 
     def vms(self) -> tuple[VmState, ...]: ...
 
@@ -93,6 +98,14 @@ class VmNode(TaskNode, Protocol):
     def vm_set_cpus(self, name: str, cpus: int) -> None: ...
 
     def vm_set_memory(self, name: str, memory_mib: int) -> int: ...
+
+    def vm_backups(self) -> tuple[VmBackupState, ...]: ...
+
+    def vm_backup_begin(self, name: str, backup: VmBackup) -> VmBackupState: ...
+
+    def vm_backup_end(self, name: str, backup: str) -> None: ...
+
+    def vm_checkpoint_drop(self, name: str, checkpoint: str, disks: tuple[str, ...]) -> None: ...
 
     def ha_local_maintenance(self, on: bool) -> None: ...
 
