@@ -103,7 +103,8 @@ class FakeLayers:
 
     def over(self, file: DiskFile, backing: DiskFile, size_bytes: int) -> None:
         """An empty layer over another one; what that remembers is remembered here from now on."""
-        names = self.get(backing).bitmaps
+        below = self.get(backing)
+        names = [one for one in below.bitmaps if one not in below.broken]
         self.put(FakeLayer(file, backing, bitmaps=dict.fromkeys(names, ())), size_bytes)
 
     def forget(self, file: DiskFile, checkpoint: str) -> None:

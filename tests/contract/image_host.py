@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import tempfile
@@ -15,6 +16,7 @@ from appliance.effects.clock import SystemClock
 from appliance.effects.imageio_control import ImageioControl
 from appliance.effects.process import Completed, SystemProcesses, failure
 from appliance.tools.qemu_nbd import DAEMON_UNIT
+from appliance.verbs.chains import Chains
 from appliance.verbs.image_tickets import ImageTickets
 from appliance.verbs.mounts import Mounts
 from appliance.verbs.volume_files import VolumeFiles
@@ -146,16 +148,21 @@ class ImageHost:
         run, conf = self.root.at("/run"), self.root.at(layout.IMAGEIO_CONF)
         argv = [str(IMAGEIO / "bin/python3"), "-I", str(IMAGEIO / "bin/ovirt-imageio"), "-c", str(conf)]
         self.systemd = SystemdHere(run, argv)
+        self.serve(self.node.chains, self.root.at(layout.NBD_RUN))
+
+    def serve(self, chains: Chains, nbd: Path) -> None:
+        """The tickets, for the disks of ``chains``."""
         files = VolumeFiles(self.root, Mounts(self.root, self.systemd), is_mount=lambda _path: True)
         self.tickets = ImageTickets(
             self.root,
             self.systemd,
             SystemClock(),
-            self.node.chains,
+            chains,
             files,
             ImageioControl(self.root.at(layout.IMAGEIO_SOCKET)),
+            owner=os.geteuid(),
             credentials=self.root.at(layout.PKI),
-            nbd=self.root.at(layout.NBD_RUN),
+            nbd=nbd,
             port=self.port,
         )
 
