@@ -6,7 +6,7 @@ from typing import Any
 
 import libvirt
 
-from appliance.effects.libvirt_link import CHANGE_TIMEOUT_S, QUERY_TIMEOUT_S, LibvirtLink
+from appliance.effects.libvirt_link import CHANGE_TIMEOUT_S, QUERY_TIMEOUT_S, LibvirtLink, no_agent
 
 BEGIN_TIMEOUT_S = 80.0
 """Beginning took 0.1 to 0.3 s; a guest's file systems may take a minute to be frozen before, as for a snapshot."""
@@ -21,7 +21,7 @@ class LibvirtBackups(LibvirtLink):
         def begin(wire: Any) -> None:
             domain = wire.lookupByName(name)
             if quiesce:
-                domain.fsFreeze()
+                _freeze(domain, name)
             try:
                 domain.backupBegin(backup, checkpoint or None, libvirt.VIR_DOMAIN_BACKUP_BEGIN_REUSE_EXTERNAL)
             finally:
@@ -66,3 +66,11 @@ class LibvirtBackups(LibvirtLink):
                 one.delete(libvirt.VIR_DOMAIN_CHECKPOINT_DELETE_METADATA_ONLY)
 
         self._ask(forget, CHANGE_TIMEOUT_S, "vm.backup", name)
+
+
+def _freeze(domain: Any, name: str) -> None:
+    """Have the guest's agent flush and freeze its file systems. An agent that cannot is as good as none."""
+    try:
+        domain.fsFreeze()
+    except libvirt.libvirtError as error:
+        raise no_agent(f"VM {name}", error.get_error_message() or str(error)) from error

@@ -94,9 +94,7 @@ class LibvirtLink:
                 remedy="Try again in a moment. If it stays: are the bricks up, and is the volume mounted here?",
             )
         if number in NO_AGENT:
-            return Conflict(
-                "vm.no-agent", subject=subject, reason=said, remedy="Install qemu-guest-agent in the guest, and start it."
-            )
+            return no_agent(subject, said)
         if number == libvirt.VIR_ERR_CHECKPOINT_INCONSISTENT:
             return checkpoint_lost(name, said)
         if number == libvirt.VIR_ERR_NO_DOMAIN:
@@ -147,3 +145,8 @@ def checkpoint_lost(name: str, said: str) -> Conflict:
         reason=f"nobody knows what was written since that checkpoint: {said}",
         remedy="Make a full backup.",
     )
+
+
+def no_agent(subject: str, said: str) -> Conflict:
+    """The error for a guest whose agent does not do what it is asked."""
+    return Conflict("vm.no-agent", subject=subject, reason=said, remedy="Install qemu-guest-agent in the guest, and start it.")

@@ -55,7 +55,8 @@ class DiskNode(TaskNode, Protocol):
 
 class VmNode(TaskNode, Protocol):
     """What jobs ask of a node's VMs: the part of ``VmApi``, ``VmDeviceApi``, ``VmDiskApi``, ``VmBackupApi`` and
-    ``VmMoveApi`` of :mod:`appliance.wire` that they use, with the same meaning. The fake is :class:`engine.fakes.vm_node.FakeVmNode`."""
+    ``VmMoveApi`` of :mod:`appliance.wire` that they use, with the same meaning. The fake is
+    :class:`engine.fakes.vm_node.FakeVmNode`."""
 
     def vms(self) -> tuple[VmState, ...]: ...
 

@@ -32,6 +32,8 @@ class SystemdHere:
 
     def __init__(self, run: Path, daemon_argv: Sequence[str]) -> None:
         self._run = run
+        self.folders = run
+        """Below which units have their folders."""
         self._daemon_argv = daemon_argv
         self._real = SystemProcesses()
         self.started: dict[str, subprocess.Popen[bytes]] = {}
@@ -94,7 +96,7 @@ class SystemdHere:
     def _systemd_run(self, argv: Sequence[str]) -> tuple[int, str]:
         unit = next(word.partition("=")[2] for word in argv if word.startswith("--unit="))
         properties = dict(word[11:].split("=", 1) for word in argv if word.startswith("--property="))
-        folder = self._run / properties["RuntimeDirectory"]
+        folder = self.folders / properties["RuntimeDirectory"]
         folder.mkdir(parents=True)
         pid_file = folder / "pid"
         command = [*argv[argv.index("--") + 1 :], f"--pid-file={pid_file}"]
@@ -152,6 +154,7 @@ class ImageHost:
 
     def serve(self, chains: Chains, nbd: Path) -> None:
         """The tickets, for the disks of ``chains``."""
+        self.systemd.folders = nbd.parent
         files = VolumeFiles(self.root, Mounts(self.root, self.systemd), is_mount=lambda _path: True)
         self.tickets = ImageTickets(
             self.root,

@@ -129,6 +129,15 @@ def test_a_checkpoint_outlives_its_qemu_and_goes_along_with_layers(node: LiveNod
     node.backups.begin(NAME, first)
     node.backups.end(NAME, first.id)
     node.guest_writes(1, "0", "64k")
+    # to a file and back: as a migration does it, the next QEMU reads what the one before has written at its end
+    memory = DiskFile("data", "vm/memory")
+    node.done(node.moves.suspend("suspend", NAME, memory))
+    node.done(node.moves.wake("wake", node.spec, memory, False))
+    node.guest_writes(5, "4M", "64k")
+    asleep = backup(node, "", C1)
+    node.backups.begin(NAME, asleep)
+    assert is_fake(node) or dirty(node, asleep) == [(0, 1), (64, 1)]
+    node.backups.end(NAME, asleep.id)
     node.vms.destroy(NAME)
     node.start()
     overlay = DiskFile("data", "vm/s1", "qcow2")
@@ -137,15 +146,15 @@ def test_a_checkpoint_outlives_its_qemu_and_goes_along_with_layers(node: LiveNod
     node.guest_writes(3, "2M", "64k")
     over = backup(node, "", C1)
     node.backups.begin(NAME, over)
-    assert is_fake(node) or dirty(node, over) == [(0, 1), (16, 1), (32, 1)], "also what the layer below has"
+    assert is_fake(node) or dirty(node, over) == [(0, 1), (16, 1), (32, 1), (64, 1)], "also what the layer below has"
     node.backups.end(NAME, over.id)
     node.done(node.live.merge("merge", NAME, DiskMerge("a", node.a)))
     node.guest_writes(4, "3M", "64k")
     merged = backup(node, "", C1)
     node.backups.begin(NAME, merged)
-    assert is_fake(node) or dirty(node, merged) == [(0, 1), (16, 1), (32, 1), (48, 1)]
+    assert is_fake(node) or dirty(node, merged) == [(0, 1), (16, 1), (32, 1), (48, 1), (64, 1)]
     node.backups.end(NAME, merged.id)
-    clean(node, [first, over, merged])
+    clean(node, [first, asleep, over, merged])
 
 
 def test_what_a_killed_qemu_did_not_write_is_lost_and_said(node: LiveNode) -> None:

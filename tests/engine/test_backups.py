@@ -263,7 +263,7 @@ def test_stopped_by_force_its_backup_fails_and_its_checkpoint_goes(vms: Vms) -> 
     vm = vms.started(disk_attachments=[disk()])
     (root,) = disks_of(vms, vm)
     backup = begun(vms, vm)
-    status, one = vms.ask("POST", "imagetransfers?async=true", ask_for(root, backup["id"]))
+    one = vms.ask("POST", "imagetransfers?async=true", ask_for(root, backup["id"]))[1]
     vms.work()
     assert vms.ask("POST", f"vms/{vm}/stop", {"force": True, "async": True})[0] in (200, 202)
     vms.work()
