@@ -20,7 +20,7 @@ from tests.contract.test_image_tickets import DOWNLOAD, IMAGEIO, REAL, img, same
 from tests.engine import world
 from tests.engine.sdk_world import connected, gone, until
 from tests.engine.test_sdk_transfer_bytes import real as real
-from tests.engine.vm_world import MIB
+from tests.engine.vm_world import CLUSTER, MIB
 
 Phase = types.BackupPhase
 COW, RAW = types.DiskFormat.COW, types.DiskFormat.RAW
@@ -28,7 +28,7 @@ COW, RAW = types.DiskFormat.COW, types.DiskFormat.RAW
 
 def new_vm(system: Any, name: str) -> tuple[Any, Any]:
     """The services of a VM, and of its one disk, which is enabled for incremental backups."""
-    wanted = types.Vm(name=name, cluster=types.Cluster(name="Default"), template=types.Template(name="Blank"))
+    wanted = types.Vm(name=name, cluster=types.Cluster(id=CLUSTER), template=types.Template(name="Blank"))
     vm = system.vms_service().vm_service(system.vms_service().add(wanted).id)
     made = vm.disk_attachments_service().add(
         types.DiskAttachment(
