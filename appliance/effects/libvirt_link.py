@@ -149,4 +149,5 @@ def checkpoint_lost(name: str, said: str) -> Conflict:
 
 def no_agent(subject: str, said: str) -> Conflict:
     """The error for a guest whose agent does not do what it is asked."""
-    return Conflict("vm.no-agent", subject=subject, reason=said, remedy="Install qemu-guest-agent in the guest, and start it.")
+    remedy = "Install qemu-guest-agent in the guest, and start it."
+    return Conflict("vm.no-agent", subject=subject, reason=said, remedy=remedy)

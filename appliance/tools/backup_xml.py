@@ -26,8 +26,10 @@ def backup_xml(socket: PurePath, disks: Sequence[Served]) -> str:
     Xml.SubElement(root, "server", transport="unix", socket=str(socket))
     holder = Xml.SubElement(root, "disks")
     for one in disks:
-        how = {"backupmode": "incremental", "incremental": one.since} if one.since else {"backupmode": "full"}
-        disk = Xml.SubElement(holder, "disk", name=one.label, backup="yes", type="file", exportname=one.export, **how)
+        disk = Xml.SubElement(holder, "disk", name=one.label, backup="yes", type="file", exportname=one.export)
+        disk.set("backupmode", "incremental" if one.since else "full")
+        if one.since:
+            disk.set("incremental", one.since)
         Xml.SubElement(disk, "driver", type="qcow2")
         Xml.SubElement(disk, "scratch", file=str(one.scratch))
     return text_of(root)

@@ -82,7 +82,8 @@ def ticket_of_backup(entities: Entities, transfer: Entity) -> ImageTicket:
         timeout_s=TICKET_S,
         inactivity_s=int(body["inactivity_timeout"]),
         since=str(backup.body["from_checkpoint_id"]) if is_incremental else "",
-        **({"backup": backup.id, "export": disk_id} if backup.body[LIVE] else {}),
+        backup=backup.id if backup.body[LIVE] else "",
+        export=disk_id if backup.body[LIVE] else "",
     )
 
 
