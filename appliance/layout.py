@@ -48,8 +48,9 @@ IMAGEIO_CONF: Final = Path("/etc/trivet/imageio")
 IMAGEIO_SOCKET: Final = Path("/run/trivet-imageio/control")
 """Through which its tickets are put; of its unit's folder."""
 NBD_RUN: Final = Path("/run/trivet-nbd")
-"""A folder for each disk that qemu-nbd serves to it, made and removed with the unit."""
+"""A folder for each disk that qemu-nbd serves to it, made and removed with the unit, and for each backup of a running VM."""
 IMAGE_TICKETS: Final = RUN / "image-tickets"
+VM_BACKUPS: Final = RUN / "vm-backups"
 """What is served, a 0600 file for each transfer: of this boot, as the daemon's tickets are."""
 STALE_CALL_FILE: Final = RUN / "stale-call.json"
 """The last call that this node's agent refused for its old epoch; of this boot, because it holds a monotonic time."""

@@ -13,7 +13,7 @@ from appliance.effects.clock import Clock
 from appliance.effects.process import Completed
 from appliance.effects.root import Root
 from appliance.model.vm import VmState
-from appliance.vm_ports import Blocks, Guests, LiveDevices, LivePower, Moves
+from appliance.vm_ports import Backups, Blocks, Guests, LiveDevices, LivePower, Moves
 
 __all__ = ["Clock", "Hypervisor", "NodeContext", "Processes", "TicketDaemon"]
 
@@ -45,7 +45,7 @@ class Processes(Protocol):
     ) -> int: ...
 
 
-class Hypervisor(LiveDevices, LivePower, Guests, Blocks, Moves, Protocol):
+class Hypervisor(LiveDevices, LivePower, Guests, Blocks, Backups, Moves, Protocol):
     """libvirt of this node, in :mod:`appliance.effects.libvirt_host`; the fake is in :mod:`appliance.fakes.libvirt`.
 
     Every call is bounded by a deadline: ``Unavailable`` (``libvirt.deadline``, ``libvirt.unreachable``).

@@ -78,6 +78,31 @@ class Blocks(Protocol):
         """``pivot``: go over to the file below, all is in it; else break off. Raises ``Failed`` (``vm.merge``)."""
 
 
+class Backups(Protocol):
+    """Running VMs served for a backup, and checkpoints: bitmaps of what was written since, one a disk. libvirt's own record
+    of a checkpoint is made for the call that needs it and forgotten after: the engine knows them, and a node forgets."""
+
+    def begin_backup(self, name: str, backup: str, checkpoint: str, *, quiesce: bool) -> None:
+        """Serve what its disks are now, and make ``checkpoint`` (empty: none) at the same moment. Raises ``Conflict``
+        (``vm.checkpoint-lost``, ``vm.no-agent``), ``Failed`` (``vm.backup``)."""
+
+    def backup(self, name: str) -> str | None:
+        """The description of the backup that goes on; None: there is none."""
+
+    def end_backup(self, name: str) -> None:
+        """Serve it no more; it has gone a moment later. Raises ``Failed`` (``vm.backup``): there is none."""
+
+    def define_checkpoint(self, name: str, xml: str, *, is_checked: bool) -> None:
+        """Let libvirt know of one whose bitmaps are there. ``is_checked``: raises ``Conflict`` (``vm.checkpoint-lost``) when
+        one is missing, or was not written when its QEMU ended."""
+
+    def drop_checkpoint(self, name: str, checkpoint: str) -> None:
+        """Remove the bitmaps of a defined one, if there are any. Raises ``Failed`` (``vm.backup``)."""
+
+    def forget_checkpoints(self, name: str) -> None:
+        """libvirt knows none any more; the bitmaps stay."""
+
+
 class Moves(Protocol):
     """A VM leaves this QEMU and goes on in another one."""
 

@@ -13,6 +13,7 @@ from appliance.model.ha import HaStatus
 from appliance.model.node import NodeFacts, NodeStatistics
 from appliance.model.task import TaskState
 from appliance.model.vm import VmDisk, VmNic, VmSpec, VmState
+from appliance.model.vm_backup import VmBackup, VmBackupState
 from appliance.model.vm_live import DiskMerge, MigrationLimits, VmSnapshot
 from appliance.wire.client import connect
 from appliance.wire.definition import FilesApi, NodeApi, VmApi, VolumeFile
@@ -21,7 +22,7 @@ from appliance.wire.host_api import DomainApi
 from appliance.wire.image_api import ImageApi
 from appliance.wire.route import route
 from appliance.wire.tls import MutualTls
-from appliance.wire.vm_api import VmDeviceApi, VmDiskApi, VmMoveApi
+from appliance.wire.vm_api import VmBackupApi, VmDeviceApi, VmDiskApi, VmMoveApi
 from engine.jobs.ports import ScreenNode
 from engine.layout import Guest
 from gluster.model import PoolStatus
@@ -131,6 +132,12 @@ class WireDisks(_WireTasks):
     def disk_rebase(self, task: str, file: DiskFile, backing: DiskFile | None, unsafe: bool) -> TaskState:
         return self.files.disk_rebase(task, file, backing, unsafe)
 
+    def disk_bitmap_add(self, task: str, file: DiskFile, name: str) -> TaskState:
+        return self.files.disk_bitmap_add(task, file, name)
+
+    def disk_bitmap_remove(self, task: str, file: DiskFile, name: str) -> TaskState:
+        return self.files.disk_bitmap_remove(task, file, name)
+
 
 @dataclass(frozen=True)
 class WireVms(_WireTasks):
@@ -140,6 +147,7 @@ class WireVms(_WireTasks):
     devices: VmDeviceApi
     moves: VmMoveApi
     layers: VmDiskApi
+    backups: VmBackupApi
     broker: BrokerApi
 
     def vms(self) -> tuple[VmState, ...]:
@@ -204,6 +212,18 @@ class WireVms(_WireTasks):
 
     def vm_set_memory(self, name: str, memory_mib: int) -> int:
         return self.devices.vm_set_memory(name, memory_mib)
+
+    def vm_backups(self) -> tuple[VmBackupState, ...]:
+        return self.backups.vm_backups()
+
+    def vm_backup_begin(self, name: str, backup: VmBackup) -> VmBackupState:
+        return self.backups.vm_backup_begin(name, backup)
+
+    def vm_backup_end(self, name: str, backup: str) -> None:
+        self.backups.vm_backup_end(name, backup)
+
+    def vm_checkpoint_drop(self, name: str, checkpoint: str, disks: tuple[str, ...]) -> None:
+        self.backups.vm_checkpoint_drop(name, checkpoint, disks)
 
     def ha_local_maintenance(self, on: bool) -> None:
         self.broker.ha_local_maintenance(on)
@@ -290,7 +310,13 @@ def wire_vms(guest: Guest, cluster: Cluster, epoch: int, port: int) -> Callable[
 
     def node(client: Client) -> WireVms:
         return WireVms(
-            client(TaskApi), client(VmApi), client(VmDeviceApi), client(VmMoveApi), client(VmDiskApi), client(BrokerApi)
+            client(TaskApi),
+            client(VmApi),
+            client(VmDeviceApi),
+            client(VmMoveApi),
+            client(VmDiskApi),
+            client(VmBackupApi),
+            client(BrokerApi),
         )
 
     return _wired(guest, cluster, epoch, port, node)

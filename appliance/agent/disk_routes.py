@@ -5,6 +5,7 @@ from __future__ import annotations
 from appliance.model.disk import DiskCopy, DiskFile, DiskFormat, DiskInfo, DiskMeasure, NewDisk
 from appliance.model.task import TaskState
 from appliance.verbs.chains import Chains
+from appliance.verbs.disk_bitmaps import DiskBitmaps
 from appliance.verbs.disks import Disks
 from appliance.verbs.tasks import Tasks
 
@@ -31,9 +32,10 @@ class TaskRoutes:
 class DiskRoutes:
     """Implements :class:`appliance.wire.disk_api.DiskApi`."""
 
-    def __init__(self, chains: Chains, disks: Disks) -> None:
+    def __init__(self, chains: Chains, disks: Disks, bitmaps: DiskBitmaps) -> None:
         self._chains = chains
         self._disks = disks
+        self._bitmaps = bitmaps
 
     def disk_chain(self, file: DiskFile) -> tuple[DiskInfo, ...]:
         return self._chains.chain(file)
@@ -64,6 +66,12 @@ class DiskRoutes:
 
     def disk_commit(self, task: str, file: DiskFile, base: DiskFile) -> TaskState:
         return self._disks.commit(task, file, base)
+
+    def disk_bitmap_add(self, task: str, file: DiskFile, name: str) -> TaskState:
+        return self._bitmaps.add(task, file, name)
+
+    def disk_bitmap_remove(self, task: str, file: DiskFile, name: str) -> TaskState:
+        return self._bitmaps.remove(task, file, name)
 
     def disk_checksum(self, task: str, file: DiskFile) -> TaskState:
         return self._disks.checksum(task, file)

@@ -14,7 +14,7 @@ from appliance.agent.gate import BareGate, MemberGate
 from appliance.agent.host_routes import DomainRoutes, HostRoutes
 from appliance.agent.image_routes import ImageRoutes
 from appliance.agent.join import JoinDoor, JoinRoutes
-from appliance.agent.vm_routes import GuestRoutes, VmDeviceRoutes, VmDiskRoutes, VmMoveRoutes, VmRoutes
+from appliance.agent.vm_routes import GuestRoutes, VmBackupRoutes, VmDeviceRoutes, VmDiskRoutes, VmMoveRoutes, VmRoutes
 from appliance.effects.imageio_control import ImageioControl
 from appliance.layout import EPOCH_FILE, IMAGEIO_SOCKET, STALE_CALL_FILE, TASKS
 from appliance.model.cluster import Cluster, Member
@@ -23,6 +23,7 @@ from appliance.model.node import FolderFacts, NodeFacts, NodeStatistics
 from appliance.verbs.brick_disk import BrickDisk
 from appliance.verbs.bridge import Bridge
 from appliance.verbs.chains import Chains
+from appliance.verbs.disk_bitmaps import DiskBitmaps
 from appliance.verbs.disks import Disks
 from appliance.verbs.epoch import EpochStore, StaleCalls
 from appliance.verbs.facts import Facts
@@ -38,6 +39,7 @@ from appliance.verbs.reach import reach
 from appliance.verbs.statistics import Statistics
 from appliance.verbs.tasks import Tasks
 from appliance.verbs.units import Units
+from appliance.verbs.vm_backups import VmBackups
 from appliance.verbs.vm_devices import VmDevices
 from appliance.verbs.vm_disks import VmDisks
 from appliance.verbs.vm_moves import VmMoves
@@ -47,7 +49,7 @@ from appliance.wire.disk_api import DiskApi, TaskApi
 from appliance.wire.host_api import DomainApi, HostApi
 from appliance.wire.image_api import ImageApi
 from appliance.wire.server import Gate, Service, create_app
-from appliance.wire.vm_api import GuestApi, VmDeviceApi, VmDiskApi, VmMoveApi
+from appliance.wire.vm_api import GuestApi, VmBackupApi, VmDeviceApi, VmDiskApi, VmMoveApi
 
 
 class NodeRoutes:
@@ -143,16 +145,19 @@ def member_services(context: AgentContext, epochs: EpochStore, left: Callable[[]
     daemon = ImageioControl(context.root.at(IMAGEIO_SOCKET))
     tickets = ImageTickets(context.root, context.processes, clock, chains, files, daemon)
     live_disks = VmDisks(context.root, hypervisor, context.processes, clock, tasks, chains)
+    bitmaps = DiskBitmaps(chains, context.processes, tasks)
+    backups = VmBackups(context.root, hypervisor, context.processes, clock, chains)
     services = [
         Service(NodeApi, NodeRoutes(context, epochs, left)),
         Service(VmApi, VmRoutes(context)),
         Service(FilesApi, FileRoutes(mounts, files)),
         Service(TaskApi, TaskRoutes(tasks)),
-        Service(DiskApi, DiskRoutes(chains, Disks(chains, context.processes, tasks))),
+        Service(DiskApi, DiskRoutes(chains, Disks(chains, context.processes, tasks), bitmaps)),
         Service(ImageApi, ImageRoutes(tickets)),
         Service(VmDeviceApi, VmDeviceRoutes(VmDevices(hypervisor, clock))),
         Service(VmMoveApi, VmMoveRoutes(VmMoves(hypervisor, clock, tasks, chains))),
         Service(VmDiskApi, VmDiskRoutes(live_disks)),
+        Service(VmBackupApi, VmBackupRoutes(backups)),
         Service(GuestApi, GuestRoutes(hypervisor)),
         Service(DomainApi, DomainRoutes(context, mounts, files)),
         Service(HostApi, HostRoutes(context)),

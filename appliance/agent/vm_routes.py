@@ -6,6 +6,7 @@ from appliance.agent.context import AgentContext
 from appliance.model.disk import DiskFile
 from appliance.model.task import TaskState
 from appliance.model.vm import VmDisk, VmNic, VmSpec, VmState
+from appliance.model.vm_backup import VmBackup, VmBackupState
 from appliance.model.vm_live import (
     BlockJob,
     DiskMerge,
@@ -18,6 +19,7 @@ from appliance.model.vm_live import (
 )
 from appliance.ports import Hypervisor
 from appliance.verbs.facts import hardware_virtualization
+from appliance.verbs.vm_backups import VmBackups
 from appliance.verbs.vm_devices import VmDevices
 from appliance.verbs.vm_disks import VmDisks
 from appliance.verbs.vm_moves import VmMoves
@@ -128,6 +130,25 @@ class VmDiskRoutes:
 
     def vm_disk_resize(self, name: str, disk: str, size_bytes: int) -> None:
         self._disks.resize(name, disk, size_bytes)
+
+
+class VmBackupRoutes:
+    """Implements :class:`appliance.wire.vm_api.VmBackupApi`."""
+
+    def __init__(self, backups: VmBackups) -> None:
+        self._backups = backups
+
+    def vm_backups(self) -> tuple[VmBackupState, ...]:
+        return self._backups.states()
+
+    def vm_backup_begin(self, name: str, backup: VmBackup) -> VmBackupState:
+        return self._backups.begin(name, backup)
+
+    def vm_backup_end(self, name: str, backup: str) -> None:
+        self._backups.end(name, backup)
+
+    def vm_checkpoint_drop(self, name: str, checkpoint: str, disks: tuple[str, ...]) -> None:
+        self._backups.drop_checkpoint(name, checkpoint, disks)
 
 
 class GuestRoutes:

@@ -13,6 +13,7 @@ from typing import Any
 import libvirt
 
 from appliance.effects import libvirt_migration
+from appliance.effects.libvirt_backups import LibvirtBackups
 from appliance.effects.libvirt_blocks import LibvirtBlocks
 from appliance.effects.libvirt_devices import LibvirtDevices
 from appliance.effects.libvirt_guests import LibvirtGuests
@@ -52,7 +53,7 @@ _POWER: dict[int, VmPower] = {
 }
 
 
-class LibvirtHost(LibvirtDevices, LibvirtGuests, LibvirtBlocks, LibvirtMoves):
+class LibvirtHost(LibvirtDevices, LibvirtGuests, LibvirtBlocks, LibvirtBackups, LibvirtMoves):
     """A :class:`appliance.ports.Hypervisor`."""
 
     def domains(self) -> tuple[VmState, ...]:

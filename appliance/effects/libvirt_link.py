@@ -94,9 +94,9 @@ class LibvirtLink:
                 remedy="Try again in a moment. If it stays: are the bricks up, and is the volume mounted here?",
             )
         if number in NO_AGENT:
-            return Conflict(
-                "vm.no-agent", subject=subject, reason=said, remedy="Install qemu-guest-agent in the guest, and start it."
-            )
+            return no_agent(subject, said)
+        if number == libvirt.VIR_ERR_CHECKPOINT_INCONSISTENT:
+            return checkpoint_lost(name, said)
         if number == libvirt.VIR_ERR_NO_DOMAIN:
             return unknown_vm(name)
         if "already exists" in said or "already active" in said or "already defined" in said:
@@ -135,3 +135,19 @@ def unknown_vm(name: str) -> NotFound:
         reason="libvirt of this node knows no such VM",
         remedy="Ask the other nodes, or start it.",
     )
+
+
+def checkpoint_lost(name: str, said: str) -> Conflict:
+    """The error for a bitmap that is missing, or was not written when its QEMU ended."""
+    return Conflict(
+        "vm.checkpoint-lost",
+        subject=f"VM {name}",
+        reason=f"nobody knows what was written since that checkpoint: {said}",
+        remedy="Make a full backup.",
+    )
+
+
+def no_agent(subject: str, said: str) -> Conflict:
+    """The error for a guest whose agent does not do what it is asked."""
+    remedy = "Install qemu-guest-agent in the guest, and start it."
+    return Conflict("vm.no-agent", subject=subject, reason=said, remedy=remedy)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 from appliance.effects.bounded import Bounded
 from appliance.errors import Conflict, TrivetError
@@ -26,6 +27,17 @@ def answers(address: str, port: int, timeout_s: float) -> bool:
             return True
     except (OSError, OverflowError):
         return False
+
+
+def listens(path: Path, timeout_s: float) -> bool:
+    """Whether somebody accepts connections at a Unix socket; one whose program has died is a file without anybody."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
+        asking.settimeout(timeout_s)
+        try:
+            asking.connect(str(path))
+        except OSError:
+            return False
+    return True
 
 
 def listen(address: str, port: int, backlog: int) -> socket.socket:

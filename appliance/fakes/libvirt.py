@@ -7,8 +7,8 @@ from pathlib import Path
 from xml.etree import ElementTree as Xml
 
 from appliance.errors import Conflict, Failed, NotFound, TrivetError, Unavailable
+from appliance.fakes.libvirt_backups import FakeBackups
 from appliance.fakes.libvirt_console import FakeConsoles
-from appliance.fakes.libvirt_live import FakeLive
 from appliance.layout import GUEST_CPU_MODEL
 from appliance.model.vm import VmPower, VmState
 
@@ -38,7 +38,7 @@ class DiskLocks:
 
 
 @dataclass
-class FakeLibvirt(FakeLive, FakeConsoles):
+class FakeLibvirt(FakeBackups, FakeConsoles):
     """One node's libvirt.
 
     ``peers`` are the other nodes' fakes by name (migration), ``fail`` scripts an error for a method name, ``hangs`` makes
@@ -157,6 +157,8 @@ class FakeLibvirt(FakeLive, FakeConsoles):
         """The QEMU of ``name`` is gone (killed, destroyed, moved) and its locks with it."""
         del self.vms[name], self.xml[name]
         self._end_line(name)
+        self.backups.pop(name, None)
+        self.checkpoints.pop(name, None)
         for path in [path for path, holder in self.locks.holders.items() if holder == f"{self.node}/{name}"]:
             del self.locks.holders[path]
 

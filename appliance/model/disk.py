@@ -42,6 +42,21 @@ class DiskCopy:
 
 
 @dataclass(frozen=True)
+class DiskBitmap:
+    """What a qcow2 file remembers of what was written to it. ``is_recording``: it goes on; ``is_consistent`` False: its QEMU
+    has it open, or ended without writing it."""
+
+    name: str
+    is_recording: bool = True
+    is_consistent: bool = True
+
+    @property
+    def is_good(self) -> bool:
+        """Whether all that was written is in it."""
+        return self.is_recording and self.is_consistent
+
+
+@dataclass(frozen=True)
 class DiskInfo:
     """One file of a chain. ``actual_bytes`` is what it takes on its domain, ``backing`` the file below it.
     ``qcow_version`` is 2 or 3, and 0 of raw; ``dirty``, ``corrupt``: qcow2's own marks."""
@@ -55,6 +70,11 @@ class DiskInfo:
     corrupt: bool = False
     merged: bool = False
     """All of it is in the layer below, and its VM writes there: it must not be used any more."""
+    bitmaps: tuple[DiskBitmap, ...] = ()
+
+    def bitmap(self, name: str) -> DiskBitmap | None:
+        """The one with that name."""
+        return next((one for one in self.bitmaps if one.name == name), None)
 
 
 @dataclass(frozen=True)

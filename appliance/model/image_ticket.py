@@ -11,7 +11,10 @@ from appliance.model.disk import DiskFile
 class ImageTicket:
     """A disk to be served. ``id`` is a secret: whoever knows it may transfer; ``transfer`` is not, and is what it is found
     by, one ticket each. ``as_file``: the bytes of the file (of a qcow2: as it lies there) and not what a guest sees.
-    ``shallow``: without what is below. ``room_bytes``: how large a file that is written ``as_file`` may become."""
+    ``shallow``: without what is below. ``room_bytes``: how large a file that is written ``as_file`` may become.
+
+    ``backup``: as the running VM's backup of that id serves it, under the name ``export``. ``since``: what was written since
+    that checkpoint is told with it; of a backup, which knows it, any word."""
 
     id: str
     transfer: str
@@ -22,6 +25,9 @@ class ImageTicket:
     room_bytes: int = 0
     timeout_s: int = 300
     inactivity_s: int = 60
+    backup: str = ""
+    export: str = ""
+    since: str = ""
 
 
 @dataclass(frozen=True)

@@ -65,14 +65,18 @@ handlers = stderr
 
 
 def ticket_body(ticket: ImageTicket, size_bytes: int, socket: PurePath) -> Mapping[str, Any]:
-    """A ticket for a disk that is served at ``socket``. ``sparse``: zeros that are written give room back."""
+    """A ticket for a disk that is served at ``socket``. ``sparse``: zeros that are written give room back; ``dirty``: what
+    was written since a checkpoint can be asked."""
+    export = f":exportname={ticket.export}" if ticket.export else ""
+    dirty = {"dirty": True} if ticket.since else {}
     return {
         "uuid": ticket.id,
         "transfer_id": ticket.transfer,
         "size": size_bytes,
-        "url": f"nbd:unix:{socket}",
+        "url": f"nbd:unix:{socket}{export}",
         "timeout": ticket.timeout_s,
         "inactivity_timeout": ticket.inactivity_s,
         "ops": ["write"] if ticket.writes else ["read"],
         "sparse": True,
+        **dirty,
     }

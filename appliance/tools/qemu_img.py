@@ -10,7 +10,7 @@ from pathlib import PurePath
 from typing import Any
 
 from appliance.errors import Failed
-from appliance.model.disk import DiskFormat, DiskMeasure, Preallocation
+from appliance.model.disk import DiskBitmap, DiskFormat, DiskMeasure, Preallocation
 
 DIRECT = "none"
 """Cache mode of long reads and writes: a copy of a disk must not push everything else out of the node's memory."""
@@ -38,6 +38,7 @@ class ImageInfo:
     qcow_version: int
     dirty: bool
     corrupt: bool
+    bitmaps: tuple[DiskBitmap, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,16 @@ def create_argv(
 def overlay_argv(path: PurePath, size_bytes: int, backing: Below) -> tuple[str, ...]:
     """Make an empty layer over a disk that a VM has open: what is below is not looked at, so its size has to be given."""
     return ("qemu-img", "create", "-q", "-u", "-f", "qcow2", "-b", backing[0], "-F", backing[1], str(path), str(size_bytes))
+
+
+def bitmap_argv(path: PurePath, name: str, how: str) -> tuple[str, ...]:
+    """Remember from now on under ``name`` what is written (``--add``), or forget it (``--remove``)."""
+    return ("qemu-img", "bitmap", how, "-f", "qcow2", str(path), name)
+
+
+def merge_bitmap_argv(path: PurePath, name: str, source: PurePath, kind: DiskFormat) -> tuple[str, ...]:
+    """What ``source`` remembers under ``name`` is remembered by ``path``, too."""
+    return ("qemu-img", "bitmap", "--merge", name, "-b", str(source), "-F", kind, "-f", "qcow2", str(path), name)
 
 
 def convert_argv(
@@ -143,6 +154,10 @@ def parse_info(text: str) -> ImageInfo:
         qcow_version={"0.10": 2, "1.1": 3}.get(str(specific.get("compat", "")), 0),
         dirty=bool(data.get("dirty-flag", False)),
         corrupt=bool(specific.get("corrupt", False)),
+        bitmaps=tuple(
+            DiskBitmap(str(one["name"]), "auto" in one["flags"], "in-use" not in one["flags"])
+            for one in specific.get("bitmaps", ())
+        ),
     )
 
 

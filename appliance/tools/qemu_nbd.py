@@ -75,6 +75,8 @@ def start_argv(ticket: ImageTicket, place: PurePath, folder: str, socket: PurePa
 def nbd_argv(ticket: ImageTicket, place: PurePath, socket: PurePath) -> tuple[str, ...]:
     """The program. Formats are said, never probed, all the way down (the chain was walked before)."""
     way = () if ticket.writes else ("--read-only",)
+    if ticket.since:
+        way = (*way, f"--bitmap={ticket.since}")
     return (
         *("qemu-nbd", "--fork", "--persistent", f"--shared={CONNECTIONS}", f"--socket={socket}"),
         *("--cache=none", "--aio=threads", "--discard=unmap", *way),

@@ -60,6 +60,7 @@ class Chains:
             dirty=found.dirty,
             corrupt=found.corrupt,
             merged=self._files.at(file.domain, file.path, disk_bytes.is_merged),
+            bitmaps=found.bitmaps,
         )
 
     def chain(self, file: DiskFile) -> tuple[DiskInfo, ...]:

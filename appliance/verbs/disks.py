@@ -17,6 +17,7 @@ from appliance.model.disk import DiskCopy, DiskFile, NewDisk
 from appliance.model.task import TaskState
 from appliance.ports import Processes
 from appliance.tools import qemu_img
+from appliance.tools.bitmaps import carried
 from appliance.verbs.chains import Chains, named, of_words
 from appliance.verbs.tasks import Control, Tasks, Work
 
@@ -52,7 +53,14 @@ class Disks:
             def argv(beside: Path) -> tuple[str, ...]:
                 return qemu_img.create_argv(beside, new.file.format, new.size_bytes, new.preallocation, below)
 
-            self._make(control, task, new.file, argv, new.size_bytes if new.preallocation in ("falloc", "full") else 0)
+            def remember(beside: Path) -> None:
+                """As libvirt does it for a VM that runs: what is remembered below is remembered here, too."""
+                for one in self._chains.look(new.backing).bitmaps if new.backing is not None else ():
+                    if one.is_good:
+                        self._run(control, new.file, qemu_img.bitmap_argv(beside, one.name, "--add"), 0)
+
+            size = new.size_bytes if new.preallocation in ("falloc", "full") else 0
+            self._make(control, task, new.file, argv, size, remember)
 
         return self._start(task, "disk.create", new.file, new, work)
 
@@ -108,7 +116,7 @@ class Disks:
                 self._unlink(hidden)
             self._sweep(place)
             if len(Path(file.path).parts) > 1:  # never the domain's own folder
-                _leave_no_empty_folder(place.parent)
+                leave_no_empty_folder(place.parent)
 
         return self._start(task, "disk.remove", file, [file, wipe], work)
 
@@ -161,6 +169,13 @@ class Disks:
             # -b is compared with the names in the headers: a relative one for the file right below, else the whole path
             name = Path(below) if chain[1].file == base else bottom
             self._run(control, file, qemu_img.commit_argv(top, file.format, name), chain[0].virtual_bytes)
+            at = [one.file for one in chain].index(base)
+            for one in carried(chain[:at], chain[at]):
+                if one.is_new:
+                    self._run(control, base, qemu_img.bitmap_argv(bottom, one.name, "--add"), 0)
+                for layer in one.layers:
+                    source = self._chains.require(layer)
+                    self._run(control, base, qemu_img.merge_bitmap_argv(bottom, one.name, source, layer.format), 0)
 
         return self._start(task, "disk.commit", file, [file, base], work)
 
@@ -227,7 +242,13 @@ class Disks:
         self._make(control, task, copy.target, argv, size_bytes)
 
     def _make(
-        self, control: Control, task: str, target: DiskFile, argv: Callable[[Path], tuple[str, ...]], size_bytes: int
+        self,
+        control: Control,
+        task: str,
+        target: DiskFile,
+        argv: Callable[[Path], tuple[str, ...]],
+        size_bytes: int,
+        complete: Callable[[Path], None] | None = None,
     ) -> None:
         """Make ``target`` under another name; it has its own when it is complete."""
         if self._made(task, target):
@@ -238,6 +259,8 @@ class Disks:
         beside = place.with_name(f".{place.name}.{task}.new")
         try:
             self._run(control, target, argv(beside), size_bytes)
+            if complete is not None:
+                complete(beside)
             control.check()
             disk_bytes.seal(beside, place, self._owner, DISK_MODE, task)
         finally:
@@ -295,7 +318,8 @@ class Disks:
             left.unlink(missing_ok=True)
 
 
-def _leave_no_empty_folder(folder: Path) -> None:
+def leave_no_empty_folder(folder: Path) -> None:
+    """It goes, unless something is in it."""
     try:
         folder.rmdir()
     except OSError as error:

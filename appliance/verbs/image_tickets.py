@@ -18,6 +18,7 @@ from pathlib import Path
 from appliance import layout
 from appliance.codec import decode, encode
 from appliance.effects.files import PRIVATE, PUBLIC, make_folders, sync_folder, write_atomically, write_if_different
+from appliance.effects.network import listens
 from appliance.effects.root import Root
 from appliance.errors import Conflict, Failed, NotFound, Refused, TrivetError, Unavailable
 from appliance.model.disk import DiskFile
@@ -26,6 +27,7 @@ from appliance.ports import Clock, Processes, TicketDaemon
 from appliance.tools import qemu_nbd
 from appliance.tools.imageio_conf import ImageioSettings, imageio_conf, ticket_body
 from appliance.verbs.chains import Chains, of_words
+from appliance.verbs.disk_bitmaps import overlay_with
 from appliance.verbs.membership import NODE_CERTIFICATE, MembershipFiles
 from appliance.verbs.volume_files import VolumeFiles
 
@@ -65,6 +67,7 @@ class ImageTickets:
         files: VolumeFiles,
         daemon: TicketDaemon,
         *,
+        owner: int = layout.QEMU_UID,
         credentials: Path = CREDENTIALS,
         nbd: Path = layout.NBD_RUN,
         port: int = layout.IMAGEIO_PORT,
@@ -75,6 +78,7 @@ class ImageTickets:
         self._chains = chains
         self._files = files
         self._daemon = daemon
+        self._owner = owner
         self._credentials = credentials
         self._nbd = nbd
         self._port = port
@@ -106,11 +110,20 @@ class ImageTickets:
         return ImageTicketState(
             transfer,
             record.size_bytes,
-            self._is_active(qemu_nbd.unit_name(transfer)),
+            self._is_there(record.ticket),
             bool(held.get("active")),
             int(held.get("idle_time") or 0),
             int(held.get("transferred") or 0),
         )
+
+    def _is_there(self, ticket: ImageTicket) -> bool:
+        """Whether what serves the disk runs: its qemu-nbd, or the QEMU of a backup."""
+        if ticket.backup:
+            return listens(self._backup_socket(ticket), ASK_TIMEOUT_S)
+        return self._is_active(qemu_nbd.unit_name(ticket.transfer))
+
+    def _backup_socket(self, ticket: ImageTicket) -> Path:
+        return self._nbd / ticket.backup / "socket"
 
     def _is_active(self, unit: str) -> bool:
         argv = ("systemctl", "is-active", unit)
@@ -120,8 +133,10 @@ class ImageTickets:
 
     def open(self, ticket: ImageTicket) -> ImageTicketState:
         """Serve a disk. Raises ``Refused`` (``image.ticket-id``, ``disk.backing``), ``Conflict`` (``disk.locked``,
-        ``image.ticket-differs``, ``image.ticket-busy``), ``NotFound`` (``file.unknown``), ``Failed`` (``disk.failed``)."""
-        if not _ID.fullmatch(ticket.id) or not _ID.fullmatch(ticket.transfer):
+        ``disk.bitmap-lost``, ``image.ticket-differs``, ``image.ticket-busy``), ``NotFound`` (``file.unknown``,
+        ``image.backup-unknown``), ``Failed`` (``disk.failed``)."""
+        ids = (ticket.id, ticket.transfer, *((ticket.backup,) if ticket.backup else ()))
+        if not all(_ID.fullmatch(one) for one in ids):
             raise Refused("image.ticket-id", subject="a ticket", reason="its ids are no UUIDs", remedy="Draw new ones.")
         with self._alone(ticket.transfer):
             held = self._record(ticket.transfer)
@@ -165,7 +180,14 @@ class ImageTickets:
         except Unavailable:
             if self._is_active(qemu_nbd.DAEMON_UNIT):
                 raise
+        if ticket.backup:
+            return  # its QEMU goes on serving: others transfer other disks of it
         self._processes.run(qemu_nbd.stop_argv(ticket.transfer), timeout_s=UNIT_TIMEOUT_S, ok=(0, NOT_LOADED))
+        self._overlay(ticket).unlink(missing_ok=True)
+
+    def _overlay(self, ticket: ImageTicket) -> Path:
+        """The empty layer over a disk that knows what was written since a checkpoint."""
+        return self._nbd / f"since-{ticket.transfer}"
 
     def _size(self, ticket: ImageTicket) -> int:
         """What a client sees. All that is below it is looked at: no header may lead out of its domain."""
@@ -178,7 +200,12 @@ class ImageTickets:
     def _serve(self, record: _Record) -> None:
         ticket = record.ticket
         self._start_daemon()
+        if ticket.backup:
+            self._daemon.put(ticket.id, ticket_body(ticket, record.size_bytes, self._need_backup(ticket)))
+            return
         place = self._chains.require(ticket.file)
+        if ticket.since:
+            place = self._with_bitmap(ticket)
         folder = self._nbd / ticket.transfer
         socket = folder / "socket"
         argv = qemu_nbd.start_argv(ticket, place, f"{self._nbd.name}/{ticket.transfer}", socket)
@@ -187,6 +214,20 @@ class ImageTickets:
         except Failed as error:
             raise self._why(ticket.file, ticket.transfer, error) from error
         self._daemon.put(ticket.id, ticket_body(ticket, record.size_bytes, socket))
+
+    def _need_backup(self, ticket: ImageTicket) -> Path:
+        """Where the VM's QEMU serves it. Raises ``NotFound`` (``image.backup-unknown``)."""
+        if not self._is_there(ticket):
+            reason = "no VM of this node serves its disks for it"
+            raise NotFound("image.backup-unknown", subject=f"backup {ticket.backup}", reason=reason, remedy="Begin another.")
+        return self._backup_socket(ticket)
+
+    def _with_bitmap(self, ticket: ImageTicket) -> Path:
+        overlay = self._overlay(ticket)
+        make_folders(overlay.parent, 0o755)
+        chain = self._chains.chain(ticket.file)
+        overlay_with(self._processes, self._chains, chain, ticket.since, overlay, self._owner)
+        return overlay
 
     def _why(self, file: DiskFile, transfer: str, error: Failed) -> TrivetError:
         """systemd-run says only that it failed; the reason is in the journal."""

@@ -76,6 +76,14 @@ class DiskApi(Protocol):
     def disk_commit(self, task: str, file: DiskFile, base: DiskFile) -> TaskState:
         """Write the layers from ``file`` down to above ``base`` into ``base``. The layers stay; remove them afterwards."""
 
+    @route("POST", "/v1/disks/bitmap/add", "command", 30.0)
+    def disk_bitmap_add(self, task: str, file: DiskFile, name: str) -> TaskState:
+        """Remember from now on what is written, while no VM has it open (qcow2 only: ``disk.format``)."""
+
+    @route("POST", "/v1/disks/bitmap/remove", "command", 30.0)
+    def disk_bitmap_remove(self, task: str, file: DiskFile, name: str) -> TaskState:
+        """Forget it, in all layers of the disk."""
+
     @route("POST", "/v1/disks/checksum", "node", 30.0)
     def disk_checksum(self, task: str, file: DiskFile) -> TaskState:
         """Result: ``sha256``, ``bytes`` of the file."""

@@ -11,6 +11,7 @@ from typing import Protocol
 from appliance.model.disk import DiskFile
 from appliance.model.task import TaskState
 from appliance.model.vm import VmDisk, VmNic, VmSpec
+from appliance.model.vm_backup import VmBackup, VmBackupState
 from appliance.model.vm_live import (
     BlockJob,
     DiskMerge,
@@ -102,6 +103,27 @@ class VmDiskApi(Protocol):
     @route("POST", "/v1/vms/{name}/disks/resize", "command", 60.0)
     def vm_disk_resize(self, name: str, disk: str, size_bytes: int) -> None:
         """Grow it; the guest sees it at once. 400 ``disk.shrink``."""
+
+
+class VmBackupApi(Protocol):
+    """Backups of running VMs: their QEMU serves their disks as they were at one moment, for image tickets."""
+
+    @route("GET", "/v1/vm-backups", "node", 20.0)
+    def vm_backups(self) -> tuple[VmBackupState, ...]:
+        """All of this boot that were not ended."""
+
+    @route("POST", "/v1/vms/{name}/backup/begin", "command", 180.0)
+    def vm_backup_begin(self, name: str, backup: VmBackup) -> VmBackupState:
+        """Begun already: nothing. 409 ``vm.backup-other``, ``vm.backup-disk``, ``vm.checkpoint-lost``, ``vm.no-agent``; 404
+        ``vm.disk-unknown``; 400 ``vm.backup``; 500 ``vm.backup``."""
+
+    @route("POST", "/v1/vms/{name}/backup/end", "command", 90.0)
+    def vm_backup_end(self, name: str, backup: str) -> None:
+        """Not there, also its VM: nothing. The scratch files stay: remove them afterwards."""
+
+    @route("POST", "/v1/vms/{name}/checkpoints/drop", "command", 90.0)
+    def vm_checkpoint_drop(self, name: str, checkpoint: str, disks: tuple[str, ...]) -> None:
+        """What was written since is remembered no more; not there: nothing."""
 
 
 class GuestApi(Protocol):

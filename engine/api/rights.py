@@ -20,8 +20,10 @@ ANYTHING = "configure_engine"
 CHANGES: Mapping[str, tuple[str, str, str]] = {
     "AffinityGroup": ("manipulate_affinity_groups",) * 3,
     "AffinityLabel": ("manipulate_affinity_groups",) * 3,
+    "Backup": ("backup_disk",) * 3,
     "Bookmark": ("bookmark_management",) * 3,
     "Cdrom": ("change_vm_cd",) * 3,
+    "Checkpoint": ("backup_disk",) * 3,
     "Cluster": ("create_cluster", "edit_cluster_configuration", "delete_cluster"),
     "CpuProfile": ("create_cpu_profile", "update_cpu_profile", "delete_cpu_profile"),
     "DataCenter": ("create_storage_pool", "edit_storage_pool_configuration", "delete_storage_pool"),
@@ -70,6 +72,7 @@ ASSIGNMENTS: Mapping[str, str] = {
 ACTIONS: Mapping[tuple[str, str], str] = {
     ("Job", "clear"): "inject_external_tasks",
     ("Job", "end"): "inject_external_tasks",
+    ("Backup", "finalize"): "backup_disk",
     ("Disk", "copy"): "configure_disk_storage",
     ("Disk", "move"): "configure_disk_storage",
     ("Disk", "sparsify"): "sparsify_disk",

@@ -285,9 +285,17 @@ nowhere. {reason}
 10703 normal TRIVET_HOST_ADMITTED Host {host} has access to {storage_domain} again.
 10704 warning TRIVET_HOST_ADMISSION_FAILED Host {host} stays cut off from {storage_domain}. {reason}
 10720 warning TRIVET_TRANSFER_PAUSED Image {direction} with disk {disk} was paused by the system: {reason}.
+10790 normal VM_BACKUP_STARTED Backup {backup} for VM {vm} started (User: {user}).
+10791 error VM_INCREMENTAL_BACKUP_FAILED_FULL_VM_BACKUP_NEEDED Incremental backup {backup} for VM {vm} failed, a full VM \
+backup is needed (User: {user}). {reason}
+10792 error VM_BACKUP_FAILED Backup {backup} for VM {vm} failed (User: {user}). {reason}
+10793 normal VM_BACKUP_SUCCEEDED Backup {backup} for VM {vm} completed (User: {user}).
+10795 error VM_BACKUP_FAILED_TO_FINALIZE Backup {backup} for VM {vm} failed to finalize (User: {user}). {reason}
+10797 normal VM_CHECKPOINT_DELETED Checkpoint {checkpoint} was removed from VM {vm} (User: {user}).
+10798 error VM_CHECKPOINT_FAILED_TO_DELETE Failed to remove Checkpoint {checkpoint} from VM {vm} (User: {user}). {reason}
 """
-"""From 10,700 on they are ours, beyond oVirt's: an agent refused this engine because a newer one exists; hosts that are
-evicted from storage and let in again."""
+"""From 10,700 to 10,789 they are ours, where oVirt has none: an agent refused this engine because a newer one exists; hosts
+that are evicted from storage and let in again."""
 
 
 @dataclass(frozen=True)

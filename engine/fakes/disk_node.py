@@ -13,7 +13,7 @@ from pathlib import Path
 
 from appliance.codec import decode, encode
 from appliance.errors import Conflict, NotFound, Refused, TrivetError, Unavailable
-from appliance.model.disk import DiskCopy, DiskFile, DiskInfo, NewDisk
+from appliance.model.disk import DiskBitmap, DiskCopy, DiskFile, DiskInfo, NewDisk
 from appliance.model.domain import NoCloudSeed
 from appliance.model.task import TaskError, TaskState
 from engine.fakes.layers import FakeLayer, FakeLayers, file_at
@@ -100,7 +100,9 @@ class FakeDiskNode(FakeTasks):
 
     def _info(self, layer: FakeLayer) -> DiskInfo:
         status = self._path(layer.file).stat()
-        return DiskInfo(layer.file, status.st_size, status.st_blocks * 512, layer.backing, merged=layer.merged)
+        bitmaps = tuple(DiskBitmap(one, is_consistent=one not in layer.broken) for one in layer.bitmaps)
+        size = status.st_size
+        return DiskInfo(layer.file, size, status.st_blocks * 512, layer.backing, merged=layer.merged, bitmaps=bitmaps)
 
     def refuse_in_use(self, file: DiskFile) -> None:
         """As QEMU's locks do: what a VM has open is not touched from beside. Whoever is evicted has lost them."""
@@ -126,6 +128,25 @@ class FakeDiskNode(FakeTasks):
 
         return self._run(task, "rebase", act)
 
+    def disk_bitmap_add(self, task: str, file: DiskFile, name: str) -> TaskState:
+        def act() -> None:
+            self.refuse_in_use(file)
+            if file.format != "qcow2":
+                raise Refused("disk.format", subject=file.path, reason="it is raw", remedy="Copy it to a qcow2 disk.")
+            layer = self.layers.get(file)
+            if name not in layer.bitmaps or name in layer.broken:
+                broken = tuple(one for one in layer.broken if one != name)
+                self.layers.put(replace(layer, bitmaps={**layer.bitmaps, name: ()}, broken=broken))
+
+        return self._run(task, "bitmap-add", act)
+
+    def disk_bitmap_remove(self, task: str, file: DiskFile, name: str) -> TaskState:
+        def act() -> None:
+            self.refuse_in_use(file)
+            self.layers.forget(file, name)
+
+        return self._run(task, "bitmap-remove", act)
+
     def disk_resize(self, task: str, file: DiskFile, size_bytes: int) -> TaskState:
         def act() -> None:
             self.refuse_in_use(file)
@@ -137,7 +158,7 @@ class FakeDiskNode(FakeTasks):
         def act() -> None:
             path = self._path(new.file)
             if new.backing is not None:
-                self.layers.put(FakeLayer(new.file, new.backing), self._path(new.backing).stat().st_size)
+                self.layers.over(new.file, new.backing, self._path(new.backing).stat().st_size)
                 return
             if path.exists():
                 if path.stat().st_size != new.size_bytes:

@@ -9,6 +9,7 @@ from pathlib import Path
 from appliance.codec import decode, encode
 from appliance.errors import Conflict, NotFound
 from appliance.model.image_ticket import ImageTicket, ImageTicketState
+from appliance.tools.bitmaps import layers_with
 from engine.fakes.disk_node import FakeDiskNode
 
 
@@ -77,6 +78,7 @@ class FakeImageNode:
             raise Conflict("image.ticket-differs", subject=ticket.transfer, reason=reason, remedy="Close that one first.")
         if held is None or not held.state.is_served:
             size = self.disks.disk_chain(ticket.file)[0].virtual_bytes
+            self._refuse_unserved(ticket)
             if ticket.writes:
                 self.disks.refuse_in_use(ticket.file)
             self._refuse_second(ticket)
@@ -86,12 +88,23 @@ class FakeImageNode:
         self.disks.point("after image-open")
         return self._need(ticket.transfer).state
 
+    def _refuse_unserved(self, ticket: ImageTicket) -> None:
+        """A backup is served by its VM's host; what was written since a checkpoint is told by who remembers it."""
+        if ticket.backup:
+            folder = self.disks.folder / "vms" / self.disks.name
+            held = [json.loads(path.read_text()).get("backup") for path in folder.glob("[!.]*")]
+            if ticket.backup not in held:
+                reason = "no VM of this node serves its disks for it"
+                raise NotFound("image.backup-unknown", subject=ticket.backup, reason=reason, remedy="Begin another.")
+        elif ticket.since:
+            layers_with(self.disks.disk_chain(ticket.file), ticket.since)
+
     def _refuse_second(self, ticket: ImageTicket) -> None:
         for place in self.disks.folder.glob("tickets-*/*.json"):
             other = decode(FakeTicket, json.loads(place.read_text()), subject=place.name)
             is_mine = place == self._place(ticket.transfer)
             in_the_way = other.ticket.file == ticket.file and (other.ticket.writes or ticket.writes)
-            if in_the_way and other.state.is_served and not is_mine:
+            if in_the_way and not ticket.backup and other.state.is_served and not is_mine:
                 reason = "a QEMU has it open"
                 raise Conflict("disk.locked", subject=ticket.file.path, reason=reason, remedy="Look at the others.")
 

@@ -25,6 +25,10 @@ class FakeLayer:
     backing: DiskFile | None = None
     data: Mapping[str, str] = field(default_factory=dict)
     merged: bool = False
+    bitmaps: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Checkpoint → keys that were written since."""
+    broken: tuple[str, ...] = ()
+    """Of those: what its QEMU did not write when it ended."""
 
 
 @dataclass(frozen=True)
@@ -84,9 +88,36 @@ class FakeLayers:
         layers = self.chain(top)
         files = [one.file for one in layers]
         data = dict(layers[files.index(base)].data)
+        bitmaps = dict(layers[files.index(base)].bitmaps)
         for layer in reversed(layers[: files.index(base)]):
             data |= layer.data
-        self.put(replace(self.get(base), data=data))
+            for name, keys in layer.bitmaps.items():
+                bitmaps[name] = tuple(dict.fromkeys((*bitmaps.get(name, ()), *keys)))
+        self.put(replace(self.get(base), data=data, bitmaps=bitmaps))
+
+    def written(self, file: DiskFile, key: str, value: str) -> None:
+        """The guest, which writes to this layer, has written."""
+        layer = self.get(file)
+        bitmaps = {name: tuple(dict.fromkeys((*keys, key))) for name, keys in layer.bitmaps.items()}
+        self.put(replace(layer, data={**layer.data, key: value}, bitmaps=bitmaps))
+
+    def over(self, file: DiskFile, backing: DiskFile, size_bytes: int) -> None:
+        """An empty layer over another one; what that remembers is remembered here from now on."""
+        below = self.get(backing)
+        names = [one for one in below.bitmaps if one not in below.broken]
+        self.put(FakeLayer(file, backing, bitmaps=dict.fromkeys(names, ())), size_bytes)
+
+    def forget(self, file: DiskFile, checkpoint: str) -> None:
+        """No layer remembers what was written since."""
+        for layer in self.chain(file):
+            bitmaps = {name: keys for name, keys in layer.bitmaps.items() if name != checkpoint}
+            if bitmaps.keys() != layer.bitmaps.keys():
+                broken = tuple(one for one in layer.broken if one != checkpoint)
+                self.put(replace(layer, bitmaps=bitmaps, broken=broken))
+
+    def since(self, file: DiskFile, checkpoint: str) -> set[str]:
+        """The keys that were written since."""
+        return {key for layer in self.chain(file) for key in layer.bitmaps.get(checkpoint, ())}
 
 
 def file_at(path: str, disk_format: str) -> DiskFile:

@@ -12,7 +12,7 @@ from appliance.errors import Conflict, NotFound, Refused
 from appliance.model.disk import DiskFile
 from appliance.model.vm import VmDisk, VmSpec
 from appliance.model.vm_live import DiskMerge, VmSnapshot
-from engine.fakes.layers import FakeLayer, FakeLayers, file_at, path_of
+from engine.fakes.layers import FakeLayers, file_at, path_of
 
 if TYPE_CHECKING:
     from engine.fakes.vm_node import FakeVmNode
@@ -43,8 +43,7 @@ def written(folder: Path, disk: str) -> dict[str, str]:
 def guest_writes(node: FakeVmNode, name: str, serial: str, key: str, value: str) -> None:
     """The guest writes: into the layer that is written now, and into its memory of what it wrote."""
     disk, layers = disk_of(node, name, serial), layers_of(node)
-    layer = layers.get(file_at(disk.path, disk.format))
-    layers.put(replace(layer, data={**layer.data, key: value}))
+    layers.written(file_at(disk.path, disk.format), key, value)
     path = node.folder / "guests" / serial
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{serial}.draft")
@@ -81,7 +80,7 @@ def snapshot(node: FakeVmNode, name: str, wanted: VmSnapshot) -> None:
         return
     for one in wanted.disks:
         size = layers.place(now[one.disk]).stat().st_size
-        layers.put(FakeLayer(one.overlay, now[one.disk]), size)
+        layers.over(one.overlay, now[one.disk], size)
         node.point("an overlay is made")
     if wanted.memory is not None:
         place = layers.place(wanted.memory)

@@ -15,12 +15,13 @@ from appliance.codec import decode, encode
 from appliance.effects.clock import Clock, SystemClock
 from appliance.errors import Conflict, NotFound, Refused, TrivetError, Unavailable
 from appliance.model.cluster import Member
-from appliance.model.disk import DiskFile
+from appliance.model.disk import DiskFile, DiskInfo
 from appliance.model.node import CpuFacts, Nic, NodeFacts, NodeStatistics
 from appliance.model.task import TaskState
 from appliance.model.vm import VmDisk, VmNic, VmPower, VmSpec, VmState
+from appliance.model.vm_backup import VmBackup, VmBackupState
 from appliance.model.vm_live import DiskMerge, MigrationLimits, Screen, VmSnapshot, VncTicket
-from engine.fakes import vm_layers
+from engine.fakes import vm_backups, vm_layers
 from engine.fakes.disk_node import FakeDiskNode, FakeTasks, grow
 from engine.fakes.enrolment import FOUNDED, FakeEnrolment
 from engine.fakes.image_node import FakeImageNode
@@ -50,6 +51,8 @@ class FakeVm:
     """What opens its screen, and for how long from when it was set."""
     plugged_mib: int = 0
     """All its memory, also what the balloon has; 0: what it started with."""
+    backup: str = ""
+    """The id of the backup that its QEMU serves."""
 
 
 @dataclass
@@ -175,6 +178,29 @@ class FakeVmNode(FakeTasks):
 
     def vm_merge(self, task: str, name: str, merge: DiskMerge) -> TaskState:
         return self._run(task, "merge", lambda: vm_layers.merge(self, name, merge))
+
+    def vm_backups(self) -> tuple[VmBackupState, ...]:
+        return vm_backups.states(self)
+
+    def vm_backup_begin(self, name: str, backup: VmBackup) -> VmBackupState:
+        self._fail("backup-begin")
+        state = vm_backups.begin(self, name, backup)
+        self.point("after backup-begin")
+        return state
+
+    def vm_backup_end(self, name: str, backup: str) -> None:
+        self._fail("backup-end")
+        vm_backups.end(self, name, backup)
+        self.point("after backup-end")
+
+    def vm_checkpoint_drop(self, name: str, checkpoint: str, disks: tuple[str, ...]) -> None:
+        self._fail("checkpoint-drop")
+        vm_backups.drop_checkpoint(self, name, checkpoint, disks)
+        self.point("after checkpoint-drop")
+
+    def infos(self, file: DiskFile) -> tuple[DiskInfo, ...]:
+        """The chain of a disk, as a node tells it."""
+        return FakeDiskNode(self.name, self.folder).disk_chain(file)
 
     def vm_disk_resize(self, name: str, disk: str, size_bytes: int) -> None:
         self._fail("live-resize")

@@ -10,6 +10,7 @@ from appliance.errors import Conflict
 from engine.decide.schedule_evacuate import Evacuation, evacuate
 from engine.decide.schedule_model import Vm
 from engine.jobs import placing
+from engine.jobs.backups import of_vm
 from engine.jobs.job import Work
 from engine.jobs.vm_migrate import MOVABLE
 from engine.jobs.vm_place import ENGINE_MARK
@@ -71,6 +72,8 @@ def evacuation(work: Work, host: Entity) -> Evacuation:
 def _leaving(work: Work, vm: Entity) -> Vm:
     found = placing.full_vm(work.entities, parts_of(work.entities, vm))
     stays = "" if vm.status in MOVABLE or is_busy(vm) else f"is {vm.shown_status or 'down'}"
+    if of_vm(work.entities, vm.id) is not None:
+        stays = "is during a backup, which would end"
     return replace(found, held_because=stays)
 
 

@@ -14,6 +14,7 @@ from appliance.model.network import HostCapabilities
 from appliance.model.node import NodeFacts, NodeStatistics
 from appliance.model.task import TaskState
 from appliance.model.vm import VmDisk, VmNic, VmSpec, VmState
+from appliance.model.vm_backup import VmBackup, VmBackupState
 from appliance.model.vm_live import DiskMerge, MigrationLimits, Screen, VmSnapshot, VncTicket
 from appliance.wire.definition import JoinHello, VolumeFile
 from gluster.model import PoolStatus
@@ -49,10 +50,15 @@ class DiskNode(TaskNode, Protocol):
 
     def disk_rebase(self, task: str, file: DiskFile, backing: DiskFile | None, unsafe: bool) -> TaskState: ...
 
+    def disk_bitmap_add(self, task: str, file: DiskFile, name: str) -> TaskState: ...
+
+    def disk_bitmap_remove(self, task: str, file: DiskFile, name: str) -> TaskState: ...
+
 
 class VmNode(TaskNode, Protocol):
-    """What jobs ask of a node's VMs: the part of ``VmApi``, ``VmDeviceApi``, ``VmDiskApi`` and ``VmMoveApi`` of
-    :mod:`appliance.wire` that they use, with the same meaning. The fake is :class:`engine.fakes.vm_node.FakeVmNode`."""
+    """What jobs ask of a node's VMs: the part of ``VmApi``, ``VmDeviceApi``, ``VmDiskApi``, ``VmBackupApi`` and
+    ``VmMoveApi`` of :mod:`appliance.wire` that they use, with the same meaning. The fake is
+    :class:`engine.fakes.vm_node.FakeVmNode`."""
 
     def vms(self) -> tuple[VmState, ...]: ...
 
@@ -95,6 +101,14 @@ class VmNode(TaskNode, Protocol):
     def vm_set_cpus(self, name: str, cpus: int) -> None: ...
 
     def vm_set_memory(self, name: str, memory_mib: int) -> int: ...
+
+    def vm_backups(self) -> tuple[VmBackupState, ...]: ...
+
+    def vm_backup_begin(self, name: str, backup: VmBackup) -> VmBackupState: ...
+
+    def vm_backup_end(self, name: str, backup: str) -> None: ...
+
+    def vm_checkpoint_drop(self, name: str, checkpoint: str, disks: tuple[str, ...]) -> None: ...
 
     def ha_local_maintenance(self, on: bool) -> None: ...
 

@@ -22,6 +22,7 @@ from engine.jobs import keep_domains, keep_ha, keep_transfers
 from engine.jobs.bell import Bell, Ear
 from engine.jobs.desk import Desk
 from engine.jobs.follow import Following
+from engine.jobs.keep_backups import BackupKeeper
 from engine.jobs.keep_domains import DomainKeeper
 from engine.jobs.keep_ha import Keeper
 from engine.jobs.keep_transfers import TransferKeeper
@@ -39,7 +40,7 @@ from engine.store.jobs import Jobs
 from engine.store.observed import Observations
 
 Log = Callable[[str], None]
-Turns = Keeper | Sweeper | TransferKeeper | DomainKeeper
+Turns = Keeper | Sweeper | TransferKeeper | BackupKeeper | DomainKeeper
 """What looks again and again."""
 
 
@@ -98,6 +99,7 @@ def main(guest: Guest, agent_port: int, log: Log) -> None:
     sampler = Sampler(members, store, observations, clock, log)
     sampling = threading.Thread(target=sampler.run, args=(world.stopping,), name="history")
     transfers = TransferKeeper(store.entities, world.nodes, desk, log)
+    backups = BackupKeeper(store.entities, world.nodes, desk, log)
     mounts = DomainKeeper(store.entities, world.nodes, desk, log)
 
     def keeping(name: str, every_s: float, *keepers: Turns) -> threading.Thread:
@@ -106,7 +108,7 @@ def main(guest: Guest, agent_port: int, log: Log) -> None:
     # Beside each other: a host whose daemon or whose mount hangs must not delay what keeps VMs running.
     keeps = (
         keeping("ha", keep_ha.KEEP_EVERY_S, keeper, sweeper),
-        keeping("transfers", keep_transfers.LOOK_EVERY_S, transfers),
+        keeping("transfers", keep_transfers.LOOK_EVERY_S, transfers, backups),
         keeping("domains", keep_domains.KEEP_EVERY_S, mounts),
     )
 

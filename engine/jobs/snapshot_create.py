@@ -9,6 +9,7 @@ from typing import Any
 from appliance.errors import Conflict, Failed, NotFound
 from appliance.model.disk import DiskFile, NewDisk
 from appliance.model.vm_live import DiskSnapshot, VmSnapshot
+from engine.jobs.backups import refuse_backup
 from engine.jobs.fold import drop, exists, fold_into_base, is_plugged, runs_on
 from engine.jobs.job import JobType, Planned, Step, Told, Work
 from engine.jobs.layers import IMAGES, MEMORY, OVERLAY, Fold, Layer, date_for, layer_file, memory_of, own_layer
@@ -124,6 +125,7 @@ class SnapshotCreate(JobType[CreateSnapshot]):
     def check(self, entities: Entities, given: CreateSnapshot) -> None:
         vm = need_vm(entities, given.vm_id, "create Snapshot", SNAPPABLE)
         refuse_preview(entities, vm.id, "create Snapshot")
+        refuse_backup(entities, vm.id, "create Snapshot")
         if len(entities.children(vm.key, "snapshot")) >= LAYERS_LIMIT:
             reason = f"Cannot create Snapshot. The VM has {LAYERS_LIMIT} already"
             raise Conflict("snapshot.too-many", subject=f"VM {vm.name}", reason=reason, remedy="Remove some.")

@@ -7,6 +7,7 @@ from typing import Any
 
 from appliance.errors import Conflict
 from appliance.model.disk import DiskFile, NewDisk
+from engine.jobs.backups import refuse_backup
 from engine.jobs.fold import drop, exists
 from engine.jobs.job import JobType, Planned, Step, Told, Work
 from engine.jobs.layers import MEMORY, OVERLAY, Layer, images, layer_file, memory_of
@@ -55,6 +56,7 @@ def check_preview(entities: Entities, given: PreviewSnapshot, action: str) -> En
     ``snapshot.not-ok``, ``snapshot.disk``, ``snapshot.memory``, ``domain.not-active``."""
     vm = need_vm(entities, given.vm_id, action, DOWN)
     refuse_preview(entities, vm.id, action)
+    refuse_backup(entities, vm.id, action)
     snapshot = entities.need("snapshot", given.snapshot_id)
     if snapshot.status != "ok":
         reason = f"Cannot {action}. The snapshot is {snapshot.status}"

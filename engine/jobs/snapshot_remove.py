@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from appliance.codec import decode, encode
+from engine.jobs.backups import refuse_backup
 from engine.jobs.fold import drop, fold_into_base
 from engine.jobs.job import JobType, Planned, Step, Told, Work
 from engine.jobs.layers import Fold, folds, images, layer_file, memory_domains, memory_of, record_fold
@@ -83,6 +84,7 @@ class SnapshotRemove(JobType[RemoveSnapshot]):
     def check(self, entities: Entities, given: RemoveSnapshot) -> None:
         need_vm(entities, given.vm_id, "remove Snapshot", SNAPPABLE)
         refuse_preview(entities, given.vm_id, "remove Snapshot")
+        refuse_backup(entities, given.vm_id, "remove Snapshot")
         for disk in self._disks(entities, given):
             need_active_domain(entities, disk.ref("storage_domains"), "remove Snapshot")
         for domain in memory_domains([entities.need("snapshot", given.snapshot_id)]):

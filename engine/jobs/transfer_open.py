@@ -13,7 +13,9 @@ from engine.jobs.job import JobType, Planned, Step, Work
 from engine.jobs.layers import chain, images
 from engine.jobs.places import choose_host, need_active_domain, usable
 from engine.jobs.preview import refuse_preview
+from engine.jobs.transfer_backup import check_backup, choose_for, hold_of
 from engine.jobs.transfers import (
+    BACKUP,
     BELOW,
     DISK,
     EXTENDED,
@@ -61,6 +63,8 @@ class StartTransfer:
     inactivity_s: int = INACTIVITY_S
     policy: TimeoutPolicy = "legacy"
     shallow: bool = False
+    backup_id: str = ""
+    """Of the disk as that backup has it."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,9 @@ class PauseTransfer:
 
 
 def _choose(work: Work) -> Mapping[str, Any]:
-    """The host that was asked for, else the least loaded one."""
+    """The host that was asked for, else the least loaded one; of a backup, the one that has it."""
+    if _transfer(work).body.get(BACKUP):
+        return choose_for(work, _transfer(work))
     wanted = str(_transfer(work).body.get(WANTED) or "")
     if not wanted:
         return choose_host(work)
@@ -152,6 +158,10 @@ class TransferStart(JobType[StartTransfer]):
     def check(self, entities: Entities, given: StartTransfer) -> None:
         disk = entities.need("disk", given.disk_id)
         need_active_domain(entities, disk.ref("storage_domains"), f"{given.direction} disk")
+        _of_time(disk, given)
+        if given.backup_id:
+            check_backup(entities, disk, given.backup_id, given.direction, given.format, shallow=given.shallow)
+            return
         for problem in (_of_disk, _of_users, _of_shape):
             problem(entities, disk, given)
 
@@ -172,6 +182,7 @@ class TransferStart(JobType[StartTransfer]):
             DISK: given.disk_id,
             SNAPSHOT: given.snapshot_id,
             OWNER: given.owner_id,
+            **({BACKUP: given.backup_id} if given.backup_id else {}),
         }
         refs = {"disk": (given.disk_id,), **({"snapshot": (given.snapshot_id,)} if given.snapshot_id else {})}
         key = f"{given.owner_id}/{given.transfer_id}"
@@ -180,6 +191,8 @@ class TransferStart(JobType[StartTransfer]):
         held = [Lock("disk", given.disk_id)]
         if given.snapshot_id:  # its VM may go on, but no layer may be merged away
             held = [Lock("disk", given.disk_id, "", is_shared=True), Lock("snapshot", given.snapshot_id)]
+        if given.backup_id:
+            held = [hold_of(given.backup_id)]
         words = {"upload": "Uploading", "download": "Downloading"}
         description = f"{words[given.direction]} Image of disk {entities.name_of('disk', given.disk_id)}"
         hold(entities, row, description, [*held, *domains], given.correlation_id)
@@ -317,6 +330,9 @@ def _of_shape(entities: Entities, disk: Entity, given: StartTransfer) -> None:
         raise _refused(disk, given, "transfer.layers", why, "Upload in format raw, or to a new disk.")
     if given.shallow and given.direction == "upload":
         raise _refused(disk, given, "transfer.shallow", "Only a download can be shallow", "Leave shallow out.")
+
+
+def _of_time(disk: Entity, given: StartTransfer) -> None:
     if not 1 <= given.inactivity_s <= LONGEST_INACTIVITY_S:
         raise Refused(
             "transfer.inactivity-timeout",

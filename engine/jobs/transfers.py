@@ -17,6 +17,8 @@ from appliance.errors import Conflict, Unavailable
 from appliance.model.disk import DiskFile
 from appliance.model.image_ticket import ImageTicket
 from engine.decide.transfer import FINISHED, MAY, TICKET_S, Act, room_of
+from engine.jobs.backups import KIND as BACKUP_KIND
+from engine.jobs.backups import LIVE, disks_of, file_in
 from engine.jobs.job import Work
 from engine.jobs.layers import images, layer_file, own_layer
 from engine.store.audit import Audit
@@ -34,6 +36,8 @@ DISK, SNAPSHOT, OWNER, EXTENDED, ENDED = (
 )  # fmt: skip
 """… and its disk and snapshot, which may be gone at the end; who began it; when it was extended last, when it ended."""
 URLS = ("transfer_url", "proxy_url")
+BACKUP = "trivet_backup"
+"""… and the backup of a VM that it is of (engine/jobs/transfer_backup.py)."""
 
 
 def file_of_transfer(entities: Entities, disk_id: str, snapshot_id: str) -> DiskFile:
@@ -46,6 +50,8 @@ def file_of_transfer(entities: Entities, disk_id: str, snapshot_id: str) -> Disk
 def ticket_of(entities: Entities, transfer: Entity) -> ImageTicket:
     """What a host is told to serve: the same each time, so that a host knows it again."""
     body = transfer.body
+    if body.get(BACKUP):
+        return ticket_of_backup(entities, transfer)
     disk = entities.need("disk", str(body[DISK]))
     file = file_of_transfer(entities, disk.id, str(body.get(SNAPSHOT) or ""))
     is_upload = body["direction"] == "upload"
@@ -60,6 +66,24 @@ def ticket_of(entities: Entities, transfer: Entity) -> ImageTicket:
         room_bytes=room_of(int(disk.body["provisioned_size"])) if as_file and is_upload else 0,
         timeout_s=TICKET_S,
         inactivity_s=int(body["inactivity_timeout"]),
+    )
+
+
+def ticket_of_backup(entities: Entities, transfer: Entity) -> ImageTicket:
+    """The same for a disk of a backup: its VM's QEMU serves it, or, while the VM is down, a qemu-nbd."""
+    body, disk_id = transfer.body, str(transfer.body[DISK])
+    backup = entities.need(BACKUP_KIND, str(body[BACKUP]))
+    is_incremental = disks_of(backup)[disk_id]["mode"] == "incremental"
+    return ImageTicket(
+        str(body[TICKET]),
+        transfer.id,
+        file_in(entities, backup, disk_id),
+        writes=False,
+        timeout_s=TICKET_S,
+        inactivity_s=int(body["inactivity_timeout"]),
+        since=str(backup.body["from_checkpoint_id"]) if is_incremental else "",
+        backup=backup.id if backup.body[LIVE] else "",
+        export=disk_id if backup.body[LIVE] else "",
     )
 
 

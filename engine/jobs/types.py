@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from engine.jobs.backup_end import BackupFail, BackupFinalize
+from engine.jobs.backup_start import BackupStart
+from engine.jobs.checkpoint_remove import CheckpointRemove
 from engine.jobs.disk_copy import DiskCopy
 from engine.jobs.disk_create import DiskCreate
 from engine.jobs.disk_extend import DiskExtend
@@ -53,6 +56,7 @@ TYPES: tuple[JobType[Any], ...] = (
     VmGrowCpus(), VmGrowMemory(), HostEvict(), HostAdmit(), VmRestart(), SnapshotCreate(), SnapshotRemove(), SeedRemove(),
     SnapshotPreview(), SnapshotCommit(), SnapshotUndo(), SnapshotRestore(), VmStartMemory(), VmClone(),
     TransferStart(), TransferResume(), TransferPause(), TransferFinalize(), TransferCancel(),
+    BackupStart(), BackupFinalize(), BackupFail(), CheckpointRemove(),
     DomainCreate(), DomainAttach(), DomainActivate(), DomainDeactivate(), DomainRemove(), HostStorage(), HostAdd(),
     HostInstall(), HostRemove(),
 )  # fmt: skip

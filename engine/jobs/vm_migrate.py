@@ -9,6 +9,7 @@ from typing import Any
 from appliance.errors import NotFound
 from appliance.model.vm_live import MigrationLimits
 from engine.jobs import placing
+from engine.jobs.backups import refuse_backup
 from engine.jobs.job import JobType, Planned, Step, Told, Work
 from engine.jobs.task import await_task, task_id
 from engine.jobs.vm_place import found_at, host_of, id_of, name_of, need_vm
@@ -139,6 +140,7 @@ class VmMigrate(JobType[MigrateVm]):
 
     def check(self, entities: Entities, given: MigrateVm) -> None:
         need_vm(entities, given.vm_id, "migrate VM", MOVABLE)
+        refuse_backup(entities, given.vm_id, "migrate VM")
         for host in given.hosts:
             entities.need("host", host)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.decide.vm_config import check_removable
+from engine.jobs.backups import refuse_backup
 from engine.jobs.disk_remove import remove_image
 from engine.jobs.job import JobType, Planned, Step, Told, Work
 from engine.jobs.layers import MEMORY, memory_domains, memory_of, refuse_kept, snapshots_of
@@ -83,6 +84,7 @@ class VmRemove(JobType[RemoveVm]):
         vm = entities.need("vm", given.vm_id)
         check_removable(vm.name, vm.body, vm.status)
         refuse_preview(entities, vm.id, "remove VM")
+        refuse_backup(entities, vm.id, "remove VM")
         for disk in own_disks(entities, given):
             need_active_domain(entities, disk.ref("storage_domains"), "remove VM")
         for domain in memory_domains(memories(entities, vm.id)):

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from appliance.errors import Unavailable
 from appliance.model.disk import DiskFile
+from engine.jobs.backups import refuse_backup
 from engine.jobs.job import JobType, Planned, Step, Told, Work
 from engine.jobs.places import host_for_cleaning, mount_of, need_reached_domain
 from engine.jobs.ports import VmNode
@@ -23,10 +24,12 @@ STOPPABLE = ON_A_HOST | {"suspended"}
 
 @dataclass(frozen=True)
 class OnVm:
-    """Which VM, and why (v4's ``reason``, which is kept with it)."""
+    """Which VM, and why (v4's ``reason``, which is kept with it). ``force``: also in the middle of a backup, which fails
+    then."""
 
     vm_id: str
     reason: str = ""
+    force: bool = False
 
 
 class _OnVm(JobType[OnVm]):
@@ -40,6 +43,8 @@ class _OnVm(JobType[OnVm]):
     wanted: ClassVar[frozenset[str]]
     shown: ClassVar[str] = ""
     """What clients see as its status meanwhile."""
+    ends_it: ClassVar[bool] = False
+    """Whether it ends the VM, and with it a backup that goes on."""
 
     def about(self, entities: Entities, given: OnVm) -> Mapping[str, str]:
         host = entities.need("vm", given.vm_id).ref("host")
@@ -50,6 +55,8 @@ class _OnVm(JobType[OnVm]):
 
     def check(self, entities: Entities, given: OnVm) -> None:
         need_vm(entities, given.vm_id, self.action, self.wanted)
+        if self.ends_it and not given.force:
+            refuse_backup(entities, given.vm_id, self.action)
 
     def locks(self, entities: Entities, given: OnVm) -> Sequence[Lock]:
         return (Lock("vm", given.vm_id, self.shown),)
@@ -109,6 +116,7 @@ class VmStop(_OnVm):
     """Its QEMU has ended; a suspended VM's memory is dropped. Its host is silent for ten minutes: ``unknown``."""
 
     name, action, doing, wanted, shown = "vm.stop", "stop VM", "Stopping VM", STOPPABLE, "powering_down"
+    ends_it: ClassVar[bool] = True
     steps = (Step("stop", _stop, is_final=True),)
     told = Told("", "USER_STOP_VM", "USER_FAILED_STOP_VM")
 
@@ -151,6 +159,7 @@ class VmShutdown(_OnVm):
 
     name, action, doing = "vm.shutdown", "shutdown VM", "Shutting down VM"
     wanted = ANSWERING | {"powering_down"}
+    ends_it: ClassVar[bool] = True
     steps = (Step("ask", _ask(lambda node, vm: node.vm_shutdown(vm))),)
     told = Told("", "USER_INITIATED_SHUTDOWN_VM", "USER_FAILED_SHUTDOWN_VM")
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from appliance.errors import NotFound
 from appliance.model.disk import DiskFile
+from engine.jobs.backups import refuse_backup
 from engine.jobs.job import JobType, Planned, Step, Told, Work
 from engine.jobs.places import mount_of, need_reached_domain, need_room_for_memory
 from engine.jobs.task import await_task, task_id
@@ -86,6 +87,7 @@ class VmSuspend(JobType[SuspendVm]):
     def check(self, entities: Entities, given: SuspendVm) -> None:
         vm = need_vm(entities, given.vm_id, "suspend VM", SUSPENDABLE)
         need_room_for_memory(entities, vm, given.domain_id, "suspend VM")
+        refuse_backup(entities, vm.id, "suspend VM")
 
     def locks(self, entities: Entities, given: SuspendVm) -> Sequence[Lock]:
         return Lock("vm", given.vm_id, "saving_state"), Lock("storage_domain", given.domain_id, "", is_shared=True)

@@ -14,6 +14,7 @@ from appliance.effects.root import Root
 from appliance.model.disk import DiskFile, NewDisk
 from appliance.model.task import TaskState
 from appliance.verbs.chains import Chains
+from appliance.verbs.disk_bitmaps import DiskBitmaps
 from appliance.verbs.disks import Disks
 from appliance.verbs.mounts import Mounts
 from appliance.verbs.tasks import Tasks
@@ -37,6 +38,7 @@ class Node:
         self.chains = Chains(self.files, processes)
         self.tasks = Tasks(self.root.at(layout.TASKS), SystemClock())
         self.disks = Disks(self.chains, processes, self.tasks, owner=os.geteuid())
+        self.bitmaps = DiskBitmaps(self.chains, processes, self.tasks)
         self.asked = 0
 
     def next(self) -> str:

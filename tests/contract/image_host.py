@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import tempfile
@@ -15,6 +16,7 @@ from appliance.effects.clock import SystemClock
 from appliance.effects.imageio_control import ImageioControl
 from appliance.effects.process import Completed, SystemProcesses, failure
 from appliance.tools.qemu_nbd import DAEMON_UNIT
+from appliance.verbs.chains import Chains
 from appliance.verbs.image_tickets import ImageTickets
 from appliance.verbs.mounts import Mounts
 from appliance.verbs.volume_files import VolumeFiles
@@ -30,6 +32,8 @@ class SystemdHere:
 
     def __init__(self, run: Path, daemon_argv: Sequence[str]) -> None:
         self._run = run
+        self.folders = run
+        """Below which units have their folders."""
         self._daemon_argv = daemon_argv
         self._real = SystemProcesses()
         self.started: dict[str, subprocess.Popen[bytes]] = {}
@@ -92,7 +96,7 @@ class SystemdHere:
     def _systemd_run(self, argv: Sequence[str]) -> tuple[int, str]:
         unit = next(word.partition("=")[2] for word in argv if word.startswith("--unit="))
         properties = dict(word[11:].split("=", 1) for word in argv if word.startswith("--property="))
-        folder = self._run / properties["RuntimeDirectory"]
+        folder = self.folders / properties["RuntimeDirectory"]
         folder.mkdir(parents=True)
         pid_file = folder / "pid"
         command = [*argv[argv.index("--") + 1 :], f"--pid-file={pid_file}"]
@@ -146,16 +150,22 @@ class ImageHost:
         run, conf = self.root.at("/run"), self.root.at(layout.IMAGEIO_CONF)
         argv = [str(IMAGEIO / "bin/python3"), "-I", str(IMAGEIO / "bin/ovirt-imageio"), "-c", str(conf)]
         self.systemd = SystemdHere(run, argv)
+        self.serve(self.node.chains, self.root.at(layout.NBD_RUN))
+
+    def serve(self, chains: Chains, nbd: Path) -> None:
+        """The tickets, for the disks of ``chains``."""
+        self.systemd.folders = nbd.parent
         files = VolumeFiles(self.root, Mounts(self.root, self.systemd), is_mount=lambda _path: True)
         self.tickets = ImageTickets(
             self.root,
             self.systemd,
             SystemClock(),
-            self.node.chains,
+            chains,
             files,
             ImageioControl(self.root.at(layout.IMAGEIO_SOCKET)),
+            owner=os.geteuid(),
             credentials=self.root.at(layout.PKI),
-            nbd=self.root.at(layout.NBD_RUN),
+            nbd=nbd,
             port=self.port,
         )
 

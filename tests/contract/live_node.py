@@ -20,6 +20,7 @@ from appliance.model.vm_live import VmStatistics
 from appliance.model.vm_parts import CpuLayout, Graphics, MemoryLayout
 from appliance.ports import Hypervisor
 from appliance.tools.live_xml import LiveDomain
+from appliance.verbs.vm_backups import VmBackups
 from appliance.verbs.vm_devices import VmDevices
 from appliance.verbs.vm_disks import VmDisks
 from appliance.verbs.vm_moves import VmMoves
@@ -41,6 +42,11 @@ class LiveNode(Node):
         self.moves = VmMoves(hypervisor, clock, self.tasks, self.chains, owner=os.geteuid())
         processes = SystemProcesses()
         self.live = VmDisks(self.root, hypervisor, processes, clock, self.tasks, self.chains, owner=os.geteuid())
+        # a socket's name has 107 characters: not below the node's own root
+        self.nbd = folder.parent / "nbd"
+        self.backups = VmBackups(
+            self.root, hypervisor, processes, clock, self.chains, owner=os.geteuid(), group=os.getegid(), nbd=self.nbd
+        )
         self.a = self.create("vm/a")
         self.spec = VmSpec(
             id="5b1f4c1e-0000-4c4e-8b0e-0d5f7a1c2b3d",

@@ -378,7 +378,7 @@ def test_a_copy_ends_with_its_agent(node: Node, tmp_path: Path, monkeypatch: pyt
 def test_over_the_wire(node: Node) -> None:
     """As the engine calls it: everything through the codec, errors of tasks as errors of their family again."""
     wire = FakeWire()
-    disks: DiskApi = wire.client(DiskApi, DiskRoutes(node.chains, node.disks))
+    disks: DiskApi = wire.client(DiskApi, DiskRoutes(node.chains, node.disks, node.bitmaps))
     tasks: TaskApi = wire.client(TaskApi, TaskRoutes(node.tasks))
     base, top = DiskFile("data", "base"), DiskFile("data", "top", "qcow2")
     assert disks.disk_create("one", NewDisk(base, MIB)).ended

@@ -15,6 +15,7 @@ from appliance.effects.clock import SystemClock
 from engine.fakes.vm_node import FakeNodes
 from engine.jobs.desk import Desk
 from engine.jobs.follow_vms import VmFollower
+from engine.jobs.keep_backups import BackupKeeper
 from engine.jobs.keep_ha import Keeper
 from engine.jobs.keep_transfers import TransferKeeper
 from engine.jobs.process import JobsProcess
@@ -51,6 +52,7 @@ def at_work(running: world.Running, nodes: FakeNodes) -> Iterator[None]:
         desk = Desk(store.entities, made.jobs, BY_NAME, clock)
         keeper = Keeper(store.entities, nodes, desk, lambda _text: None)
         transfers = TransferKeeper(store.entities, nodes, desk, lambda _text: None)
+        backups = BackupKeeper(store.entities, nodes, desk, lambda _text: None)
         while not made.stopping.wait(0.2):
             members = Members(world.CLUSTER, store.entities)().members
             nodes.keep_up(members)
@@ -67,6 +69,7 @@ def at_work(running: world.Running, nodes: FakeNodes) -> Iterator[None]:
                     follower.silent(identifier)
             keeper.turn()
             transfers.turn()
+            backups.turn()
         observations.close()
         store.close()
 

@@ -144,7 +144,7 @@ def test_what_is_refused_at_the_door(vms: Vms) -> None:
     assert "cow form" in refused(vms, disk={"id": raw}, format="cow")[1]
     assert "shallow" in refused(vms, disk={"id": cow}, shallow=True)[1]
     assert "inactivity_timeout" in refused(vms, disk={"id": raw}, inactivity_timeout=-1)[1]
-    assert "Backups" in refused(vms, disk={"id": raw}, backup={"id": unknown})[1]
+    assert refused(vms, disk={"id": raw}, backup={"id": unknown})[0] == 404
     assert disk_status(vms, raw) == disk_status(vms, cow) == "ok"
 
 

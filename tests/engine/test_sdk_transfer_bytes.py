@@ -41,7 +41,7 @@ class RealNodes(FakeNodes):
         assert self.real is not None
         node, wire = self.real.node, FakeWire()
         tasks: TaskApi = wire.client(TaskApi, TaskRoutes(node.tasks))
-        disks: DiskApi = wire.client(DiskApi, DiskRoutes(node.chains, node.disks))
+        disks: DiskApi = wire.client(DiskApi, DiskRoutes(node.chains, node.disks, node.bitmaps))
         # seeds are none of this test's: the fake's
         return WireDisks(tasks, disks, cast(DomainApi, super().disks(host)))
 

@@ -11,6 +11,7 @@ from engine.api import work
 from engine.api.documents import Object
 from engine.api.noun import Action, Call, Done, Made
 from engine.api.stored import NOT_BODY, Referring, Stored, gone
+from engine.jobs.backups import need_remembering
 from engine.jobs.disk_copy import DiskCopy
 from engine.jobs.disk_create import CreateDisk, DiskCreate
 from engine.jobs.disk_extend import DiskExtend, ExtendDisk
@@ -75,6 +76,8 @@ class Disks(Stored):
         changed = {name: value for name, value in given.items() if name not in FIXED}
         if "alias" in changed:
             changed.setdefault("name", changed.pop("alias"))
+        if changed.get("backup") == "incremental":
+            need_remembering(self.entities(call), self._mine(call, identifier))
         shown = super().update(call, identifier, changed)
         wanted = int(given.get("provisioned_size") or 0)
         if not wanted or wanted == int(shown.get("provisioned_size") or 0):

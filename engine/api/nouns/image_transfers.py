@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-from appliance.errors import Conflict, NotFound
+from appliance.errors import NotFound
 from engine.api import work
 from engine.api.documents import Object
 from engine.api.noun import Action, Call, Done, Made, Noun
@@ -14,6 +14,7 @@ from engine.api.nouns import ref
 from engine.api.stored import Stored, gone
 from engine.decide.permit import SYSTEM, Key
 from engine.decide.transfer import INACTIVITY_S
+from engine.jobs.backups import KIND as BACKUP_KIND
 from engine.jobs.job import JobType
 from engine.jobs.layers import images, own_layer
 from engine.jobs.transfer_end import CancelTransfer, FinalizeTransfer, TransferCancel, TransferFinalize
@@ -25,7 +26,7 @@ from engine.jobs.transfer_open import (
     TransferResume,
     TransferStart,
 )  # fmt: skip
-from engine.jobs.transfers import DISK, EXTENDED, OWNER, SNAPSHOT, URLS, need_phase
+from engine.jobs.transfers import BACKUP, DISK, EXTENDED, OWNER, SNAPSHOT, URLS, need_phase
 from engine.store.entities import Entities, Entity
 
 Ordered = Callable[[str], Any]
@@ -68,6 +69,8 @@ class ImageTransfers(Stored):
         snapshot = self.entities(call).get("snapshot", str(entity.body.get(SNAPSHOT) or ""))
         if snapshot is not None and entity.body[DISK] in images(snapshot):
             found["snapshot"] = ref(images(snapshot)[str(entity.body[DISK])].image)
+        if entity.body.get(BACKUP):
+            found["backup"] = ref(str(entity.body[BACKUP]))
         if entity.ref("host"):
             found["host"] = ref(entity.ref("host"))
         return {**value, **found}
@@ -85,17 +88,14 @@ class ImageTransfers(Stored):
 
     def add(self, call: Call, given: dict[str, Any]) -> Made:
         entities = self.entities(call)
-        if given.get("backup"):
-            reason = "Cannot transfer disk. Backups are not made by this engine"
-            remedy = "Transfer a snapshot's disk."
-            raise Conflict("transfer.backup", subject="backup", reason=reason, remedy=remedy)
+        backup_id = _backup_of(call, given)
         disk_id, snapshot_id = _of_what(entities, given)
         wanted = StartTransfer(
             str(uuid.uuid4()),
             str(uuid.uuid4()),
             disk_id,
             given.get("direction", "upload"),
-            "cow" if (given.get("format") or _format_of(entities, disk_id, snapshot_id)) == "cow" else "raw",
+            "cow" if (given.get("format") or _format_of(entities, disk_id, snapshot_id, backup_id)) == "cow" else "raw",
             call.account.id,
             call.correlation_id,
             snapshot_id,
@@ -103,6 +103,7 @@ class ImageTransfers(Stored):
             int(given.get("inactivity_timeout") or INACTIVITY_S),
             given.get("timeout_policy", "legacy"),
             bool(given.get("shallow")),
+            backup_id,
         )
         job = work.awaited(call, TransferStart, wanted)
         return Made(self.show(call, entities.need(self.entity, wanted.transfer_id)), work.unfinished(job))
@@ -131,8 +132,20 @@ def _of_what(entities: Entities, given: Mapping[str, Any]) -> tuple[str, str]:
     return disk_id, ""
 
 
-def _format_of(entities: Entities, disk_id: str, snapshot_id: str) -> str:
-    """v4's default: as the disk lies there."""
+def _backup_of(call: Call, given: Mapping[str, Any]) -> str:
+    """The id of the backup whose disk it is; empty: of none. Raises ``NotFound`` ``api.reference``."""
+    backup_id = str((given.get("backup") or {}).get("id") or "")
+    if backup_id:
+        row = call.engine.store.entities.get(BACKUP_KIND, backup_id)
+        if row is None or not call.rights.sees(row.key):
+            raise _unknown("Backup", backup_id)
+    return backup_id
+
+
+def _format_of(entities: Entities, disk_id: str, snapshot_id: str, backup_id: str) -> str:
+    """v4's default: as the disk lies there; of a backup, what a guest sees."""
+    if backup_id:
+        return "raw"
     if snapshot_id:
         return images(entities.need("snapshot", snapshot_id))[disk_id].format
     return own_layer(entities.need("disk", disk_id)).format

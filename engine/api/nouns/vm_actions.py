@@ -65,7 +65,9 @@ def hosts_of(wanted: Mapping[str, Any], given: Object) -> tuple[str, ...]:
 
 def _plain(kind: type[JobType[OnVm]]) -> Any:
     def act(noun: Any, call: Call, identifier: str, given: Object) -> Done:
-        return work.told(work.awaited(call, kind, OnVm(identifier, str(given.get("reason") or ""))))
+        return work.told(
+            work.awaited(call, kind, OnVm(identifier, str(given.get("reason") or ""), bool(given.get("force"))))
+        )
 
     return act
 

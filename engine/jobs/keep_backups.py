@@ -1,0 +1,119 @@
+"""Keep backups of VMs: fail those that nobody serves any more, and end what hosts serve for nobody.
+
+As the keeper of image transfers it remembers nothing that matters: each turn decides from the rows and from what hosts say.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from appliance.errors import Conflict, TrivetError, Unavailable
+from appliance.model.vm_backup import VmBackupState
+from engine.decide.backup import KEPT_MS, OVER, Seen, why_over
+from engine.jobs.backup_end import BackupFail, EndBackup, transfers_of
+from engine.jobs.backups import ENDED, KIND, LIVE
+from engine.jobs.desk import Desk
+from engine.jobs.job import JobType
+from engine.jobs.ports import Nodes
+from engine.jobs.transfer_end import CancelTransfer, TransferCancel
+from engine.store.entities import Entities
+from engine.store.entity import Entity
+
+SWEEP_EVERY_S = 30.0
+"""How long a host may serve for nobody while no backup is known: it costs each host one question."""
+
+
+@dataclass
+class BackupKeeper:
+    """One for the engine; its turns are taken one after the other."""
+
+    entities: Entities
+    nodes: Nodes
+    desk: Desk
+    log: Callable[[str], None]
+    _swept_s: float = float("-inf")
+    _said: dict[str, str] = field(default_factory=dict)
+
+    def turn(self) -> None:
+        """Look and act once. What fails is logged, and tried with the next turn."""
+        try:
+            rows = list(self.entities.list(KIND))
+            live = [one for one in rows if one.status not in OVER and one.body[LIVE]]
+            now_s = self.desk.clock.monotonic_s()
+            is_due = now_s - self._swept_s >= SWEEP_EVERY_S
+            told = self._ask() if live or is_due else {}
+            for row in rows:
+                self._tried(row.id, lambda row=row: self._look(row, told))  # type: ignore[misc]
+            if is_due:
+                self._swept_s = now_s
+                for host, states in told.items():
+                    for state in states.values():
+                        self._tried(state.id, lambda host=host, state=state: self._sweep(host, state))  # type: ignore[misc]
+        except TrivetError as error:
+            self._tell("all", f"backups: {error} [{error.code}]")
+
+    def _ask(self) -> Mapping[str, Mapping[str, VmBackupState]]:
+        """Host's id → what it serves. Without those that do not answer."""
+        found = {}
+        for report in self.nodes.reports():
+            if report.is_up:
+                try:
+                    found[report.id] = {one.id: one for one in self.nodes.vms(report.name).vm_backups()}
+                except TrivetError as error:
+                    self._tell(report.name, f"backups, {report.name}: {error} [{error.code}]")
+        return found
+
+    def _look(self, row: Entity, told: Mapping[str, Mapping[str, VmBackupState]]) -> None:
+        if row.status in OVER:
+            now_ms = int(self.desk.clock.wall_s() * 1000)
+            if now_ms - int(row.body[ENDED]) > KEPT_MS[row.status]:
+                self.entities.remove(KIND, row.id)
+        elif row.status == "ready" and row.body[LIVE] and not self._is_at_work(row) and row.parent is not None:
+            began_on = row.ref("host")
+            said = told.get(began_on)
+            state = said.get(row.id) if said is not None else None
+            serves = None if said is None else state is not None and state.is_running
+            why = why_over(Seen(began_on, self.entities.need(*row.parent).ref("host"), serves))
+            if why:
+                self._fail(row, why)
+
+    def _fail(self, row: Entity, why: str) -> None:
+        """First nobody transfers of it any more, then it ends."""
+        transfers = transfers_of(self.entities, row.id)
+        for one in transfers:
+            self._order(TransferCancel, CancelTransfer(one.id, f"its backup has failed: {why}"))
+        if not transfers:
+            self._order(BackupFail, EndBackup(row.id, why))
+
+    def _is_at_work(self, row: Entity) -> bool:
+        """Whether a job has it, or its VM: that decides."""
+        return bool(self.desk.jobs.holder(row.key) or (row.parent and self.desk.jobs.holder(row.parent)))
+
+    def _sweep(self, host_id: str, state: VmBackupState) -> None:
+        row = self.entities.get(KIND, state.id)
+        is_mine = row is not None and row.status not in OVER and row.ref("host") == host_id
+        if not is_mine and not self.desk.jobs.holder((KIND, state.id)):
+            host = next((one.name for one in self.nodes.reports() if one.id == host_id), "")
+            self.log(f"host {host} serves backup {state.id} for nobody: ended")
+            self.nodes.vms(host).vm_backup_end(state.vm, state.id)
+
+    def _tried(self, about: str, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except TrivetError as error:
+            self._tell(about, f"backups, {about}: {error} [{error.code}]")
+
+    def _order(self, kind: type[JobType[Any]], given: EndBackup | CancelTransfer) -> None:
+        try:
+            self.desk.order(kind, given, owner_id="", correlation_id=str(uuid.uuid4()))
+        except (Conflict, Unavailable) as error:  # it has changed since we looked, or the queue is full
+            self.log(f"not ordered: {error} [{error.code}]")
+
+    def _tell(self, about: str, text: str) -> None:
+        """Into the log, once for as long as it is so."""
+        if self._said.get(about) != text:
+            self._said[about] = text
+            self.log(text)
