@@ -39,6 +39,7 @@ from appliance.verbs.tasks import Tasks
 from appliance.verbs.units import Units
 from appliance.verbs.vm_devices import VmDevices
 from appliance.verbs.vm_disks import VmDisks
+from appliance.verbs.vm_mirrors import VmMirrors
 from appliance.verbs.vm_moves import VmMoves
 from appliance.verbs.volume_files import VolumeFiles
 from appliance.wire.definition import FilesApi, JoinApi, NodeApi, Reached, VmApi, VolumeFile
@@ -137,6 +138,7 @@ def member_services(context: AgentContext, epochs: EpochStore) -> list[Service]:
     daemon = ImageioControl(context.root.at(IMAGEIO_SOCKET))
     tickets = ImageTickets(context.root, context.processes, clock, chains, files, daemon)
     live_disks = VmDisks(context.root, hypervisor, context.processes, clock, tasks, chains)
+    mirrors = VmMirrors(context.root, hypervisor, context.processes, clock, tasks, chains)
     services = [
         Service(NodeApi, NodeRoutes(context, epochs)),
         Service(VmApi, VmRoutes(context)),
@@ -146,7 +148,7 @@ def member_services(context: AgentContext, epochs: EpochStore) -> list[Service]:
         Service(ImageApi, ImageRoutes(tickets)),
         Service(VmDeviceApi, VmDeviceRoutes(VmDevices(hypervisor, clock))),
         Service(VmMoveApi, VmMoveRoutes(VmMoves(hypervisor, clock, tasks, chains))),
-        Service(VmDiskApi, VmDiskRoutes(live_disks)),
+        Service(VmDiskApi, VmDiskRoutes(live_disks, mirrors)),
         Service(GuestApi, GuestRoutes(hypervisor)),
         Service(DomainApi, DomainRoutes(context, mounts, files)),
         Service(HostApi, HostRoutes(context)),

@@ -55,6 +55,8 @@ class DiskInfo:
     corrupt: bool = False
     merged: bool = False
     """All of it is in the layer below, and its VM writes there: it must not be used any more."""
+    mirrored: bool = False
+    """Its VM has gone over to it: it is newer than what it was mirrored from."""
 
 
 @dataclass(frozen=True)

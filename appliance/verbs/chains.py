@@ -60,6 +60,7 @@ class Chains:
             dirty=found.dirty,
             corrupt=found.corrupt,
             merged=self._files.at(file.domain, file.path, disk_bytes.is_merged),
+            mirrored=self._files.at(file.domain, file.path, disk_bytes.is_mirror_in_force),
         )
 
     def chain(self, file: DiskFile) -> tuple[DiskInfo, ...]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,8 +18,8 @@ from appliance.model.disk import DiskFile
 from appliance.model.node import CpuFacts, Nic, NodeFacts, NodeStatistics
 from appliance.model.task import TaskState
 from appliance.model.vm import VmDisk, VmNic, VmPower, VmSpec, VmState
-from appliance.model.vm_live import DiskMerge, MigrationLimits, Screen, VmSnapshot, VncTicket
-from engine.fakes import vm_layers
+from appliance.model.vm_live import DiskMerge, DiskMirror, MigrationLimits, Screen, VmSnapshot, VncTicket
+from engine.fakes import vm_layers, vm_mirrors
 from engine.fakes.disk_node import FakeDiskNode, FakeTasks, grow
 from engine.fakes.image_node import FakeImageNode
 from engine.fakes.layers import file_at
@@ -48,6 +48,8 @@ class FakeVm:
     """What opens its screen, and for how long from when it was set."""
     plugged_mib: int = 0
     """All its memory, also what the balloon has; 0: what it started with."""
+    mirrors: Mapping[str, DiskFile] = field(default_factory=dict)
+    """Disk → what is written to as well."""
 
 
 @dataclass
@@ -173,6 +175,17 @@ class FakeVmNode(FakeTasks):
 
     def vm_merge(self, task: str, name: str, merge: DiskMerge) -> TaskState:
         return self._run(task, "merge", lambda: vm_layers.merge(self, name, merge))
+
+    def vm_mirror(self, task: str, name: str, mirror: DiskMirror) -> TaskState:
+        return self._run(task, "mirror", lambda: vm_mirrors.mirror(self, name, mirror))
+
+    def vm_pivot(self, task: str, name: str, mirror: DiskMirror) -> TaskState:
+        return self._run(task, "pivot", lambda: vm_mirrors.pivot(self, name, mirror))
+
+    def vm_break_off(self, name: str, mirror: DiskMirror) -> None:
+        self._fail("break-off")
+        vm_mirrors.break_off(self, name, mirror)
+        self.point("after break-off")
 
     def vm_disk_resize(self, name: str, disk: str, size_bytes: int) -> None:
         self._fail("live-resize")

@@ -12,7 +12,7 @@ from appliance.model.image_ticket import ImageTicket, ImageTicketState
 from appliance.model.node import NodeFacts, NodeStatistics
 from appliance.model.task import TaskState
 from appliance.model.vm import VmDisk, VmNic, VmSpec, VmState
-from appliance.model.vm_live import DiskMerge, MigrationLimits, Screen, VmSnapshot, VncTicket
+from appliance.model.vm_live import DiskMerge, DiskMirror, MigrationLimits, Screen, VmSnapshot, VncTicket
 from appliance.wire.definition import VolumeFile
 from gluster.model import PoolStatus
 
@@ -75,6 +75,12 @@ class VmNode(TaskNode, Protocol):
     def vm_snapshot(self, task: str, name: str, snapshot: VmSnapshot) -> TaskState: ...
 
     def vm_merge(self, task: str, name: str, merge: DiskMerge) -> TaskState: ...
+
+    def vm_mirror(self, task: str, name: str, mirror: DiskMirror) -> TaskState: ...
+
+    def vm_pivot(self, task: str, name: str, mirror: DiskMirror) -> TaskState: ...
+
+    def vm_break_off(self, name: str, mirror: DiskMirror) -> None: ...
 
     def vm_disk_resize(self, name: str, disk: str, size_bytes: int) -> None: ...
 

@@ -8,6 +8,7 @@ from engine.jobs.disk_copy import DiskCopy
 from engine.jobs.disk_create import DiskCreate
 from engine.jobs.disk_extend import DiskExtend
 from engine.jobs.disk_move import DiskMove
+from engine.jobs.disk_move_live import DiskMoveLive
 from engine.jobs.disk_remove import DiskRemove
 from engine.jobs.domain_activate import DomainActivate, DomainAttach
 from engine.jobs.domain_create import DomainCreate
@@ -44,7 +45,7 @@ from engine.jobs.vm_stop import VmReboot, VmReset, VmResume, VmShutdown, VmStop
 from engine.jobs.vm_suspend import VmSuspend, VmWake
 
 TYPES: tuple[JobType[Any], ...] = (
-    DiskCreate(), DiskRemove(), DiskCopy(), DiskMove(), DiskExtend(),
+    DiskCreate(), DiskRemove(), DiskCopy(), DiskMove(), DiskMoveLive(), DiskExtend(),
     HostDeactivate(), HostActivate(), TemplateCreate(), TemplateRemove(),
     VmCreate(), VmRemove(), VmStart(), VmStop(), VmShutdown(), VmReboot(), VmReset(), VmResume(), VmSuspend(), VmWake(),
     VmMigrate(), VmAddDisk(), VmPlugDisk(), VmUnplugDisk(), VmPlugNic(), VmUnplugNic(), VmSetNic(), VmChangeCd(),

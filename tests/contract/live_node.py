@@ -22,6 +22,7 @@ from appliance.ports import Hypervisor
 from appliance.tools.live_xml import LiveDomain
 from appliance.verbs.vm_devices import VmDevices
 from appliance.verbs.vm_disks import VmDisks
+from appliance.verbs.vm_mirrors import VmMirrors
 from appliance.verbs.vm_moves import VmMoves
 from appliance.verbs.vms import VmVerbs
 from tests.contract.disk_node import Node
@@ -41,6 +42,7 @@ class LiveNode(Node):
         self.moves = VmMoves(hypervisor, clock, self.tasks, self.chains, owner=os.geteuid())
         processes = SystemProcesses()
         self.live = VmDisks(self.root, hypervisor, processes, clock, self.tasks, self.chains, owner=os.geteuid())
+        self.mirrors = VmMirrors(self.root, hypervisor, processes, clock, self.tasks, self.chains, owner=os.geteuid())
         self.a = self.create("vm/a")
         self.spec = VmSpec(
             id="5b1f4c1e-0000-4c4e-8b0e-0d5f7a1c2b3d",

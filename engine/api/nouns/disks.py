@@ -15,6 +15,7 @@ from engine.jobs.disk_copy import DiskCopy
 from engine.jobs.disk_create import CreateDisk, DiskCreate
 from engine.jobs.disk_extend import DiskExtend, ExtendDisk
 from engine.jobs.disk_move import DiskMove, MoveDisk
+from engine.jobs.disk_move_live import DiskMoveLive, LiveMoveDisk, running_with
 from engine.jobs.disk_remove import DiskRemove, RemoveDisk
 from engine.store.entity import Entity
 
@@ -104,9 +105,13 @@ class Disks(Stored):
         return work.done(call, DiskCopy, new)
 
     def _move(self, call: Call, identifier: str, given: Object) -> Done:
-        """To the domain that is named."""
+        """To the domain that is named; while a VM runs with it, the VM goes over."""
         disk, target = self._mine(call, identifier), str(given["storage_domain"]["id"])
         call.rights.need("create_disk", ("storage_domain", target))
+        vm = running_with(self.entities(call), disk)
+        if vm is not None:
+            live = LiveMoveDisk(disk.id, vm.id, disk.ref("storage_domains"), target, vm.status == "paused")
+            return work.done(call, DiskMoveLive, live)
         move = MoveDisk(disk.id, disk.ref("storage_domains"), target, disk.ref("backing_disk"))
         return work.done(call, DiskMove, move)
 
