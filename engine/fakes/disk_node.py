@@ -100,8 +100,9 @@ class FakeDiskNode(FakeTasks):
 
     def _info(self, layer: FakeLayer) -> DiskInfo:
         status = self._path(layer.file).stat()
-        return DiskInfo(layer.file, status.st_size, status.st_blocks * 512, layer.backing, merged=layer.merged,
-                        mirrored=layer.mirrored)
+        return DiskInfo(
+            layer.file, status.st_size, status.st_blocks * 512, layer.backing, merged=layer.merged, mirrored=layer.mirrored
+        )
 
     def refuse_in_use(self, file: DiskFile) -> None:
         """As QEMU's locks do: what a VM has open is not touched from beside. Whoever is evicted has lost them."""

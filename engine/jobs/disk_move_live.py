@@ -204,7 +204,7 @@ class DiskMoveLive(JobType[LiveMoveDisk]):
         Step("choose-host", choose_host, weight=0.1),
         Step("copy", _copy, _uncopy),
         Step("mirror", _mirror, _unmirror),
-        Step("pivot", _pivot, weight=0.1),
+        Step("pivot", _pivot, settles=True, weight=0.1),
         Step("use", _use, weight=0.1),
         Step("drop-source", _drop_source, is_final=True, weight=0.2),
     )

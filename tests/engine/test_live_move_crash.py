@@ -8,7 +8,9 @@ are mirrored, and not while it stands still.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import signal
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,7 +23,7 @@ from engine.fakes.vm_node import FakeNodes
 from engine.jobs.desk import Desk
 from engine.jobs.disk_move import DiskMove, MoveDisk
 from engine.jobs.disk_move_live import DiskMoveLive, LiveMoveDisk
-from engine.jobs.evicted import EVICTED, GOING_OVER, writes
+from engine.jobs.evicted import EVICTED, GOING_OVER, cannot_write, writes
 from engine.jobs.layers import chain, layer_file
 from engine.jobs.places import MOUNTED_ON
 from engine.jobs.vm_place import runs
@@ -31,7 +33,7 @@ from engine.store.entities import Entity
 from engine.store.jobs import LOCK
 from tests.engine import test_snapshot_crash as snapshots
 from tests.engine.crash import DATABASE, HOSTS, kill_everywhere
-from tests.engine.job_world import desk_of, files, nodes_at, work_off
+from tests.engine.job_world import desk_of, files, in_a_process, nodes_at, work_off
 from tests.engine.test_snapshot_crash import ONE, START, TWO, Act, cancelled, kept, order
 
 FULL = Failed("disk.no-space", subject="s2", reason="it is full", remedy="Make room.")
@@ -114,21 +116,23 @@ def check(folder: Path, case: Case, job_id: str, had: dict[str, dict[str, str]],
         assert file_at(spec.path, spec.format) == layer_file(entities, disk, chain(entities, disk)[-1]), where
         assert (vm.power, vm.mirrors) == ("running", {}), where
     assert store.connection.rows(LOCK.select()) == [], where
-    if vm is not None and not case.then:
-        writes_again(nodes, folder, case, where)
     store.close()
+    if case.then == "lost" and where != "undisturbed":
+        nodes.down.add("node1")  # its QEMU is there still, and can write nothing
+    elif vm is not None:
+        guest_writes(nodes.host("node1"), "v1", case.disk, "at the end", where)
+        nodes.host("node1").end("v1")
+    reads_all(nodes, folder, case, where)
 
 
-def writes_again(nodes: FakeNodes, folder: Path, case: Case, where: str) -> None:
-    """The guest goes on, and is stopped and started anew: what it reads is all that it wrote."""
-    guest_writes(nodes.host("node1"), "v1", case.disk, "at the end", where)
-    nodes.host("node1").end("v1")
+def reads_all(nodes: FakeNodes, folder: Path, case: Case, where: str) -> None:
+    """Started anew, as highly available VMs are: what the guest reads is all that it wrote."""
     store = Store(folder / DATABASE)
     store.entities.change("vm", "v1", lambda vm: vm.with_refs(host=()))
     store.entities.set_status("vm", {"v1": "down"})
     START(desk_of(store))
     work_off(store, nodes)
-    host = next(one for one in ("node1", "node2") if nodes.host(one).vm("v1"))
+    host = next(one for one in nodes.up() if nodes.host(one).vm("v1"))
     vm = nodes.host(host).vm("v1")
     assert vm is not None and runs(store.entities.need("vm", "v1")), where
     spec = next(one for one in vm.spec.disks if one.serial == case.disk)
@@ -176,3 +180,47 @@ def test_killed_at_every_place(case: Case, tmp_path: Path) -> None:
         case.places,
         lambda folder: meanwhile(folder, case),
     )
+
+
+def test_a_host_is_harmless_only_when_both_domains_refuse_it(tmp_path: Path) -> None:
+    """Its QEMU may have gone over just before it was lost."""
+    prepare(tmp_path, CASES[0])
+    store = Store(tmp_path / DATABASE)
+    entities = store.entities
+    vm = entities.need("vm", "v1")
+    assert writes(entities, vm) == {"vmstore"}
+    entities.change("disk", ON, lambda one: one.with_body(**{GOING_OVER: "s2"}))
+    assert writes(entities, vm) == {"vmstore", "other"}
+    lose(tmp_path, nodes_at(tmp_path / HOSTS), "vmstore")
+    assert not cannot_write(entities, vm, entities.need("host", "node1"))
+    lose(tmp_path, nodes_at(tmp_path / HOSTS), "vmstore", "other")
+    assert cannot_write(entities, vm, entities.need("host", "node1"))
+    store.close()
+
+
+@pytest.mark.parametrize(("place", "on"), [("the VM stands still", "s1"), ("it is marked", "s2")])
+@pytest.mark.timeout(300)
+def test_it_waits_for_who_can_say_where_the_vm_wrote_last(tmp_path: Path, place: str, on: str) -> None:
+    """Its host is lost in the middle of the pivot, and only one of the two domains refuses it: nothing is decided, nothing
+    may start, until it is back (without the VM) and the mark tells."""
+    prepare(tmp_path, CASES[0])
+    store = Store(tmp_path / DATABASE)
+    job_id = MOVE(desk_of(store))
+    store.close()
+
+    def die(name: str) -> None:
+        if name == place:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    assert in_a_process(lambda: work_off(Store(tmp_path / DATABASE), nodes_at(tmp_path / HOSTS, die), die)) == -9
+    nodes = nodes_at(tmp_path / HOSTS)
+    lose(tmp_path, nodes, "vmstore")
+    store = Store(tmp_path / DATABASE)
+    back = threading.Timer(3.0, lambda: (nodes.host("node1").end("v1"), nodes.down.clear()))
+    back.start()
+    log = work_off(store, nodes)
+    back.join()
+    jobs, disk = desk_of(store).jobs, store.entities.need("disk", ON)
+    assert (jobs.need(job_id).state, disk.ref("storage_domains"), disk.body.get(GOING_OVER)) == ("ended", on, None), log
+    assert any("asking again until it is known" in text for _number, _ms, text in jobs.log_lines(job_id))
+    store.close()
