@@ -166,7 +166,8 @@ class VmMirrors:
         free_bytes = free.f_bavail * free.f_frsize
         is_full = free_bytes < FULL_BYTES
         place.unlink(missing_ok=True)
-        reason = f"QEMU has ended the copy of its disk {mirror.disk} by itself; {mirror.target.domain} had {free_bytes} bytes left"
+        left = f"{mirror.target.domain} had {free_bytes} bytes left"
+        reason = f"QEMU has ended the copy of its disk {mirror.disk} by itself; {left}"
         remedy = "Make room on the domain." if is_full else "Look into /var/log/libvirt/qemu, and at both domains."
         return Failed("disk.no-space" if is_full else "vm.mirror", subject=f"VM {name}", reason=reason, remedy=remedy)
 

@@ -1,4 +1,4 @@
-"""Disks of a fake host's VMs that go over to another file. A guest goes on writing around it, so that what is lost is noticed."""
+"""Disks of a fake host's VMs that go over to another file. Guests go on writing, so that what is lost is noticed."""
 
 from __future__ import annotations
 

@@ -159,6 +159,82 @@ def test_an_agent_that_died_between_pause_and_mark(node: LiveNode, monkeypatch: 
     node.guest_reads(1, "0", "1M")
 
 
+@pytest.mark.parametrize("place", ["mirrored", "paused", "gone over", "marked"])
+def test_qemu_dies_around_the_pivot(node: LiveNode, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    """Killed, as with its host: the mark tells which file has all that the guest was told is written; that one is sound."""
+    node.start()
+    node.guest_writes(1, "0", "4M")
+    node.guest_flushes()
+    node.done(node.mirrors.mirror("mirror", NAME, WHOLE))
+    node.guest_writes(2, "2M", "3M")
+    node.guest_flushes()
+    real_end, real_resume = node.hypervisor.end_block_job, node.hypervisor.resume
+
+    def end(name: str, label: str, *, pivot: bool) -> None:
+        if place == "paused":
+            node.kill()
+        real_end(name, label, pivot)
+        if place == "gone over":
+            node.kill()
+
+    def resume(name: str) -> None:
+        node.kill()
+        real_resume(name)
+
+    if place == "mirrored":
+        node.kill()
+    monkeypatch.setattr(node.hypervisor, "end_block_job", end)
+    if place == "marked":
+        monkeypatch.setattr(node.hypervisor, "resume", resume)
+    assert failed(node, node.mirrors.pivot("pivot", NAME, WHOLE)) == "vm.unknown"
+    monkeypatch.undo()
+    is_over = node.chains.look(THERE).mirrored
+    assert is_over == (place == "marked"), "without the mark nothing was written to the target alone"
+    if is_real(node):
+        newer = THERE if is_over else node.a
+        node.holds(newer, (1, 0, 2 * MIB), (2, 2 * MIB, 3 * MIB), (0, 5 * MIB, 3 * MIB))
+        sound(node, newer)
+        if place == "gone over":
+            assert node.done(node.disks.compare("same", node.a, THERE)).result == {"identical": True}
+
+
+@pytest.mark.parametrize("node", ["fake"], indirect=True)  # its calls can be counted
+def test_libvirt_is_lost_at_every_call(node: LiveNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever call gets no answer: the guest never runs on the target before the mark, and asked again it gets there."""
+    fake = node.hypervisor
+    assert isinstance(fake, FakeLibvirt)
+    real_door, calls, lost_at = fake._door, 0, 0
+
+    def door(method: str) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == lost_at:
+            raise Unavailable("libvirt.deadline", subject="libvirt", reason="it went away", remedy="Look.")
+        real_door(method)
+
+    monkeypatch.setattr(fake, "_door", door)
+    for lost_at in range(1, 30):
+        node.start()
+        calls = 0
+        lost = 0
+        for verb in (node.mirrors.mirror, node.mirrors.pivot):
+            state = node.ended(verb(f"{verb.__name__}-{lost_at}", NAME, WHOLE))
+            while state.state == "failed":
+                lost += 1
+                assert calls >= lost_at
+                is_over = node.written() == str(node.at(THERE))
+                assert not (is_over and power(node) == "running" and not node.chains.look(THERE).mirrored), lost_at
+                assert not (not is_over and node.at(THERE).exists() and node.chains.look(THERE).mirrored), lost_at
+                node.tasks.forget(state.id)
+                state = node.ended(verb(state.id, NAME, WHOLE))
+        assert power(node) == "running" and node.written() == str(node.at(THERE)) and node.chains.look(THERE).mirrored
+        node.vms.destroy(NAME)
+        node.at(THERE).unlink()
+        if not lost:
+            break
+    assert lost_at > 12, "every call was lost once"
+
+
 def test_a_target_that_cannot_be_marked_is_not_begun(node: LiveNode, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_marks(_place: Path, *, in_force: bool) -> None:
         raise OSError(95, "Operation not supported")

@@ -1,5 +1,5 @@
-"""``kill -9`` of the jobs process anywhere while a disk of a running VM moves to another domain, and its VM or its host may be
-gone afterwards, too: the row names the file that the guest wrote last, the guest reads all that it ever wrote, and nothing
+"""``kill -9`` of the jobs process anywhere while a disk of a running VM moves to another domain, and its VM or its host may
+be gone afterwards, too: the row names the file that the guest wrote last, the guest reads all that it ever wrote, and nothing
 is left on the other domain.
 
 As in test_snapshot_crash.py. The fake guest writes around each effect (engine/fakes/vm_mirrors.py), to both files while they
@@ -20,14 +20,12 @@ from appliance.errors import Failed, TrivetError
 from engine.fakes.layers import FakeLayers, file_at
 from engine.fakes.vm_layers import guest_writes, written
 from engine.fakes.vm_node import FakeNodes
-from engine.jobs.desk import Desk
 from engine.jobs.disk_move import DiskMove, MoveDisk
 from engine.jobs.disk_move_live import DiskMoveLive, LiveMoveDisk
 from engine.jobs.evicted import EVICTED, GOING_OVER, cannot_write, writes
 from engine.jobs.layers import chain, layer_file
 from engine.jobs.places import MOUNTED_ON
 from engine.jobs.vm_place import runs
-from engine.jobs.vm_start import StartVm, VmStart
 from engine.store.durable import Store
 from engine.store.entities import Entity
 from engine.store.jobs import LOCK
