@@ -1,6 +1,6 @@
 """``kill -9`` of the jobs process anywhere while a disk of a running VM moves to another domain, and its VM or its host may
-be gone afterwards, too: the row names the file that the guest wrote last, the guest reads all that it ever wrote, and nothing
-is left on the other domain.
+be gone afterwards, too: the row names the file that the guest wrote last, the guest reads all that it ever wrote, and
+nothing is left on the other domain.
 
 As in test_snapshot_crash.py. The fake guest writes around each effect (engine/fakes/vm_mirrors.py), to both files while they
 are mirrored, and not while it stands still.
