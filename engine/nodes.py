@@ -269,6 +269,18 @@ class WireStorage:
     def list_files(self, volume: str, path: str) -> tuple[VolumeFile, ...]:
         return self.files.list_files(volume, path)
 
+    def make_folder(self, volume: str, path: str, owner_uid: int, mode: int) -> None:
+        self.files.make_folder(volume, path, owner_uid, mode)
+
+    def read_file(self, volume: str, path: str) -> str:
+        return self.files.read_file(volume, path)
+
+    def write_file(self, volume: str, path: str, content: str, mode: int) -> None:
+        self.files.write_file(volume, path, content, mode)
+
+    def remove_file(self, volume: str, path: str) -> None:
+        self.files.remove_file(volume, path)
+
 
 Client = Callable[[type], Any]
 """Makes the client of one interface. (mypy lets no protocol be named as a concrete ``type[T]``.)"""

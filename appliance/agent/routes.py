@@ -124,6 +124,9 @@ class FileRoutes:
     def write_file(self, volume: str, path: str, content: str, mode: int) -> None:
         self._files.write(volume, path, content, mode)
 
+    def read_file(self, volume: str, path: str) -> str:
+        return self._files.read(volume, path)
+
     def remove_file(self, volume: str, path: str) -> None:
         self._files.remove(volume, path)
 

@@ -13,6 +13,8 @@ from engine.jobs.disk_remove import DiskRemove
 from engine.jobs.domain_activate import DomainActivate, DomainAttach
 from engine.jobs.domain_create import DomainCreate
 from engine.jobs.domain_deactivate import DomainDeactivate
+from engine.jobs.domain_describe import DomainDescribe
+from engine.jobs.domain_import import DomainImport
 from engine.jobs.domain_remove import DomainRemove
 from engine.jobs.host_activate import HostActivate
 from engine.jobs.host_admit import HostAdmit
@@ -20,6 +22,7 @@ from engine.jobs.host_deactivate import HostDeactivate
 from engine.jobs.host_evict import HostEvict
 from engine.jobs.host_storage import HostStorage
 from engine.jobs.job import JobType, by_name
+from engine.jobs.register import Registration
 from engine.jobs.seed_remove import SeedRemove
 from engine.jobs.snapshot_commit import SnapshotCommit, SnapshotUndo
 from engine.jobs.snapshot_create import SnapshotCreate
@@ -53,5 +56,6 @@ TYPES: tuple[JobType[Any], ...] = (
     SnapshotPreview(), SnapshotCommit(), SnapshotUndo(), SnapshotRestore(), VmStartMemory(), VmClone(),
     TransferStart(), TransferResume(), TransferPause(), TransferFinalize(), TransferCancel(),
     DomainCreate(), DomainAttach(), DomainActivate(), DomainDeactivate(), DomainRemove(), HostStorage(),
+    DomainDescribe(), DomainImport(), Registration(),
 )  # fmt: skip
 BY_NAME = by_name(TYPES)

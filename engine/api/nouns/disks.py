@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from appliance.errors import Refused
-from engine.api import work
+from engine.api import mandatory, work
 from engine.api.documents import Object
 from engine.api.noun import Action, Call, Done, Made
+from engine.api.nouns.unregistered import disk_registration, unregistered_disks
+from engine.api.parameters import Listing
 from engine.api.stored import NOT_BODY, Referring, Stored, gone
 from engine.jobs.disk_copy import DiskCopy
 from engine.jobs.disk_create import CreateDisk, DiskCreate
@@ -17,6 +19,7 @@ from engine.jobs.disk_extend import DiskExtend, ExtendDisk
 from engine.jobs.disk_move import DiskMove, MoveDisk
 from engine.jobs.disk_move_live import DiskMoveLive, LiveMoveDisk, running_with
 from engine.jobs.disk_remove import DiskRemove, RemoveDisk
+from engine.jobs.register import Registration
 from engine.store.entity import Entity
 
 OF_THE_JOB = frozenset({"alias", "format", "image_id", "provisioned_size", "sparse", "storage_domain", "storage_domains"})
@@ -48,11 +51,22 @@ class Disks(Stored):
         "wipe_after_delete": False,
     }
 
+    def list(self, call: Call, listing: Listing) -> Sequence[Object]:
+        """Below an imported domain with ``unregistered``: what it brought along, and no VM or template has."""
+        return unregistered_disks(call) if call.parameters.flag("unregistered") else super().list(call, listing)
+
     def show(self, call: Call, entity: Entity) -> Object:
         return {"alias": entity.name, "image_id": entity.id, "status": "ok", **super().show(call, entity)}
 
     def add(self, call: Call, given: dict[str, Any]) -> Made:
-        """Translate, order, answer with the disk as it is now: locked."""
+        """Translate, order, answer with the disk as it is now: locked. With ``unregistered``: register that one."""
+        if call.parameters.flag("unregistered"):
+            wanted = str(given.get("id") or "")
+            registering = work.awaited(call, Registration, disk_registration(call, wanted))
+            known = self.entities(call).get(self.entity, wanted)
+            shown = self.show(call, known) if known is not None else {"id": wanted}
+            return Made(shown, work.unfinished(registering))
+        _need_described(call, given)
         identifier = str(uuid.uuid4())
         kept = {name: value for name, value in given.items() if name not in OF_THE_JOB | NOT_BODY and name not in self.refs}
         job = work.order(
@@ -122,6 +136,12 @@ class Disks(Stored):
         if found is None:
             raise gone(self.kind, identifier)
         return found
+
+
+def _need_described(call: Call, given: Mapping[str, Any]) -> None:
+    """What a new disk has to have, wherever it is asked for."""
+    if call.service != "Disks":
+        mandatory.check("Disks", "add", "Disk", given)
 
 
 def _domain(call: Call, given: dict[str, Any]) -> str:
