@@ -145,10 +145,13 @@ def _file(folder: Path, path: str, name: str) -> VolumeFile:
 def _text(place: Path, path: str) -> str:
     """Nothing of a foreign domain is waited for (a pipe), and no more is read than is taken."""
     descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    with os.fdopen(descriptor, "rb") as stream:
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise Refused("file.content", subject=path, reason="it is no plain file", remedy="Look at it.")
-        content = stream.read(CONTENT_LIMIT_BYTES + 1)
+        with os.fdopen(descriptor, "rb", closefd=False) as stream:
+            content = stream.read(CONTENT_LIMIT_BYTES + 1)
+    finally:
+        os.close(descriptor)
     if len(content) > CONTENT_LIMIT_BYTES:
         reason = f"it has more than {CONTENT_LIMIT_BYTES} bytes"
         raise Refused("file.too-large", subject=path, reason=reason, remedy="Read larger files through the mount.")
