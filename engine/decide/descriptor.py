@@ -24,6 +24,8 @@ LIST_LIMIT = 1_000
 """Disks, NICs, layers, snapshots of one VM: more than any has."""
 FILES_LIMIT = 10_000
 """Descriptors that are read of one domain: ten times the VMs that a cluster is built for."""
+TEXT_LIMIT_BYTES = 256 * 1024
+"""Of one descriptor: what a host writes and reads in one call. A VM with all its snapshots has a tenth of it."""
 DIGEST_CHARACTERS = 16
 
 Kind = Literal["vm", "template", "disk"]
@@ -140,14 +142,15 @@ def _check(found: Descriptor, path: str) -> None:
     lists = (found.nics, found.disks, found.snapshots, *(one.images for one in found.snapshots))
     if any(len(one) > LIST_LIMIT for one in lists):
         raise _invalid(path, f"one of its lists has more than {LIST_LIMIT} entries")
-    ids = [found.id, *(one.id for one in (*found.nics, *found.disks, *found.snapshots))]
-    images = [*found.disks, *(layer for one in found.snapshots for layer in one.images.values())]
-    ids += [*(one.image for one in images), *(one.backing for one in found.disks if one.backing)]
-    ids += [*(one.domain for one in found.disks), *(disk for one in found.snapshots for disk in one.images)]
+    ids = [found.id, *(one.id for one in found.nics), *(one.id for one in found.snapshots)]
+    for disk in found.disks:
+        ids += [disk.id, disk.domain, disk.image, *([disk.backing] if disk.backing else ())]
+    for one in found.snapshots:
+        ids += [*one.images, *(layer.image for layer in one.images.values())]
     for identifier in ids:
         if not _ID.fullmatch(identifier):
             raise _invalid(path, f"{identifier[:80]!r} is no id")
-    for name in (found.name, *(one.name for one in (*found.nics, *found.disks))):
+    for name in (found.name, *(disk.name for disk in found.disks), *(nic.name for nic in found.nics)):
         if not _NAME.fullmatch(name):
             raise _invalid(path, f"{name[:80]!r} is no name")
     mine = {one.id for one in found.disks}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from appliance.errors import NotFound, Refused, TrivetError
@@ -10,6 +11,7 @@ from engine.decide.descriptor import (
     FILES_LIMIT,
     FOLDER,
     INDEX,
+    TEXT_LIMIT_BYTES,
     VERSION,
     Descriptor,
     DiskPart,
@@ -98,24 +100,34 @@ def _snapshot(one: Entity) -> SnapshotPart:
     return SnapshotPart(one.id, str(one.body.get("description") or ""), int(one.body.get("date") or 0), kept)
 
 
-def write(entities: Entities, node: StorageNode, domain: Entity) -> int:
-    """Part of a step: the domain says what is there now; how many files that took. May be repeated."""
+@dataclass(frozen=True)
+class Written:
+    """How many files were changed, and what is too long to be described."""
+
+    files: int = 0
+    left_out: tuple[str, ...] = ()
+
+
+def write(entities: Entities, node: StorageNode, domain: Entity) -> Written:
+    """Part of a step: the domain says what is there now. May be repeated."""
     mount = mount_of(domain)
-    wanted = {place_of(one.kind, one.id): text_of(one) for one in descriptors_on(entities, domain)}
+    said_now = {place_of(one.kind, one.id): text_of(one) for one in descriptors_on(entities, domain)}
+    wanted = {path: text for path, text in said_now.items() if len(text.encode()) <= TEXT_LIMIT_BYTES}
+    left_out = tuple(sorted(said_now.keys() - wanted.keys()))
     said = index_of(_read(node, mount, INDEX))
     index = {path: digest_of(text) for path, text in wanted.items()}
     there = set(_listed(node, mount))
     changed = [path for path in wanted if said.get(path) != index[path] or path not in there]
     gone = sorted(there - wanted.keys())
     if not changed and not gone and said == index:
-        return 0
+        return Written(0, left_out)
     node.make_folder(mount, FOLDER, 0, FOLDER_MODE)
     for path in changed:
         node.write_file(mount, path, wanted[path], FILE_MODE)
     for path in gone:
         node.remove_file(mount, path)
     node.write_file(mount, INDEX, text_of_index(index), FILE_MODE)
-    return len(changed) + len(gone)
+    return Written(len(changed) + len(gone), left_out)
 
 
 def text_of_index(index: Mapping[str, str]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from appliance.errors import Conflict, Failed, Unavailable
+from appliance.errors import TrivetError
 from engine.jobs.descriptors import write
 from engine.jobs.domain_activate import connect_step, disconnect_step
 from engine.jobs.domain_mounts import hosts_for, with_hosts
@@ -41,7 +41,7 @@ def _describe(work: Work) -> None:
         try:
             write(work.entities, work.nodes.storage(host), domain)
             release(work, domain)
-        except (Failed, Unavailable, Conflict) as error:
+        except TrivetError as error:
             if error.code == STALE:
                 raise
             work.log(f"it could not be written down what is on it: {error}")

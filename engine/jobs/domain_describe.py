@@ -27,7 +27,10 @@ class DescribeDomain:
 def _write(work: Work) -> Mapping[str, Any]:
     domain = work.entities.need("storage_domain", work.parameters(DescribeDomain).domain_id)
     host = host_for_cleaning(work, str(work.found("choose-host")["host"]))
-    return {"files": write(work.entities, work.nodes.storage(host), domain)}
+    written = write(work.entities, work.nodes.storage(host), domain)
+    for path in written.left_out:
+        work.log(f"left out, because it is too long: {path}")
+    return {"files": written.files}
 
 
 class DomainDescribe(JobType[DescribeDomain]):

@@ -82,19 +82,17 @@ def _below(entities: Entities, disk: DiskPart) -> int:
 class Registration(JobType[Register]):
     """It is there at the end, as if it had been made here; or it is as unknown as before."""
 
-    name = "unregistered.register"
     parameters = Register
     steps = (Step("choose-host", choose_host, weight=0.1), Step("look", _look))
-    told = Told("", "IMPORTEXPORT_IMPORT_VM", "")
 
     def about(self, entities: Entities, given: Register) -> Mapping[str, str]:
-        return {"storage_domain": given.domain_id}
+        cluster = next(iter(given.refs.get("cluster", ())), "")
+        center = entities.need("cluster", cluster).ref("data_center") if cluster else ""
+        return {"storage_domain": given.domain_id, **({"cluster": cluster, "data_center": center} if cluster else {})}
 
     def values(self, work: Work) -> Mapping[str, object]:
         given = work.parameters(Register)
-        cluster = next(iter(given.refs.get("cluster", ())), "")
-        named = work.entities.name_of("cluster", cluster) if cluster else ""
-        return {"vm": given.name, "cluster": named, "data_center": "", "template": given.name}
+        return {given.kind: given.name}
 
     def describe(self, entities: Entities, given: Register) -> str:
         domain = entities.name_of("storage_domain", given.domain_id)
@@ -134,12 +132,36 @@ class Registration(JobType[Register]):
         for disk in given.disks:
             entities.add(_disk_row(disk, sizes[disk.id]))
         owner = _enter(entities, given)
-        for disk in given.disks if owner is not None else ():
-            attach(entities, entities.need(*owner.key) if owner else owner, NewAttachment(disk.id, disk.attachment))
-        for one in given.snapshots if owner is not None else ():
-            entities.add(_snapshot_row(one, owner))
+        if owner is not None:
+            for disk in given.disks:
+                attach(entities, entities.need(*owner.key), NewAttachment(disk.id, disk.attachment))
+            for one in given.snapshots:
+                entities.add(_snapshot_row(one, owner))
         entities.remove(UNREGISTERED, given.row_id)
         return {given.kind: given.object_id}
+
+
+class VmRegister(Registration):
+    """A VM, ``down``."""
+
+    name = "vm.register"
+    told = Told("", "IMPORTEXPORT_IMPORT_VM", "")
+
+
+class TemplateRegister(Registration):
+    """A template."""
+
+    name = "template.register"
+    told = Told("", "IMPORTEXPORT_IMPORT_TEMPLATE", "IMPORTEXPORT_IMPORT_TEMPLATE_FAILED")
+
+
+class DiskRegister(Registration):
+    """A disk that nobody has."""
+
+    name = "disk.register"
+
+
+REGISTERING: Mapping[str, type[Registration]] = {"vm": VmRegister, "template": TemplateRegister, "disk": DiskRegister}
 
 
 def _enter(entities: Entities, given: Register) -> Entity | None:

@@ -22,7 +22,7 @@ from engine.jobs.host_deactivate import HostDeactivate
 from engine.jobs.host_evict import HostEvict
 from engine.jobs.host_storage import HostStorage
 from engine.jobs.job import JobType, by_name
-from engine.jobs.register import Registration
+from engine.jobs.register import DiskRegister, TemplateRegister, VmRegister
 from engine.jobs.seed_remove import SeedRemove
 from engine.jobs.snapshot_commit import SnapshotCommit, SnapshotUndo
 from engine.jobs.snapshot_create import SnapshotCreate
@@ -56,6 +56,6 @@ TYPES: tuple[JobType[Any], ...] = (
     SnapshotPreview(), SnapshotCommit(), SnapshotUndo(), SnapshotRestore(), VmStartMemory(), VmClone(),
     TransferStart(), TransferResume(), TransferPause(), TransferFinalize(), TransferCancel(),
     DomainCreate(), DomainAttach(), DomainActivate(), DomainDeactivate(), DomainRemove(), HostStorage(),
-    DomainDescribe(), DomainImport(), Registration(),
+    DomainDescribe(), DomainImport(), VmRegister(), TemplateRegister(), DiskRegister(),
 )  # fmt: skip
 BY_NAME = by_name(TYPES)

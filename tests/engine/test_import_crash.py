@@ -18,7 +18,7 @@ from engine.jobs.desk import Desk
 from engine.jobs.disk_create import CreateDisk, DiskCreate
 from engine.jobs.domain_describe import DescribeDomain, DomainDescribe
 from engine.jobs.domain_import import UNREGISTERED, DomainImport, ImportDomain
-from engine.jobs.register import Register, Registration
+from engine.jobs.register import Register, VmRegister
 from engine.store.durable import Store
 from engine.store.entities import Entity
 from engine.store.jobs import LOCK
@@ -39,7 +39,7 @@ def register(desk: Desk) -> str:
     (row,) = desk.entities.children(("storage_domain", ID), UNREGISTERED)
     said = parse(json.dumps(row.body["trivet_descriptor"]), "vm-v1.json")
     given = Register("vm", row.id, ID, said.id, said.name, said.attributes, {"cluster": ("c1",)}, disks=said.disks)
-    return str(desk.order(Registration, given, owner_id="admin", correlation_id="c").id)
+    return str(desk.order(VmRegister, given, owner_id="admin", correlation_id="c").id)
 
 
 @dataclass(frozen=True)

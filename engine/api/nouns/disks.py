@@ -19,7 +19,7 @@ from engine.jobs.disk_extend import DiskExtend, ExtendDisk
 from engine.jobs.disk_move import DiskMove, MoveDisk
 from engine.jobs.disk_move_live import DiskMoveLive, LiveMoveDisk, running_with
 from engine.jobs.disk_remove import DiskRemove, RemoveDisk
-from engine.jobs.register import Registration
+from engine.jobs.register import DiskRegister
 from engine.store.entity import Entity
 
 OF_THE_JOB = frozenset({"alias", "format", "image_id", "provisioned_size", "sparse", "storage_domain", "storage_domains"})
@@ -62,7 +62,7 @@ class Disks(Stored):
         """Translate, order, answer with the disk as it is now: locked. With ``unregistered``: register that one."""
         if call.parameters.flag("unregistered"):
             wanted = str(given.get("id") or "")
-            registering = work.awaited(call, Registration, disk_registration(call, wanted))
+            registering = work.awaited(call, DiskRegister, disk_registration(call, wanted))
             known = self.entities(call).get(self.entity, wanted)
             shown = self.show(call, known) if known is not None else {"id": wanted}
             return Made(shown, work.unfinished(registering))

@@ -21,7 +21,7 @@ from engine.builtin import BLANK_TEMPLATE
 from engine.decide import vm_config
 from engine.decide.descriptor import Descriptor, DiskPart, NicPart
 from engine.jobs.domain_import import DESCRIPTOR, UNREGISTERED
-from engine.jobs.register import Register, Registration
+from engine.jobs.register import REGISTERING, Register
 from engine.jobs.vm_parts import NewNic
 from engine.store.entities import Entities
 from engine.store.entity import Entity
@@ -86,7 +86,7 @@ class Unregistered(Rows):
         if given.get("clone"):
             why = f"Cannot register {self.kind}. A registered one has the ids that it had"
             raise Refused("register.clone", subject=f"{self.kind} {row.name}", reason=why, remedy="Register it, then clone.")
-        return work.told(work.awaited(call, Registration, registration(call, row, given, self.kind)))
+        return work.told(work.awaited(call, REGISTERING[self.registered], registration(call, row, given, self.kind)))
 
     actions: ClassVar[Mapping[str, Action]] = {"register": _register}
 
