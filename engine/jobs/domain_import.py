@@ -98,8 +98,8 @@ def _mark(work: Work) -> DomainMark:
 
 def _set_mark(work: Work, mark: DomainMark) -> None:
     probe, host = _probe(work)
-    connect(work, probe, host)
-    work.nodes.storage(host).domain_mark(mount_of(probe), mark)
+    if connect(work, probe, host).mark != mark:
+        work.nodes.storage(host).domain_mark(mount_of(probe), mark)
 
 
 def _claim(work: Work) -> None:
