@@ -239,6 +239,18 @@ class DiskMoveLive(JobType[LiveMoveDisk]):
             Planned("drop-source", "Removing it where it was"),
         )
 
+    def finish(self, work: Work) -> Mapping[str, object]:
+        _touch(work)
+        return {"disk": work.parameters(LiveMoveDisk).disk_id}
+
+    def undone(self, work: Work) -> None:
+        _touch(work)
+
+
+def _touch(work: Work) -> None:
+    """What a host saw while the VM stood still says nothing about it any more: the follower asks anew."""
+    work.entities.update(work.entities.need("vm", work.parameters(LiveMoveDisk).vm_id))
+
 
 def running_with(entities: Entities, disk: Entity) -> Entity | None:
     """The VM that runs with the disk, if its QEMU can go over to another file."""
