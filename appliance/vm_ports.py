@@ -71,11 +71,16 @@ class Blocks(Protocol):
         """Begin to merge; ``top``, ``base``: names of libvirt's for elements of the chain (``sda[3]``). Raises ``Failed``
         (``vm.merge``)."""
 
+    def block_mirror(self, name: str, target: str, xml: str, shallow: bool) -> None:
+        """Begin to copy the disk into a file that is there (``xml``: as a disk's element), and to write whatever the guest
+        writes to both; ``shallow``: its own layer only. Raises ``Failed`` (``vm.mirror``)."""
+
     def block_job(self, name: str, target: str) -> BlockJob | None:
         """The work on that disk's chain; None: there is none."""
 
     def end_block_job(self, name: str, target: str, pivot: bool) -> None:
-        """``pivot``: go over to the file below, all is in it; else break off. Raises ``Failed`` (``vm.merge``)."""
+        """``pivot``: go over to the other file (the one below, or the mirror), all is in it; else break off. Raises
+        ``Failed`` (``vm.merge``)."""
 
 
 class Backups(Protocol):

@@ -14,7 +14,7 @@ from appliance.model.node import NodeFacts, NodeStatistics
 from appliance.model.task import TaskState
 from appliance.model.vm import VmDisk, VmNic, VmSpec, VmState
 from appliance.model.vm_backup import VmBackup, VmBackupState
-from appliance.model.vm_live import DiskMerge, MigrationLimits, VmSnapshot
+from appliance.model.vm_live import DiskMerge, DiskMirror, MigrationLimits, VmSnapshot
 from appliance.wire.client import connect
 from appliance.wire.definition import FilesApi, NodeApi, VmApi, VolumeFile
 from appliance.wire.disk_api import DiskApi, TaskApi
@@ -186,6 +186,15 @@ class WireVms(_WireTasks):
     def vm_merge(self, task: str, name: str, merge: DiskMerge) -> TaskState:
         return self.layers.vm_merge(task, name, merge)
 
+    def vm_mirror(self, task: str, name: str, mirror: DiskMirror) -> TaskState:
+        return self.layers.vm_mirror(task, name, mirror)
+
+    def vm_pivot(self, task: str, name: str, mirror: DiskMirror) -> TaskState:
+        return self.layers.vm_pivot(task, name, mirror)
+
+    def vm_break_off(self, name: str, mirror: DiskMirror) -> None:
+        self.layers.vm_break_off(name, mirror)
+
     def vm_disk_resize(self, name: str, disk: str, size_bytes: int) -> None:
         self.layers.vm_disk_resize(name, disk, size_bytes)
 
@@ -279,6 +288,18 @@ class WireStorage:
 
     def list_files(self, volume: str, path: str) -> tuple[VolumeFile, ...]:
         return self.files.list_files(volume, path)
+
+    def make_folder(self, volume: str, path: str, owner_uid: int, mode: int) -> None:
+        self.files.make_folder(volume, path, owner_uid, mode)
+
+    def read_file(self, volume: str, path: str) -> str:
+        return self.files.read_file(volume, path)
+
+    def write_file(self, volume: str, path: str, content: str, mode: int) -> None:
+        self.files.write_file(volume, path, content, mode)
+
+    def remove_file(self, volume: str, path: str) -> None:
+        self.files.remove_file(volume, path)
 
 
 Client = Callable[[type], Any]

@@ -42,6 +42,7 @@ from appliance.verbs.units import Units
 from appliance.verbs.vm_backups import VmBackups
 from appliance.verbs.vm_devices import VmDevices
 from appliance.verbs.vm_disks import VmDisks
+from appliance.verbs.vm_mirrors import VmMirrors
 from appliance.verbs.vm_moves import VmMoves
 from appliance.verbs.volume_files import VolumeFiles
 from appliance.wire.definition import FilesApi, JoinApi, NodeApi, Reached, VmApi, VolumeFile
@@ -131,6 +132,9 @@ class FileRoutes:
     def write_file(self, volume: str, path: str, content: str, mode: int) -> None:
         self._files.write(volume, path, content, mode)
 
+    def read_file(self, volume: str, path: str) -> str:
+        return self._files.read(volume, path)
+
     def remove_file(self, volume: str, path: str) -> None:
         self._files.remove(volume, path)
 
@@ -147,6 +151,7 @@ def member_services(context: AgentContext, epochs: EpochStore, left: Callable[[]
     live_disks = VmDisks(context.root, hypervisor, context.processes, clock, tasks, chains)
     bitmaps = DiskBitmaps(chains, context.processes, tasks)
     backups = VmBackups(context.root, hypervisor, context.processes, clock, chains)
+    mirrors = VmMirrors(context.root, hypervisor, context.processes, clock, tasks, chains)
     services = [
         Service(NodeApi, NodeRoutes(context, epochs, left)),
         Service(VmApi, VmRoutes(context)),
@@ -156,7 +161,7 @@ def member_services(context: AgentContext, epochs: EpochStore, left: Callable[[]
         Service(ImageApi, ImageRoutes(tickets)),
         Service(VmDeviceApi, VmDeviceRoutes(VmDevices(hypervisor, clock))),
         Service(VmMoveApi, VmMoveRoutes(VmMoves(hypervisor, clock, tasks, chains))),
-        Service(VmDiskApi, VmDiskRoutes(live_disks)),
+        Service(VmDiskApi, VmDiskRoutes(live_disks, mirrors)),
         Service(VmBackupApi, VmBackupRoutes(backups)),
         Service(GuestApi, GuestRoutes(hypervisor)),
         Service(DomainApi, DomainRoutes(context, mounts, files)),

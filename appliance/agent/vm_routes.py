@@ -10,6 +10,7 @@ from appliance.model.vm_backup import VmBackup, VmBackupState
 from appliance.model.vm_live import (
     BlockJob,
     DiskMerge,
+    DiskMirror,
     GuestInfo,
     MigrationLimits,
     Screen,
@@ -22,6 +23,7 @@ from appliance.verbs.facts import hardware_virtualization
 from appliance.verbs.vm_backups import VmBackups
 from appliance.verbs.vm_devices import VmDevices
 from appliance.verbs.vm_disks import VmDisks
+from appliance.verbs.vm_mirrors import VmMirrors
 from appliance.verbs.vm_moves import VmMoves
 from appliance.verbs.vms import VmVerbs
 
@@ -116,14 +118,24 @@ class VmMoveRoutes:
 class VmDiskRoutes:
     """Implements :class:`appliance.wire.vm_api.VmDiskApi`."""
 
-    def __init__(self, disks: VmDisks) -> None:
+    def __init__(self, disks: VmDisks, mirrors: VmMirrors) -> None:
         self._disks = disks
+        self._mirrors = mirrors
 
     def vm_snapshot(self, task: str, name: str, snapshot: VmSnapshot) -> TaskState:
         return self._disks.snapshot(task, name, snapshot)
 
     def vm_merge(self, task: str, name: str, merge: DiskMerge) -> TaskState:
         return self._disks.merge(task, name, merge)
+
+    def vm_mirror(self, task: str, name: str, mirror: DiskMirror) -> TaskState:
+        return self._mirrors.mirror(task, name, mirror)
+
+    def vm_pivot(self, task: str, name: str, mirror: DiskMirror) -> TaskState:
+        return self._mirrors.pivot(task, name, mirror)
+
+    def vm_break_off(self, name: str, mirror: DiskMirror) -> None:
+        self._mirrors.break_off(name, mirror)
 
     def vm_disk_job(self, name: str, disk: str) -> BlockJob | None:
         return self._disks.job(name, disk)

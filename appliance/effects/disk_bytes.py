@@ -17,6 +17,10 @@ OWNER_ATTRIBUTE = "user.trivet.task"
 
 MERGED_ATTRIBUTE = "user.trivet.merged"
 """Extended attribute of a layer that its VM was about to leave for the one below, into which it is merged."""
+MIRROR_ATTRIBUTE = "user.trivet.mirror"
+"""Extended attribute of a disk's file that was made as the mirror of another one: :data:`FILLING`, or :data:`IN_FORCE` from
+the moment on at which its VM writes to it alone."""
+FILLING, IN_FORCE = b"filling", b"in-force"
 
 Watch = Callable[[float], None]
 """Called with the percent after each piece; raises to stop."""
@@ -96,19 +100,34 @@ def mark_merged(place: Path, *, is_merged: bool) -> None:
 
 def is_merged(place: Path) -> bool:
     """Whether it bears that mark. Raises ``OSError``."""
+    return _attribute(place, MERGED_ATTRIBUTE) == b"1"
+
+
+def mark_mirror(place: Path, *, in_force: bool) -> None:
+    """Say, lastingly, that a mirror is not yet, or is from now on, what its VM writes to. Raises ``OSError``, also where a
+    file system keeps no such marks: without them nobody could tell which of two files is newer."""
+    descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW)
     try:
-        return os.getxattr(place, MERGED_ATTRIBUTE) == b"1"
-    except OSError as error:
-        if error.errno in (errno.ENODATA, errno.ENOTSUP, errno.EPERM):
-            return False
-        raise
+        os.setxattr(descriptor, MIRROR_ATTRIBUTE, IN_FORCE if in_force else FILLING)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def is_mirror_in_force(place: Path) -> bool:
+    """Whether its VM has gone over to it. Raises ``OSError``."""
+    return _attribute(place, MIRROR_ATTRIBUTE) == IN_FORCE
 
 
 def made_by(place: Path) -> str:
     """The task that made it, or empty: unknown. Raises ``OSError``."""
+    return _attribute(place, OWNER_ATTRIBUTE).decode(errors="replace")
+
+
+def _attribute(place: Path, name: str) -> bytes:
     try:
-        return os.getxattr(place, OWNER_ATTRIBUTE).decode(errors="replace")
+        return os.getxattr(place, name)
     except OSError as error:
         if error.errno in (errno.ENODATA, errno.ENOTSUP, errno.EPERM):
-            return ""
+            return b""
         raise

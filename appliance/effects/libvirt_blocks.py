@@ -17,6 +17,11 @@ _COMMON = (
     | libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_NO_METADATA  # the engine knows, and a node forgets
     | libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_ATOMIC
 )
+_MIRROR = (
+    libvirt.VIR_DOMAIN_BLOCK_COPY_REUSE_EXT  # made by us: owner, format, what lies below it
+    | libvirt.VIR_DOMAIN_BLOCK_COPY_TRANSIENT_JOB  # nothing of ours outlives its QEMU
+    | libvirt.VIR_DOMAIN_BLOCK_COPY_SYNCHRONOUS_WRITES  # so it gets through, however much the guest writes
+)
 
 
 class LibvirtBlocks(LibvirtLink):
@@ -53,6 +58,14 @@ class LibvirtBlocks(LibvirtLink):
 
         self._ask(commit, CHANGE_TIMEOUT_S, "vm.merge", name)
 
+    def block_mirror(self, name: str, target: str, xml: str, shallow: bool) -> None:
+        flags = _MIRROR | (libvirt.VIR_DOMAIN_BLOCK_COPY_SHALLOW if shallow else 0)
+
+        def mirror(wire: Any) -> None:
+            wire.lookupByName(name).blockCopy(target, xml, {}, flags)
+
+        self._ask(mirror, CHANGE_TIMEOUT_S, "vm.mirror", name)
+
     def block_job(self, name: str, target: str) -> BlockJob | None:
         def look(wire: Any) -> BlockJob | None:
             domain = wire.lookupByName(name)
@@ -70,10 +83,13 @@ def _block_job(job: dict[str, int], xml: str, target: str) -> BlockJob:
     kinds = {
         libvirt.VIR_DOMAIN_BLOCK_JOB_TYPE_COMMIT: "commit",
         libvirt.VIR_DOMAIN_BLOCK_JOB_TYPE_ACTIVE_COMMIT: "active-commit",
+        libvirt.VIR_DOMAIN_BLOCK_JOB_TYPE_COPY: "copy",
     }
     # Not by the numbers: they are equal for a moment before everything is copied, too.
     disks = Xml.fromstring(xml).findall("devices/disk")  # noqa: S314 - libvirt's own answer
     mirrors = [disk.find("mirror") for disk in disks if getattr(disk.find("target"), "attrib", {}).get("dev") == target]
     ready = any(mirror is not None and mirror.get("ready") == "yes" for mirror in mirrors)
+    sources = [mirror.find("source") for mirror in mirrors if mirror is not None]
+    path = next((source.get("file", "") for source in sources if source is not None), "")
     kind = kinds.get(job["type"], "other")
-    return BlockJob(kind, job["cur"], job["end"], ready)  # type: ignore[arg-type]  # one of the three above
+    return BlockJob(kind, job["cur"], job["end"], ready, path)  # type: ignore[arg-type]  # one of those above, or other

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -37,6 +38,10 @@ class FakeLive:
     jobs: dict[tuple[str, str], BlockJob] = field(default_factory=dict)
     """(VM, label) → work on that chain."""
     merges: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
+    mirrors: dict[tuple[str, str], Xml.Element] = field(default_factory=dict)
+    """(VM, label) → what the disk is mirrored into."""
+    target_fails: bool = False
+    """Mirrors end by themselves, as when their domain is full."""
     sizes: dict[str, int] = field(default_factory=dict)
     """Path → size of the disk, as far as it was changed."""
     vms: dict[str, VmState] = field(default_factory=dict)
@@ -139,6 +144,13 @@ class FakeLive:
         self.jobs[name, target] = BlockJob("active-commit" if active else "commit", 0, STEPS)
         self.merges[name, target] = top, base
 
+    def block_mirror(self, name: str, target: str, xml: str, shallow: bool) -> None:
+        self._door("block_mirror")
+        self._vm(name)
+        wanted = Xml.fromstring(xml)  # noqa: S314 - as above
+        self.jobs[name, target] = BlockJob("copy", 0, STEPS, target=_attribute(wanted, "source", "file"))
+        self.mirrors[name, target] = wanted
+
     def block_job(self, name: str, target: str) -> BlockJob | None:
         """Each look brings it a step nearer to its end."""
         self._door("block_job")
@@ -150,12 +162,17 @@ class FakeLive:
         if done == STEPS and job.kind == "commit":
             self._merge(name, target)
             return None
+        if job.kind == "copy" and self.target_fails:
+            del self.jobs[name, target]
+            return None
         self.jobs[name, target] = replace(job, done_bytes=done, ready=done == STEPS)
         return self.jobs[name, target]
 
     def end_block_job(self, name: str, target: str, pivot: bool) -> None:
         self._door("end_block_job")
-        if pivot:
+        if pivot and self.jobs[name, target].kind == "copy":
+            self._pivot(name, target)
+        elif pivot:
             self._merge(name, target)
         else:
             del self.jobs[name, target]
@@ -232,6 +249,17 @@ class FakeLive:
 
         self._change(name, fold)
 
+    def _pivot(self, name: str, target: str) -> None:
+        mirror = self.mirrors.pop((name, target))
+        del self.jobs[name, target]
+
+        def go_over(devices: Xml.Element) -> None:
+            for disk in devices.findall("disk"):
+                if _attribute(disk, "target", "dev") == target:
+                    _put_under(disk, mirror)
+
+        self._change(name, go_over)
+
     def _statistics(self, vm: VmState) -> VmStatistics:
         domain, names = LiveDomain(self.xml[vm.name]), device_names(self.xml[vm.name])
         disks = [(serial, found.path) for serial in names.disks.values() if (found := domain.disk(serial))]
@@ -294,6 +322,31 @@ def _fold(disk: Xml.Element, top: str, base: str) -> None:
             holder = Xml.SubElement(holder, "backingStore", type="file")
         holder.append(source)
     _number(disk)
+
+
+def _put_under(disk: Xml.Element, mirror: Xml.Element) -> None:
+    """The disk is the mirror with all that lies below it from now on."""
+    for tag in ("source", "backingStore"):
+        for found in disk.findall(tag):
+            disk.remove(found)
+    driver, path = disk.find("driver"), Path(_attribute(mirror, "source", "file"))
+    kind = _attribute(mirror, "driver", "type")
+    if driver is not None:
+        driver.set("type", kind)
+    holder = disk
+    Xml.SubElement(holder, "source", file=str(path))
+    while kind == "qcow2" and (path := path.parent / _below(path)) and path.is_file():
+        holder = Xml.SubElement(holder, "backingStore", type="file")
+        Xml.SubElement(holder, "source", file=str(path.resolve()))
+    _number(disk)
+
+
+def _below(image: Path) -> str:
+    """The name of what lies below, in a qcow2 file's header; empty: nothing does."""
+    with image.open("rb") as stream:
+        magic, _version, at, length = struct.unpack(">4sIQI", stream.read(20))
+        stream.seek(at)
+        return stream.read(length).decode() if magic == b"QFI\xfb" and at else ""
 
 
 def _number(disk: Xml.Element) -> None:

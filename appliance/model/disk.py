@@ -70,6 +70,8 @@ class DiskInfo:
     corrupt: bool = False
     merged: bool = False
     """All of it is in the layer below, and its VM writes there: it must not be used any more."""
+    mirrored: bool = False
+    """Its VM has gone over to it: it is newer than what it was mirrored from."""
     bitmaps: tuple[DiskBitmap, ...] = ()
 
     def bitmap(self, name: str) -> DiskBitmap | None:

@@ -16,6 +16,9 @@ class DomainMark:
     name: str
     kind: str
     """The API's word for its storage: ``glusterfs``, ``posixfs``, ``localfs``."""
+    owner: str = ""
+    """The installation that uses it now; empty: none does."""
+    owner_name: str = ""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from appliance.model.disk import DiskFile
+from appliance.model.disk import DiskFile, Preallocation
 
 
 @dataclass(frozen=True)
@@ -139,12 +139,14 @@ class JobProgress:
 
 @dataclass(frozen=True)
 class BlockJob:
-    """Work of QEMU on the chain of a disk. ``ready``: all is copied, an active merge waits for its pivot."""
+    """Work of QEMU on the chain of a disk. ``ready``: all is copied, an active merge or a mirror waits for its pivot.
+    ``target``: the path that a mirror writes to."""
 
-    kind: Literal["commit", "active-commit", "other"]
+    kind: Literal["commit", "active-commit", "copy", "other"]
     done_bytes: int
     total_bytes: int
     ready: bool = False
+    target: str = ""
 
     @property
     def percent(self) -> float:
@@ -181,3 +183,17 @@ class DiskMerge:
     disk: str
     base: DiskFile
     top: DiskFile | None = None
+
+
+@dataclass(frozen=True)
+class DiskMirror:
+    """What is written to ``disk`` is written to ``target``, too, from some moment on, so that its VM can go over to it.
+    ``backing``: what ``target`` lies over, which holds what is below the disk's own layer; without it the whole chain is
+    copied into ``target``."""
+
+    disk: str
+    target: DiskFile
+    backing: DiskFile | None = None
+    preallocation: Preallocation = "off"
+    stays_paused: bool = False
+    """It stood still before, and is not to run when it has gone over."""

@@ -190,6 +190,14 @@ def snapshot_xml(name: str, overlays: Mapping[str, str], others: tuple[str, ...]
     return text_of(root)
 
 
+def mirror_xml(path: str, kind: str) -> str:
+    """The file that a disk is mirrored into. What lies below it libvirt reads in its header, and so keeps names relative."""
+    disk = Xml.Element("disk", type="file")
+    Xml.SubElement(disk, "driver", type=kind)
+    Xml.SubElement(disk, "source", file=path)
+    return text_of(disk)
+
+
 def device_names(xml: str) -> DeviceNames:
     """What the devices of a domain are called."""
     root = Xml.fromstring(xml)  # noqa: S314 - libvirt's own answer

@@ -61,6 +61,7 @@ class Chains:
             corrupt=found.corrupt,
             merged=self._files.at(file.domain, file.path, disk_bytes.is_merged),
             bitmaps=found.bitmaps,
+            mirrored=self._files.at(file.domain, file.path, disk_bytes.is_mirror_in_force),
         )
 
     def chain(self, file: DiskFile) -> tuple[DiskInfo, ...]:

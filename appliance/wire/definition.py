@@ -206,6 +206,10 @@ class FilesApi(Protocol):
     def write_file(self, volume: str, path: str, content: str, mode: int) -> None:
         """Write a small text file (≤ 256 KiB) atomically."""
 
+    @route("POST", "/v1/volumes/{volume}/read", "node", 30.0)
+    def read_file(self, volume: str, path: str) -> str:
+        """A small text file (≤ 256 KiB). 404 ``file.unknown``; 400 ``file.too-large``, ``file.content``."""
+
     @route("POST", "/v1/volumes/{volume}/remove", "command", 30.0)
     def remove_file(self, volume: str, path: str) -> None: ...
 

@@ -15,6 +15,7 @@ from appliance.model.vm_backup import VmBackup, VmBackupState
 from appliance.model.vm_live import (
     BlockJob,
     DiskMerge,
+    DiskMirror,
     GuestInfo,
     MigrationLimits,
     Screen,
@@ -95,6 +96,19 @@ class VmDiskApi(Protocol):
     @route("POST", "/v1/vms/{name}/merge", "command", 30.0)
     def vm_merge(self, task: str, name: str, merge: DiskMerge) -> TaskState:
         """Into the base; the merged files stay, remove them afterwards. Errors: ``vm.merge``, ``disk.chain``."""
+
+    @route("POST", "/v1/vms/{name}/mirror", "command", 30.0)
+    def vm_mirror(self, task: str, name: str, mirror: DiskMirror) -> TaskState:
+        """Make the target and write to both; done when they are equal. Errors: ``vm.mirror``, ``vm.broken-off``,
+        ``disk.exists``, ``disk.no-space``."""
+
+    @route("POST", "/v1/vms/{name}/pivot", "command", 30.0)
+    def vm_pivot(self, task: str, name: str, mirror: DiskMirror) -> TaskState:
+        """Go over to the target. Error ``vm.mirror``: it goes on where it wrote; after any other, ask again."""
+
+    @route("POST", "/v1/vms/{name}/break-off", "command", 90.0)
+    def vm_break_off(self, name: str, mirror: DiskMirror) -> None:
+        """Mirror no more; the target stays. 409 ``vm.mirror``: it has gone over."""
 
     @route("POST", "/v1/vms/{name}/disks/job", "node", 30.0)
     def vm_disk_job(self, name: str, disk: str) -> BlockJob | None:

@@ -15,11 +15,18 @@ Way = Literal["running", "undoing"]
 
 @dataclass(frozen=True)
 class StepView:
-    """A step as the journal and its declaration tell it. ``is_final``: once begun, there is no way back."""
+    """A step as the journal and its declaration tell it. ``is_final``: once begun, there is no way back. ``settles``: once
+    done, there is none; when it fails there is."""
 
     state: StepState
     direction: Direction = "forward"
     is_final: bool = False
+    settles: bool = False
+
+    @property
+    def binds(self) -> bool:
+        """Whether the job can only go on because of it."""
+        return (self.is_final and self.state != "planned") or (self.settles and self.state == "done")
 
 
 @dataclass(frozen=True)
@@ -32,8 +39,8 @@ class Move:
 
 
 def can_return(steps: Sequence[StepView]) -> bool:
-    """Whether the job may still be undone: no final step has been begun."""
-    return not any(step.is_final and step.state != "planned" for step in steps)
+    """Whether the job may still be undone: no final step has been begun, and none that settles it is done."""
+    return not any(step.binds for step in steps)
 
 
 def next_move(way: Way, steps: Sequence[StepView], *, cancel: bool) -> Move:

@@ -101,16 +101,24 @@ class FakeDiskNode(FakeTasks):
     def _info(self, layer: FakeLayer) -> DiskInfo:
         status = self._path(layer.file).stat()
         bitmaps = tuple(DiskBitmap(one, is_consistent=one not in layer.broken) for one in layer.bitmaps)
-        size = status.st_size
-        return DiskInfo(layer.file, size, status.st_blocks * 512, layer.backing, merged=layer.merged, bitmaps=bitmaps)
+        return DiskInfo(
+            layer.file,
+            status.st_size,
+            status.st_blocks * 512,
+            layer.backing,
+            merged=layer.merged,
+            mirrored=layer.mirrored,
+            bitmaps=bitmaps,
+        )
 
     def refuse_in_use(self, file: DiskFile) -> None:
         """As QEMU's locks do: what a VM has open is not touched from beside. Whoever is evicted has lost them."""
         for path in (self.folder / "vms").glob("*/[!.]*"):
             if path.parent.name in refused_by(self.folder):
                 continue
-            disks = json.loads(path.read_text())["spec"]["disks"]
-            used = [file_at(one["path"], one.get("format", "raw")) for one in disks if one["path"]]
+            vm = json.loads(path.read_text())
+            used = [file_at(one["path"], one.get("format", "raw")) for one in vm["spec"]["disks"] if one["path"]]
+            used += [decode(DiskFile, one, subject=path.name) for one in vm.get("mirrors", {}).values()]
             if any(file in [layer.file for layer in self.layers.chain(one)] for one in used if self._path(one).exists()):
                 raise Conflict("disk.locked", subject=file.path, reason="a QEMU has it open", remedy="Shut the VM down.")
 
@@ -189,7 +197,9 @@ class FakeDiskNode(FakeTasks):
             draft = path.with_suffix(".making")
             draft.write_bytes(content)
             self.point("half of copy")
-            self.layers.put(FakeLayer(copy.target, None, self.layers.content(copy.source)))
+            below = copy.backing
+            data = self.layers.get(copy.source).data if below else self.layers.content(copy.source)
+            self.layers.put(FakeLayer(copy.target, below, data))
             draft.rename(path)
 
         return self._run(task, "copy", act)

@@ -1,7 +1,8 @@
 """Disks' layers as files, with what was written in them, so that tests can ask what a guest would read: real enough to
 lose data.
 
-Beside each image is a description: what it lies over, what was written to it (key → value), and whether its VM has left it.
+Beside each image is a description: what it lies over, what was written to it (key → value), and whether its VM has left it,
+or gone over to it.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ class FakeLayer:
     """Checkpoint → keys that were written since."""
     broken: tuple[str, ...] = ()
     """Of those: what its QEMU did not write when it ended."""
+    mirrored: bool = False
 
 
 @dataclass(frozen=True)

@@ -13,14 +13,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from appliance import layout
 from appliance.codec import decode, encode
-from appliance.errors import Conflict, Refused, TrivetError
+from appliance.errors import Conflict, NotFound, Refused, TrivetError
 from appliance.model.domain import MARK, DomainMark, DomainState
 from appliance.wire.definition import VolumeFile
 from engine.fakes.points import nothing
 
 GIB = 1024**3
 TOTAL_BYTES, FREE_BYTES = 500 * GIB, 400 * GIB
+BUILT_IN = (layout.ENGINE_VOLUME, layout.VMSTORE_VOLUME)
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
@@ -94,6 +96,9 @@ class FakeStorageNode:
 
     def _root(self, domain: str) -> Path:
         path = self._mount_file(domain)
+        if domain in BUILT_IN:
+            (self.folder / "sources" / domain).mkdir(parents=True, exist_ok=True)
+            return self.folder / "sources" / domain
         if not path.is_file():
             raise not_mounted(domain)
         return self.folder / "sources" / path.read_text()
@@ -123,8 +128,26 @@ class FakeStorageNode:
         found = (self.folder / "mounts" / self.name).glob("*")
         return tuple(self.domain(one) for one in sorted(path.name for path in found))
 
+    def make_folder(self, volume: str, path: str, owner_uid: int, mode: int) -> None:
+        folder = self._root(volume) / path
+        self._do("make-folder", lambda: folder.mkdir(parents=True, exist_ok=True))
+
+    def read_file(self, volume: str, path: str) -> str:
+        place = self._root(volume) / path
+        if not place.is_file():
+            raise NotFound("file.unknown", subject=path, reason="there is no such file", remedy="Look.")
+        return place.read_text()
+
+    def write_file(self, volume: str, path: str, content: str, mode: int) -> None:
+        self._do("write-file", lambda: _write(self._root(volume) / path, content))
+
+    def remove_file(self, volume: str, path: str) -> None:
+        self._do("remove-file", lambda: (self._root(volume) / path).unlink(missing_ok=True))
+
     def list_files(self, volume: str, path: str) -> tuple[VolumeFile, ...]:
         folder = self._root(volume) / path
+        if not folder.is_dir():
+            raise NotFound("file.unknown", subject=path, reason="there is no such folder", remedy="Look.")
         return tuple(VolumeFile(one.name, one.stat().st_size, 0, one.is_dir()) for one in sorted(folder.iterdir()))
 
 

@@ -41,9 +41,13 @@ def written(folder: Path, disk: str) -> dict[str, str]:
 
 
 def guest_writes(node: FakeVmNode, name: str, serial: str, key: str, value: str) -> None:
-    """The guest writes: into the layer that is written now, and into its memory of what it wrote."""
-    disk, layers = disk_of(node, name, serial), layers_of(node)
-    layers.written(file_at(disk.path, disk.format), key, value)
+    """The guest writes: into the layer that is written now, and into its memory of what it wrote. Not while it stands
+    still; into a mirror, too."""
+    disk, layers, vm = disk_of(node, name, serial), layers_of(node), node.vm(name)
+    if vm is None or vm.power == "paused":
+        return
+    for file in [file_at(disk.path, disk.format), *(one for label, one in vm.mirrors.items() if label == serial)]:
+        layers.written(file, key, value)
     path = node.folder / "guests" / serial
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{serial}.draft")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -20,8 +20,8 @@ from appliance.model.node import CpuFacts, Nic, NodeFacts, NodeStatistics
 from appliance.model.task import TaskState
 from appliance.model.vm import VmDisk, VmNic, VmPower, VmSpec, VmState
 from appliance.model.vm_backup import VmBackup, VmBackupState
-from appliance.model.vm_live import DiskMerge, MigrationLimits, Screen, VmSnapshot, VncTicket
-from engine.fakes import vm_backups, vm_layers
+from appliance.model.vm_live import DiskMerge, DiskMirror, MigrationLimits, Screen, VmSnapshot, VncTicket
+from engine.fakes import vm_backups, vm_layers, vm_mirrors
 from engine.fakes.disk_node import FakeDiskNode, FakeTasks, grow
 from engine.fakes.enrolment import FOUNDED, FakeEnrolment
 from engine.fakes.image_node import FakeImageNode
@@ -53,6 +53,8 @@ class FakeVm:
     """All its memory, also what the balloon has; 0: what it started with."""
     backup: str = ""
     """The id of the backup that its QEMU serves."""
+    mirrors: Mapping[str, DiskFile] = field(default_factory=dict)
+    """Disk → what is written to as well."""
 
 
 @dataclass
@@ -201,6 +203,17 @@ class FakeVmNode(FakeTasks):
     def infos(self, file: DiskFile) -> tuple[DiskInfo, ...]:
         """The chain of a disk, as a node tells it."""
         return FakeDiskNode(self.name, self.folder).disk_chain(file)
+
+    def vm_mirror(self, task: str, name: str, mirror: DiskMirror) -> TaskState:
+        return self._run(task, "mirror", lambda: vm_mirrors.mirror(self, name, mirror))
+
+    def vm_pivot(self, task: str, name: str, mirror: DiskMirror) -> TaskState:
+        return self._run(task, "pivot", lambda: vm_mirrors.pivot(self, name, mirror))
+
+    def vm_break_off(self, name: str, mirror: DiskMirror) -> None:
+        self._fail("break-off")
+        vm_mirrors.break_off(self, name, mirror)
+        self.point("after break-off")
 
     def vm_disk_resize(self, name: str, disk: str, size_bytes: int) -> None:
         self._fail("live-resize")

@@ -10,7 +10,7 @@ from typing import Any
 from appliance.codec import encode
 from appliance.effects.clock import Clock
 from appliance.errors import Conflict, TrivetError, from_json
-from engine.decide.moves import StepView, can_return
+from engine.decide.moves import can_return
 from engine.jobs import tell
 from engine.jobs.job import JobType
 from engine.store.entities import Entities
@@ -83,7 +83,7 @@ class Desk:
         if job.state != "ended" and not job.is_external:
             kind = self.types[job.type]
             steps = self.jobs.steps(job_id)
-            views = [StepView(one.state, is_final=kind.step(one.name).is_final) for one in steps]
+            views = [kind.step(one.name).view(one.state) for one in steps]
             if not can_return(views):
                 raise Conflict(
                     "job.past-return",

@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from appliance.errors import Conflict
-from appliance.model.disk import DiskCopy, DiskFile
-from engine.jobs.disk_use import need_idle, need_no_template, need_ok, need_shared_host, owner_locks
+from engine.jobs.disk_layers import check_move, copy_layers, domain_locks, drop_layers, layer_at, moved_to
+from engine.jobs.disk_use import need_idle, need_no_template, need_ok, need_shared_host, owner_locks, owners_of
 from engine.jobs.job import JobType, Planned, Step, Told, Work
-from engine.jobs.layers import refuse_kept
-from engine.jobs.places import choose_host, disk_file, host_for_cleaning, need_active_domain, need_room
-from engine.jobs.task import await_task, task_id
+from engine.jobs.layers import chain
+from engine.jobs.places import choose_host
+from engine.jobs.preview import refuse_preview
 from engine.store.entities import Entities
 from engine.store.entity import Entity
 from engine.store.jobs import Lock
@@ -31,44 +30,31 @@ class MoveDisk:
     backing_id: str = ""
 
 
-def _file(work: Work, domain_id: str) -> DiskFile:
-    disk = work.entities.need("disk", work.parameters(MoveDisk).disk_id)
-    domain = work.entities.need("storage_domain", domain_id)
-    return disk_file(domain, disk.id, str(disk.body["image_id"]), str(disk.body["format"]))
+def _disk(work: Work) -> Entity:
+    return work.entities.need("disk", work.parameters(MoveDisk).disk_id)
 
 
 def _host(work: Work) -> str:
-    return host_for_cleaning(work, str(work.found("choose-host")["host"]))
+    return str(work.found("choose-host")["host"])
 
 
 def _copy(work: Work) -> Mapping[str, Any]:
-    given = work.parameters(MoveDisk)
-    disk = work.entities.need("disk", given.disk_id)
-    source, target = _file(work, given.source_id), _file(work, given.target_id)
-    copy = DiskCopy(source, target, "falloc" if disk.body.get("sparse") is False else "off")
-    with work.on(str(work.found("choose-host")["host"])) as node:
-        await_task(work, node, task_id(work, "copy"), lambda task: node.disk_copy(task, copy))
-        return {"actual_bytes": node.disk_chain(target)[0].actual_bytes}
-
-
-def _drop(work: Work, domain_id: str, what: str, *, wipe: bool) -> None:
-    file = _file(work, domain_id)
-    with work.on(_host(work)) as node:
-        await_task(work, node, task_id(work, what), lambda task: node.disk_remove(task, file, wipe))
+    given, disk, host = work.parameters(MoveDisk), _disk(work), _host(work)
+    layers = chain(work.entities, disk)
+    copy_layers(work, host, disk, layers, given.source_id, given.target_id)
+    with work.on(host) as node:
+        return {"actual_bytes": node.disk_chain(layer_at(work.entities, disk, layers[-1], given.target_id))[0].actual_bytes}
 
 
 def _uncopy(work: Work) -> None:
-    _drop(work, work.parameters(MoveDisk).target_id, "undo", wipe=False)
+    disk, target = _disk(work), work.parameters(MoveDisk).target_id
+    drop_layers(work, _host(work), disk, chain(work.entities, disk), target, "undo")
 
 
 def _use(work: Work) -> None:
     given = work.parameters(MoveDisk)
     size = int(work.found("copy")["actual_bytes"])
-
-    def how(disk: Entity) -> Entity:
-        return disk.with_body(actual_size=size).with_refs(storage_domains=given.target_id, backing_disk=(), disk_profile=())
-
-    work.entities.change("disk", given.disk_id, how)
+    work.entities.change("disk", given.disk_id, lambda one: moved_to(one.with_body(actual_size=size), given.target_id))
 
 
 def _use_again(work: Work) -> None:
@@ -81,9 +67,15 @@ def _use_again(work: Work) -> None:
 
 
 def _drop_source(work: Work) -> None:
-    given = work.parameters(MoveDisk)
-    wipe = bool(work.entities.need("disk", given.disk_id).body.get("wipe_after_delete"))
-    _drop(work, given.source_id, "drop", wipe=wipe)
+    disk, source = _disk(work), work.parameters(MoveDisk).source_id
+    wipe = bool(disk.body.get("wipe_after_delete"))
+    drop_layers(work, _host(work), disk, chain(work.entities, disk), source, "drop", wipe=wipe)
+
+
+def describe_move(entities: Entities, disk_id: str, source_id: str, target_id: str) -> str:
+    """A move in oVirt's words."""
+    source, target = (entities.name_of("storage_domain", one) for one in (source_id, target_id))
+    return f"Moving Disk {entities.name_of('disk', disk_id)} from Storage Domain {source} to {target}"
 
 
 class DiskMove(JobType[MoveDisk]):
@@ -104,28 +96,22 @@ class DiskMove(JobType[MoveDisk]):
         return {"disk": given.disk_id, "storage_domain": given.target_id}
 
     def describe(self, entities: Entities, given: MoveDisk) -> str:
-        source, target = (entities.name_of("storage_domain", one) for one in (given.source_id, given.target_id))
-        return f"Moving Disk {entities.name_of('disk', given.disk_id)} from Storage Domain {source} to {target}"
+        return describe_move(entities, given.disk_id, given.source_id, given.target_id)
 
     def check(self, entities: Entities, given: MoveDisk) -> None:
         disk = entities.need("disk", given.disk_id)
-        if disk.ref("storage_domains") != given.source_id or given.source_id == given.target_id:
-            where = entities.name_of("storage_domain", disk.ref("storage_domains"))
-            reason = f"Cannot {ACTION}. Disk {disk.name} is on Storage Domain {where} already"
-            raise Conflict("disk.there", subject=f"disk {disk.name}", reason=reason, remedy="Name another domain.")
         need_ok(disk, ACTION)
         need_no_template(entities, disk, ACTION)
         need_idle(entities, disk, ACTION)
-        refuse_kept(entities, disk, ACTION)
-        need_active_domain(entities, given.source_id, ACTION)
-        need_shared_host(entities, disk, need_active_domain(entities, given.target_id, ACTION), ACTION)
-        size = int(disk.body.get("provisioned_size") or 0)
-        need_room(entities, given.target_id, ACTION, size if disk.body.get("sparse") is False else 0)
+        for owner in owners_of(entities, disk):
+            refuse_preview(entities, owner.id, ACTION)
+        check_move(entities, disk, given.source_id, given.target_id, ACTION)
+        need_shared_host(entities, disk, entities.need("storage_domain", given.target_id), ACTION)
 
     def locks(self, entities: Entities, given: MoveDisk) -> Sequence[Lock]:
         disk = entities.need("disk", given.disk_id)
-        target = Lock("storage_domain", given.target_id, "", is_shared=True)
-        return tuple(dict.fromkeys((Lock("disk", disk.id), target, *owner_locks(entities, disk))))
+        mine = (Lock("disk", disk.id), *domain_locks(given.target_id), *owner_locks(entities, disk))
+        return tuple(dict.fromkeys(mine))
 
     def plan(self, entities: Entities, given: MoveDisk) -> Sequence[Planned]:
         name = entities.name_of("disk", given.disk_id)

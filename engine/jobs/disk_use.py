@@ -68,5 +68,5 @@ def need_idle(entities: Entities, disk: Entity, action: str) -> None:
     for vm in [*(one for one in owners_of(entities, disk) if one.kind == "vm"), *drives]:
         if runs(vm) or vm.ref("host") or vm.status == "suspended":
             reason = f"Cannot {action}. VM {vm.name} has disk {disk.name} and is {vm.shown_status or 'starting'}"
-            remedy = "Shut it down first: disks of running VMs are not copied or moved by this engine."
+            remedy = "Shut it down first."
             raise Conflict("disk.in-use", subject=f"disk {disk.name}", reason=reason, remedy=remedy)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from engine.jobs.domain_mounts import Seen, connect_everywhere, disconnect_everywhere, with_hosts
+from engine.jobs.domain_owner import claim, release
 from engine.jobs.domain_use import refused
 from engine.jobs.job import JobType, Planned, Step, Told, Work
 from engine.jobs.places import is_built_in
@@ -46,7 +47,7 @@ class _ConnectJob(JobType[D]):
         return {"storage_domain": given.domain_id, "data_center": given.center_id}
 
     def plan(self, entities: Entities, given: D) -> Sequence[Planned]:
-        return (Planned("connect", "Mounting it on the hosts"),)
+        return Planned("connect", "Mounting it on the hosts"), Planned("claim", "Writing down who uses it")
 
     def active(self, work: Work) -> Entity:
         """The domain as it is now: with the hosts that have it."""
@@ -68,6 +69,15 @@ def disconnect_step(domain_id: str, work: Work) -> None:
     disconnect_everywhere(work, work.entities.need("storage_domain", domain_id))
 
 
+def _claim_step(parameters: type[ActivateDomain] | type[AttachDomain]) -> Step:
+    """It says that it is ours, unless it says that it is somebody else's."""
+
+    def domain(work: Work) -> Entity:
+        return work.entities.need("storage_domain", work.parameters(parameters).domain_id)
+
+    return Step("claim", lambda work: claim(work, domain(work)), lambda work: release(work, domain(work)), weight=0.1)
+
+
 class DomainActivate(_ConnectJob[ActivateDomain]):
     """``activating``, then active; or in maintenance again."""
 
@@ -79,6 +89,7 @@ class DomainActivate(_ConnectJob[ActivateDomain]):
             lambda work: connect_step(work.parameters(ActivateDomain).domain_id, work),
             lambda work: disconnect_step(work.parameters(ActivateDomain).domain_id, work),
         ),
+        _claim_step(ActivateDomain),
     )
     told = Told("", "USER_ACTIVATED_STORAGE_DOMAIN", "USER_ACTIVATE_STORAGE_DOMAIN_FAILED")
 
@@ -109,6 +120,7 @@ class DomainAttach(_ConnectJob[AttachDomain]):
             lambda work: connect_step(work.parameters(AttachDomain).domain_id, work),
             lambda work: disconnect_step(work.parameters(AttachDomain).domain_id, work),
         ),
+        _claim_step(AttachDomain),
     )
     told = Told("", "USER_ATTACH_STORAGE_DOMAIN_TO_POOL", "USER_ATTACH_STORAGE_DOMAIN_TO_POOL_FAILED")
 

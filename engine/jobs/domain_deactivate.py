@@ -6,12 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from appliance.errors import TrivetError
+from engine.jobs.descriptors import write
 from engine.jobs.domain_activate import connect_step, disconnect_step
-from engine.jobs.domain_mounts import with_hosts
+from engine.jobs.domain_mounts import hosts_for, with_hosts
+from engine.jobs.domain_owner import claim, release
 from engine.jobs.domain_use import need_idle, need_not_engines, refused
 from engine.jobs.job import JobType, Planned, Step, Told, Work
 from engine.jobs.places import is_built_in
+from engine.jobs.run import STALE
 from engine.store.entities import Entities
+from engine.store.entity import Entity
 from engine.store.jobs import Lock
 
 ACTION = "deactivate Storage"
@@ -23,6 +28,28 @@ class DeactivateDomain:
 
     domain_id: str
     center_id: str
+
+
+def _domain(work: Work) -> Entity:
+    return work.entities.need("storage_domain", work.parameters(DeactivateDomain).domain_id)
+
+
+def _describe(work: Work) -> None:
+    """What is there, and that nobody uses it. A storage that is failing does not keep it from being put away."""
+    domain = _domain(work)
+    for host in hosts_for(work, domain):
+        try:
+            write(work.entities, work.nodes.storage(host), domain)
+            release(work, domain)
+        except TrivetError as error:
+            if error.code == STALE:
+                raise
+            work.log(f"it could not be written down what is on it: {error}")
+        return
+
+
+def _claim_again(work: Work) -> None:
+    claim(work, _domain(work))
 
 
 def _disconnect(work: Work) -> None:
@@ -39,7 +66,7 @@ class DomainDeactivate(JobType[DeactivateDomain]):
 
     name = "domain.deactivate"
     parameters = DeactivateDomain
-    steps = (Step("disconnect", _disconnect, _connect_again),)
+    steps = (Step("describe", _describe, _claim_again, weight=0.2), Step("disconnect", _disconnect, _connect_again))
     told = Told("", "USER_DEACTIVATED_STORAGE_DOMAIN", "USER_DEACTIVATE_STORAGE_DOMAIN_FAILED")
 
     def about(self, entities: Entities, given: DeactivateDomain) -> Mapping[str, str]:
@@ -59,7 +86,7 @@ class DomainDeactivate(JobType[DeactivateDomain]):
         return (Lock("storage_domain", given.domain_id, "preparing_for_maintenance"),)
 
     def plan(self, entities: Entities, given: DeactivateDomain) -> Sequence[Planned]:
-        return (Planned("disconnect", "Unmounting it on the hosts"),)
+        return Planned("describe", "Writing down what is on it"), Planned("disconnect", "Unmounting it on the hosts")
 
     def finish(self, work: Work) -> Mapping[str, Any]:
         domain = work.entities.need("storage_domain", work.parameters(DeactivateDomain).domain_id)

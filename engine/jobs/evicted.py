@@ -14,6 +14,8 @@ from gluster.model import REJECT, PoolStatus, rejected
 EVICTED = "trivet_evicted"
 """In a host's body, from the moment at which the bricks certainly refuse it: ``domains`` (names), ``volumes``, ``boot_id``
 (of its last boot that was heard), ``wall_ms``."""
+GOING_OVER = "trivet_going_over"
+"""In a disk's body, while nobody can say whether its VM has gone over to another domain: that domain's id."""
 NEVER = (layout.ENGINE_VOLUME,)
 """The engine's volume is the brokers': its locks fence by themselves."""
 
@@ -63,11 +65,17 @@ def is_of_pool(domain: Entity, servers: Collection[str]) -> bool:
 
 
 def writes(entities: Entities, vm: Entity) -> frozenset[str]:
-    """The storage domains that a VM can write."""
+    """The storage domains that a VM can write, that too to which a disk of it may have gone over already."""
     attached = [one for one in entities.children(vm.key, "disk_attachment") if not one.body.get("read_only")]
     disks = entities.many("disk", [one.ref("disk") for one in attached])
-    domains = entities.many("storage_domain", [name for one in disks.values() for name in one.refs["storage_domains"]])
+    domains = entities.many("storage_domain", [name for one in disks.values() for name in written_on(one)])
     return frozenset(one.name for one in domains.values())
+
+
+def written_on(disk: Entity) -> tuple[str, ...]:
+    """The ids of the domains on which a VM may write a disk."""
+    other = str(disk.body.get(GOING_OVER) or "")
+    return (*disk.refs["storage_domains"], *((other,) if other else ()))
 
 
 def cannot_write(entities: Entities, vm: Entity, host: Entity | None) -> bool:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from appliance.effects.clock import Clock
-from engine.decide.moves import Direction
+from engine.decide.moves import Direction, StepState, StepView
 from engine.jobs.ports import DiskNode, Nodes, VmNode
 from engine.store.entities import Entities
 from engine.store.jobs import Lock
@@ -102,7 +102,8 @@ class Step:
     """One kind of step. ``do`` answers what later steps need (JSON data). ``undo`` is ``None`` when it leaves nothing.
 
     ``direction``: where the job goes when it was interrupted in it. ``is_final``: once begun there is no way back; what
-    fails then is tried again, and given up as the job type says. ``weight``: its share of the whole's percent.
+    fails then is tried again, and given up as the job type says. ``settles``: there is none once it is done, but if it
+    fails the job is undone. ``weight``: its share of the whole's percent.
     """
 
     name: str
@@ -110,7 +111,12 @@ class Step:
     undo: Callable[[Work], None] | None = None
     direction: Direction = "forward"
     is_final: bool = False
+    settles: bool = False
     weight: float = 1.0
+
+    def view(self, state: StepState) -> StepView:
+        """As the next move is decided by."""
+        return StepView(state, self.direction, self.is_final, self.settles)
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,12 @@ from engine.boot.files import read
 from engine.boot.seed import REMEDY
 from engine.boot.standby import wait_until_active, wait_until_serving
 from engine.enrolment import WireEnrolment
-from engine.jobs import keep_domains, keep_ha, keep_transfers
+from engine.jobs import keep_descriptors, keep_domains, keep_ha, keep_transfers
 from engine.jobs.bell import Bell, Ear
 from engine.jobs.desk import Desk
 from engine.jobs.follow import Following
 from engine.jobs.keep_backups import BackupKeeper
+from engine.jobs.keep_descriptors import DescriptorKeeper
 from engine.jobs.keep_domains import DomainKeeper
 from engine.jobs.keep_ha import Keeper
 from engine.jobs.keep_transfers import TransferKeeper
@@ -40,7 +41,7 @@ from engine.store.jobs import Jobs
 from engine.store.observed import Observations
 
 Log = Callable[[str], None]
-Turns = Keeper | Sweeper | TransferKeeper | BackupKeeper | DomainKeeper
+Turns = Keeper | Sweeper | TransferKeeper | BackupKeeper | DomainKeeper | DescriptorKeeper
 """What looks again and again."""
 
 
@@ -102,6 +103,8 @@ def main(guest: Guest, agent_port: int, log: Log) -> None:
     backups = BackupKeeper(store.entities, world.nodes, desk, log)
     mounts = DomainKeeper(store.entities, world.nodes, desk, log)
 
+    descriptors = DescriptorKeeper(store.entities, desk, log)
+
     def keeping(name: str, every_s: float, *keepers: Turns) -> threading.Thread:
         return threading.Thread(target=keep, args=(keepers, every_s, world.stopping), name=name)
 
@@ -110,6 +113,7 @@ def main(guest: Guest, agent_port: int, log: Log) -> None:
         keeping("ha", keep_ha.KEEP_EVERY_S, keeper, sweeper),
         keeping("transfers", keep_transfers.LOOK_EVERY_S, transfers, backups),
         keeping("domains", keep_domains.KEEP_EVERY_S, mounts),
+        keeping("descriptors", keep_descriptors.KEEP_EVERY_S, descriptors),
     )
 
     def stop(_number: int, _frame: object) -> None:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from appliance.codec import decode
 from appliance.effects.clock import Clock
 from appliance.errors import Failed, TrivetError, Unavailable
-from engine.decide.moves import Move, StepView, can_return, next_move
+from engine.decide.moves import Move, can_return, next_move
 from engine.jobs import tell
 from engine.jobs.job import Cancelled, JobType, Step
 from engine.jobs.ports import DiskNode, Nodes, VmNode
@@ -164,7 +164,7 @@ def run(world: World, job_id: str) -> None:
             _unknown_type(world, job)
             return
         steps = [kind.step(one.name) for one in journal]
-        views = [StepView(one.state, step.direction, step.is_final) for one, step in zip(journal, steps, strict=True)]
+        views = [step.view(one.state) for one, step in zip(journal, steps, strict=True)]
         move = next_move("undoing" if job.state == "undoing" else "running", views, cancel=job.is_cancelled)
         work = StepWork(world, job, journal, move.number, can_return(views), tuple(step.weight for step in steps))
         _make(move, kind, steps, work)

@@ -24,11 +24,20 @@ def task_id(work: Work, what: str) -> str:
     return f"{work.job_id}-{work.number}-{what}"
 
 
-def await_task(work: Work, node: TaskNode, task: str, start: Callable[[str], TaskState]) -> Mapping[str, Any]:
+def await_task(
+    work: Work,
+    node: TaskNode,
+    task: str,
+    start: Callable[[str], TaskState],
+    *,
+    may_stop: bool = True,
+    is_lost: Callable[[], bool] = bool,
+) -> Mapping[str, Any]:
     """Start a task (or find it started) and wait for its end, telling progress; its result.
 
-    A task that failed before (an earlier attempt of this step) is begun anew. Raises what made it fail; ``Unavailable``
-    ``node.silent``; :class:`engine.jobs.job.Cancelled` once the task has stopped.
+    A task that failed before (an earlier attempt of this step) is begun anew. ``may_stop``: whether it ends when somebody
+    cancels the job. ``is_lost``: whether a node that is silent need not be waited for. Raises what made it fail;
+    ``Unavailable`` ``node.silent``; :class:`engine.jobs.job.Cancelled` once the task has stopped.
     """
     forget_failed(node, task)
     state = start(task)
@@ -47,12 +56,13 @@ def await_task(work: Work, node: TaskNode, task: str, start: Callable[[str], Tas
             state = start(task)
             continue
         work.progress(state.percent)
-        _stop_if_asked(work, node, task)
+        if may_stop:
+            _stop_if_asked(work, node, task)
         work.clock.sleep(ASK_EVERY_S)
         try:
             state, heard_s = node.task(task), work.clock.monotonic_s()
         except Unavailable:
-            if work.clock.monotonic_s() - heard_s > SILENT_LIMIT_S:
+            if work.clock.monotonic_s() - heard_s > SILENT_LIMIT_S or is_lost():
                 raise
     if state.state == "cancelled":
         raise Conflict(

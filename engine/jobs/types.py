@@ -11,10 +11,13 @@ from engine.jobs.disk_copy import DiskCopy
 from engine.jobs.disk_create import DiskCreate
 from engine.jobs.disk_extend import DiskExtend
 from engine.jobs.disk_move import DiskMove
+from engine.jobs.disk_move_live import DiskMoveLive
 from engine.jobs.disk_remove import DiskRemove
 from engine.jobs.domain_activate import DomainActivate, DomainAttach
 from engine.jobs.domain_create import DomainCreate
 from engine.jobs.domain_deactivate import DomainDeactivate
+from engine.jobs.domain_describe import DomainDescribe
+from engine.jobs.domain_import import DomainImport
 from engine.jobs.domain_remove import DomainRemove
 from engine.jobs.host_activate import HostActivate
 from engine.jobs.host_admit import HostAdmit
@@ -24,6 +27,7 @@ from engine.jobs.host_install import HostAdd, HostInstall
 from engine.jobs.host_remove import HostRemove
 from engine.jobs.host_storage import HostStorage
 from engine.jobs.job import JobType, by_name
+from engine.jobs.register import DiskRegister, TemplateRegister, VmRegister
 from engine.jobs.seed_remove import SeedRemove
 from engine.jobs.snapshot_commit import SnapshotCommit, SnapshotUndo
 from engine.jobs.snapshot_create import SnapshotCreate
@@ -49,7 +53,7 @@ from engine.jobs.vm_stop import VmReboot, VmReset, VmResume, VmShutdown, VmStop
 from engine.jobs.vm_suspend import VmSuspend, VmWake
 
 TYPES: tuple[JobType[Any], ...] = (
-    DiskCreate(), DiskRemove(), DiskCopy(), DiskMove(), DiskExtend(),
+    DiskCreate(), DiskRemove(), DiskCopy(), DiskMove(), DiskMoveLive(), DiskExtend(),
     HostDeactivate(), HostActivate(), TemplateCreate(), TemplateRemove(),
     VmCreate(), VmRemove(), VmStart(), VmStop(), VmShutdown(), VmReboot(), VmReset(), VmResume(), VmSuspend(), VmWake(),
     VmMigrate(), VmAddDisk(), VmPlugDisk(), VmUnplugDisk(), VmPlugNic(), VmUnplugNic(), VmSetNic(), VmChangeCd(),
@@ -57,7 +61,8 @@ TYPES: tuple[JobType[Any], ...] = (
     SnapshotPreview(), SnapshotCommit(), SnapshotUndo(), SnapshotRestore(), VmStartMemory(), VmClone(),
     TransferStart(), TransferResume(), TransferPause(), TransferFinalize(), TransferCancel(),
     BackupStart(), BackupFinalize(), BackupFail(), CheckpointRemove(),
-    DomainCreate(), DomainAttach(), DomainActivate(), DomainDeactivate(), DomainRemove(), HostStorage(), HostAdd(),
-    HostInstall(), HostRemove(),
+    DomainCreate(), DomainAttach(), DomainActivate(), DomainDeactivate(), DomainRemove(), HostStorage(),
+    DomainDescribe(), DomainImport(), VmRegister(), TemplateRegister(), DiskRegister(),
+    HostAdd(), HostInstall(), HostRemove(),
 )  # fmt: skip
 BY_NAME = by_name(TYPES)

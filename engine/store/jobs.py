@@ -331,7 +331,7 @@ class Jobs:
                 "job.not-external",
                 subject=f"job '{job.description}'",
                 reason="the engine runs it itself",
-                remedy="Cancel what it does instead.",
+                remedy="Cancel it: `end` with `force`.",
             )
         self._job(job_id, {JOB.status: status, JOB.ended_ms: self._now_ms()})
         return self.need(job_id)

@@ -110,3 +110,16 @@ def test_a_stalled_volume_is_left_at_the_deadline(tmp_path: Path, monkeypatch: p
     files = VolumeFiles(root, Mounts(root, ScriptedProcesses()), is_mount=lambda _path: stalled.wait(10))
     assert code(lambda: files.listing("engine", ".")) == "volume.deadline"
     stalled.set()
+
+
+def test_a_file_of_a_foreign_domain_is_read_with_care(files: VolumeFiles, place: Path) -> None:
+    (place / "good").write_text("é\n")
+    (place / "binary").write_bytes(b"\xff\xfe")
+    (place / "large").write_bytes(b"x" * (CONTENT_LIMIT_BYTES + 1))
+    (place / "folder").mkdir()
+    os.mkfifo(place / "pipe")
+    (place / "link").symlink_to("/etc/passwd")
+    assert files.read("engine", "good") == "é\n"
+    wrong = {"binary": "file.content", "large": "file.too-large", "folder": "file.content", "pipe": "file.content",
+             "link": "file.path", "none": "file.unknown", "../x": "file.path"}  # fmt: skip
+    assert {path: code(lambda path=path: files.read("engine", path)) for path in wrong} == wrong

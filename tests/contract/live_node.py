@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,7 @@ from appliance.tools.live_xml import LiveDomain
 from appliance.verbs.vm_backups import VmBackups
 from appliance.verbs.vm_devices import VmDevices
 from appliance.verbs.vm_disks import VmDisks
+from appliance.verbs.vm_mirrors import VmMirrors
 from appliance.verbs.vm_moves import VmMoves
 from appliance.verbs.vms import VmVerbs
 from tests.contract.disk_node import Node
@@ -42,6 +44,7 @@ class LiveNode(Node):
         self.moves = VmMoves(hypervisor, clock, self.tasks, self.chains, owner=os.geteuid())
         processes = SystemProcesses()
         self.live = VmDisks(self.root, hypervisor, processes, clock, self.tasks, self.chains, owner=os.geteuid())
+        self.mirrors = VmMirrors(self.root, hypervisor, processes, clock, self.tasks, self.chains, owner=os.geteuid())
         # a socket's name has 107 characters: not below the node's own root
         self.nbd = folder.parent / "nbd"
         self.backups = VmBackups(
@@ -85,6 +88,27 @@ class LiveNode(Node):
     def guest_reads(self, byte: int, offset: str, length: str, disk: str = "a") -> None:
         said = self._guest(f"read -P {byte} {offset} {length}", disk)
         assert "verification failed" not in said and "error" not in said.lower(), said
+
+    def guest_flushes(self, disk: str = "a") -> None:
+        """What it wrote is to last from now on."""
+        self._guest("flush", disk)
+
+    def kill(self) -> None:
+        """Its QEMU is gone at once, as with its host: it writes nothing more, and says nothing."""
+        if isinstance(self.hypervisor, FakeLibvirt):
+            self.hypervisor.vanish(NAME)
+            return
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                command = (folder / "cmdline").read_bytes()
+            except OSError:
+                continue  # it has ended meanwhile
+            if f"guest={NAME},".encode() in command and str(self.places["data"]).encode() in command:
+                os.kill(int(folder.name), signal.SIGKILL)
+        end_s = time.monotonic() + 60.0
+        while any(one.name == NAME and one.power != "crashed" for one in self.vms.vms()):
+            assert time.monotonic() < end_s, "libvirt has not noticed that its QEMU is gone"
+            time.sleep(0.1)
 
     def _guest(self, command: str, disk: str) -> str:
         if isinstance(self.hypervisor, FakeLibvirt):

@@ -152,10 +152,60 @@ def test_through_the_api(vms: Vms, tmp_path: Path) -> None:
 def test_what_a_running_vm_allows(vms: Vms) -> None:
     vm = vms.started(name="a")
     disk = vms.ask("GET", f"vms/{vm}/diskattachments")[1]["disk_attachment"][0]["id"]
-    for action in ("move", "copy"):
-        assert "VM a has disk root" in refusal(vms, "POST", f"disks/{disk}/{action}", {"storage_domain": {"id": "s2"}})
+    assert "VM a has disk root" in refusal(vms, "POST", f"disks/{disk}/copy", {"storage_domain": {"id": "s2"}})
     vms.done("PUT", f"vms/{vm}/diskattachments/{disk}", {"disk": {"provisioned_size": 16 * MIB}})
     assert vms.ask("GET", f"disks/{disk}")[1]["provisioned_size"] == str(16 * MIB)
     vms.done("POST", f"vms/{vm}/stop?async=true", {})
     vms.done("POST", f"vms/{vm}/snapshots", {"description": "before"})
-    assert "is in the snapshots before" in refusal(vms, "POST", f"disks/{disk}/move", {"storage_domain": {"id": "s2"}})
+    vms.done("POST", f"disks/{disk}/move", {"storage_domain": {"id": "s2"}})
+    where = sorted(one.split("/")[0] for one in files(vms.nodes.nodes["node1"].folder))
+    assert where == ["s2", "s2"], "what the snapshot keeps goes along"
+
+
+def writes_to(vms: Vms, vm: str, disk: str) -> str:
+    return next(one.path for one in vms.running(vm).spec.disks if one.serial == disk)
+
+
+@pytest.mark.timeout(300)
+def test_a_disk_moves_while_its_vm_runs(vms: Vms) -> None:
+    vm = vms.started(name="a")
+    disk = vms.ask("GET", f"vms/{vm}/diskattachments")[1]["disk_attachment"][0]["id"]
+    there = {"storage_domain": {"id": "s2"}}
+    vms.done("POST", f"vms/{vm}/snapshots", {"description": "before", "persist_memorystate": False})
+    assert vms.ask("POST", f"disks/{disk}/move", there)[0] in (200, 202)
+    assert vms.ask("GET", f"disks/{disk}")[1]["status"] == "locked"
+    assert vms.vm(vm)["status"] == "up", "it runs all the time"
+    for action in ("stop", "migrate", "suspend"):
+        assert "locked" in refusal(vms, "POST", f"vms/{vm}/{action}", {}), action
+    vms.work()
+    moving = vms.newest()
+    assert moving.status == "finished", moving.error
+    assert "/s2/images/" in writes_to(vms, vm, disk) and vms.running(vm).power == "running"
+    assert {one.split("/")[0] for one in files(vms.nodes.nodes["node1"].folder)} == {"s2"}
+    assert vms.ask("GET", f"disks/{disk}")[1]["storage_domains"]["storage_domain"][0]["id"] == "s2"
+    assert "on Storage Domain other already" in refusal(vms, "POST", f"disks/{disk}/move", there)
+    snapshot = next(one for one in vms.ask("GET", f"vms/{vm}/snapshots")[1]["snapshot"] if one["description"] == "before")
+    vms.done("DELETE", f"vms/{vm}/snapshots/{snapshot['id']}")
+    assert "/s2/images/" in writes_to(vms, vm, disk)
+
+
+@pytest.mark.timeout(300)
+def test_a_live_move_is_cancelled_or_refused(vms: Vms) -> None:
+    vm = vms.started(name="a")
+    disk, entities = vms.ask("GET", f"vms/{vm}/diskattachments")[1]["disk_attachment"][0]["id"], vms.engine.store.entities
+    there = {"storage_domain": {"id": "s2"}}
+    assert vms.ask("POST", f"disks/{disk}/move", there)[0] in (200, 202)
+    job = vms.newest()
+    assert "runs it itself" in refusal(vms, "POST", f"jobs/{job.id}/end", {"succeeded": False})
+    assert vms.ask("POST", f"jobs/{job.id}/end", {"force": True})[0] == 200
+    vms.work()
+    assert vms.engine.jobs.need(job.id).status == "aborted" and "/vmstore/images/" in writes_to(vms, vm, disk)
+    for name, value, why in (("read_only", True, "read-only"), ("active", False, "VM a has disk")):
+        entities.change("disk_attachment", disk, lambda one, n=name, v=value: one.with_body(**{n: v}))  # type: ignore[misc]
+        assert why in refusal(vms, "POST", f"disks/{disk}/move", there)
+        entities.change("disk_attachment", disk, lambda one, n=name, v=value: one.with_body(**{n: not v}))  # type: ignore[misc]
+    entities.change("disk", disk, lambda one: one.with_body(shareable=True))
+    assert "Other VMs may write" in refusal(vms, "POST", f"disks/{disk}/move", there)
+    entities.change("disk", disk, lambda one: one.with_body(shareable=False))
+    entities.change("storage_domain", "s2", lambda one: one.with_body(**{MOUNTED_ON: []}))
+    assert "does not reach Storage Domain other" in refusal(vms, "POST", f"disks/{disk}/move", there)

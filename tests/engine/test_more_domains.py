@@ -89,7 +89,6 @@ def test_its_life(vms: Vms) -> None:
     ("given", "words"),
     [
         ({"type": "export"}, "type export are not supported"),
-        ({"import": True}, "Import of existing domains is not supported"),
         ({"storage": {"type": "iscsi", "address": "a", "target": "b"}}, "type iscsi is not supported"),
         ({"storage": {"type": "posixfs", "path": "nas:/x"}}, "vfs_type is missing"),
         ({"storage": {"type": "glusterfs", "path": "/x"}}, "storage.address is missing"),

@@ -12,6 +12,7 @@ from engine.decide.queue import Waiting, choose
 PLANNED, BEGUN, DONE, FAILED, UNDONE = (StepView(state) for state in ("planned", "begun", "done", "failed", "undone"))
 BACK = StepView("begun", "back")
 FINAL = replace(BEGUN, is_final=True)
+SETTLES = replace(BEGUN, settles=True)
 
 
 @pytest.mark.parametrize(
@@ -32,6 +33,9 @@ FINAL = replace(BEGUN, is_final=True)
         ([DONE, DONE], True, "finish", -1),
         ([replace(FINAL, state="done"), PLANNED], True, "do", 1),
         ([replace(FINAL, state="planned")], True, "turn", 0),
+        ([replace(SETTLES, state="done"), PLANNED], True, "do", 1),
+        ([replace(SETTLES, state="done"), FAILED], False, "give-up", 1),
+        ([replace(SETTLES, state="failed"), PLANNED], False, "turn", 0),
     ],
 )
 def test_a_running_job_moves(steps: list[StepView], cancel: bool, what: str, number: int) -> None:
@@ -56,6 +60,8 @@ def test_undoing_goes_backwards_over_all_that_was_touched(steps: list[StepView],
 def test_there_is_no_way_back_behind_a_final_step() -> None:
     assert can_return([DONE, replace(FINAL, state="planned")])
     assert not can_return([FINAL])
+    assert can_return([SETTLES])
+    assert not can_return([replace(SETTLES, state="done")])
 
 
 def test_the_queue_is_fair_and_bounded() -> None:

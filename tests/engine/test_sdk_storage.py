@@ -99,3 +99,28 @@ def test_disks_are_copied_moved_and_grow(system: Any) -> None:
     assert (disk.get().name, disk.get().provisioned_size) == ("moved", 4 * MIB)
     with pytest.raises(sdk.Error, match="must be larger"):
         disk.update(types.Disk(provisioned_size=MIB))
+    vm = started_with(system, disk.get())
+    disk.move(storage_domain=types.StorageDomain(name="vmstore"))
+    until(lambda: is_ok(disk))
+    (home,) = system.storage_domains_service().list(search="name=vmstore")
+    assert [one.id for one in disk.get().storage_domains] == [home.id]
+    assert vm.get().status == types.VmStatus.UP, "it ran all the time"
+    vm.stop()
+    until(lambda: vm.get().status == types.VmStatus.DOWN)
+    vm.remove()
+    until(lambda: gone(vm))
+
+
+def started_with(system: Any, disk: Any) -> Any:
+    """A VM that runs with that disk."""
+    vms = system.vms_service()
+    cluster = types.Cluster(id=system.clusters_service().list()[0].id)
+    made = vms.add(types.Vm(name="mover", cluster=cluster, template=types.Template(name="Blank")))
+    vm = vms.vm_service(made.id)
+    attachment = types.DiskAttachment(
+        disk=types.Disk(id=disk.id), interface=types.DiskInterface.VIRTIO_SCSI, bootable=True, active=True
+    )
+    vm.disk_attachments_service().add(attachment)
+    vm.start()
+    until(lambda: vm.get().status == types.VmStatus.UP)
+    return vm

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from appliance.errors import Refused
-from engine.api import work
+from engine.api import mandatory, work
 from engine.api.documents import Object
 from engine.api.noun import Action, Call, Done, Made
+from engine.api.nouns.unregistered import disk_registration, unregistered_disks
+from engine.api.parameters import Listing
 from engine.api.stored import NOT_BODY, Referring, Stored, gone
 from engine.jobs.backups import need_remembering
 from engine.jobs.disk_copy import DiskCopy
 from engine.jobs.disk_create import CreateDisk, DiskCreate
 from engine.jobs.disk_extend import DiskExtend, ExtendDisk
 from engine.jobs.disk_move import DiskMove, MoveDisk
+from engine.jobs.disk_move_live import DiskMoveLive, LiveMoveDisk, running_with
 from engine.jobs.disk_remove import DiskRemove, RemoveDisk
+from engine.jobs.register import DiskRegister
 from engine.store.entity import Entity
 
 OF_THE_JOB = frozenset({"alias", "format", "image_id", "provisioned_size", "sparse", "storage_domain", "storage_domains"})
@@ -48,11 +52,22 @@ class Disks(Stored):
         "wipe_after_delete": False,
     }
 
+    def list(self, call: Call, listing: Listing) -> Sequence[Object]:
+        """Below an imported domain with ``unregistered``: what it brought along, and no VM or template has."""
+        return unregistered_disks(call) if call.parameters.flag("unregistered") else super().list(call, listing)
+
     def show(self, call: Call, entity: Entity) -> Object:
         return {"alias": entity.name, "image_id": entity.id, "status": "ok", **super().show(call, entity)}
 
     def add(self, call: Call, given: dict[str, Any]) -> Made:
-        """Translate, order, answer with the disk as it is now: locked."""
+        """Translate, order, answer with the disk as it is now: locked. With ``unregistered``: register that one."""
+        if call.parameters.flag("unregistered"):
+            wanted = str(given.get("id") or "")
+            registering = work.awaited(call, DiskRegister, disk_registration(call, wanted))
+            known = self.entities(call).get(self.entity, wanted)
+            shown = self.show(call, known) if known is not None else {"id": wanted}
+            return Made(shown, work.unfinished(registering))
+        _need_described(call, given)
         identifier = str(uuid.uuid4())
         kept = {name: value for name, value in given.items() if name not in OF_THE_JOB | NOT_BODY and name not in self.refs}
         job = work.order(
@@ -107,9 +122,13 @@ class Disks(Stored):
         return work.done(call, DiskCopy, new)
 
     def _move(self, call: Call, identifier: str, given: Object) -> Done:
-        """To the domain that is named."""
+        """To the domain that is named; while a VM runs with it, the VM goes over."""
         disk, target = self._mine(call, identifier), str(given["storage_domain"]["id"])
         call.rights.need("create_disk", ("storage_domain", target))
+        vm = running_with(self.entities(call), disk)
+        if vm is not None:
+            live = LiveMoveDisk(disk.id, vm.id, disk.ref("storage_domains"), target, vm.status == "paused")
+            return work.done(call, DiskMoveLive, live)
         move = MoveDisk(disk.id, disk.ref("storage_domains"), target, disk.ref("backing_disk"))
         return work.done(call, DiskMove, move)
 
@@ -120,6 +139,12 @@ class Disks(Stored):
         if found is None:
             raise gone(self.kind, identifier)
         return found
+
+
+def _need_described(call: Call, given: Mapping[str, Any]) -> None:
+    """What a new disk has to have, wherever it is asked for."""
+    if call.service != "Disks":
+        mandatory.check("Disks", "add", "Disk", given)
 
 
 def _domain(call: Call, given: dict[str, Any]) -> str:

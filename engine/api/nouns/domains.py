@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from appliance.errors import Refused
+from appliance.errors import Refused, Unavailable
 from engine.api import work
 from engine.api.documents import Object
 from engine.api.noun import Action, Call, Done, Made, Noun
@@ -16,9 +16,12 @@ from engine.api.stored import NOT_BODY, Referring, Stored, gone
 from engine.api.tell import tell
 from engine.decide import vm_config
 from engine.decide.domain_space import CRITICAL_SPACE_GIB, WARNING_LOW_SPACE_PERCENT
+from engine.jobs.desk import error_of
 from engine.jobs.domain_activate import ActivateDomain, AttachDomain, DomainActivate, DomainAttach
 from engine.jobs.domain_create import ADD, CreateDomain, DomainCreate, check_storage
 from engine.jobs.domain_deactivate import DeactivateDomain, DomainDeactivate
+from engine.jobs.domain_describe import DescribeDomain, DomainDescribe
+from engine.jobs.domain_import import DomainImport, ImportDomain
 from engine.jobs.domain_remove import DomainRemove, RemoveDomain
 from engine.jobs.domain_use import need_empty_of_disks, need_not_engines, refused
 from engine.jobs.evicted import RESTING, is_of_pool
@@ -67,10 +70,7 @@ class StorageDomains(Stored):
         name = str(given.get("name") or "")
         new = CreateDomain(str(uuid.uuid4()), name, storage, host, vm_config.without(given, OF_THE_JOB))
         if given.get("import_"):
-            why = "Import of existing domains is not supported by this engine"
-            raise Refused(
-                "domain.import", subject=f"storage domain {name}", reason=f"Cannot {ADD}. {why}", remedy="Add one."
-            )
+            return self._import(call, given, new)
         if given["type"] != "data":
             why = f"Storage Domains of type {given['type']} are not supported by this engine"
             raise Refused("domain.type", subject=f"storage domain {name}", reason=f"Cannot {ADD}. {why}",
@@ -81,6 +81,21 @@ class StorageDomains(Stored):
             need_started(call, name, str(storage["path"]).strip("/"), storage, ADD)
         job = work.awaited(call, DomainCreate, new)
         return Made(self.show(call, self.entities(call).need(self.entity, new.domain_id)), work.unfinished(job))
+
+    def _import(self, call: Call, given: dict[str, Any], new: CreateDomain) -> Made:
+        """One that is there already, under the id that it has: only its storage tells which, so the caller waits."""
+        check_storage(new)
+        order = ImportDomain(new.domain_id, new.name, new.storage, new.host_id, new.attributes,
+                             str(given.get("id") or ""), str(given.get("comment") or ""))  # fmt: skip
+        job = work.awaited(call, DomainImport, order)
+        job = call.engine.desk.wait(job.id)
+        error = error_of(job)
+        if error is not None:
+            raise error
+        if job.state != "ended":
+            why, remedy = "it is still being looked at", "Ask for the list of storage domains in a while."
+            raise Unavailable("domain.importing", subject=f"storage domain {new.name}", reason=why, remedy=remedy)
+        return Made(self.show(call, self.entities(call).need(self.entity, str(job.result["storage_domain"]))))
 
     def remove(self, call: Call, identifier: str, given: Object) -> Done:
         """``format`` takes its mark away, so that the storage can be used anew; ``destroy`` only forgets it."""
@@ -120,7 +135,11 @@ class StorageDomains(Stored):
         domain = self.entities(call).need(self.entity, identifier)
         return Done(values={"is_attached": bool(domain.ref("data_center"))})
 
-    actions: ClassVar[Mapping[str, Action]] = {"isattached": _is_attached}
+    def _update_ovf_store(self, call: Call, identifier: str, given: Object) -> Done:
+        """It says what is on it: for whoever imports it one day."""
+        return work.done(call, DomainDescribe, DescribeDomain(self.entities(call).need(self.entity, identifier).id))
+
+    actions: ClassVar[Mapping[str, Action]] = {"isattached": _is_attached, "updateovfstore": _update_ovf_store}
 
 
 class AttachedStorageDomains(StorageDomains):

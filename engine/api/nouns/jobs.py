@@ -48,6 +48,10 @@ class Jobs(Rows):
         return Made(job_object(call.engine.jobs.put_external(job)))
 
     def _end(self, call: Call, identifier: str, given: Object) -> Done:
+        """Of another program's: as it says. Of ours, ``force`` only: it is cancelled, and undone as far as it can be."""
+        if given.get("force") and not call.engine.jobs.need(identifier).is_external:
+            call.engine.desk.cancel(identifier)
+            return Done()
         is_good = given.get("succeeded", True)
         call.engine.jobs.end_external(identifier, "finished" if is_good else "failed")
         return Done()
