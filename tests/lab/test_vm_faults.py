@@ -37,7 +37,9 @@ class Stage:
 
     def goes_on(self, cut_s: float, before: int) -> None:
         """Its host has lost power at ``cut_s``; the guest, which had acknowledged ``before``, goes on elsewhere."""
-        found = wait("the VM on another host", RESTART_S, lambda: set(where(self.cluster, self.guest.id)) & set(self.others))
+        found = wait(
+            "the VM on another host", RESTART_S, lambda: set(where(self.cluster, self.guest.id)) & set(self.others) or None
+        )
         print(f"restarted {time.time() - cut_s:.0f} s after the power cut of {self.host}, on {found}")
         await_status(self.guest.vm, types.VmStatus.UP)
         self.listen()
@@ -164,7 +166,9 @@ def test_a_host_that_was_only_cut_off_writes_nothing_beyond_the_first_shard(clus
         assert before > FIRST_SHARD_RECORDS
         cluster.link(stage.host, "cut")
         try:
-            found = wait("the VM on another host", RESTART_S, lambda: set(where(cluster, guest.id)) & set(stage.others))
+            found = wait(
+                "the VM on another host", RESTART_S, lambda: set(where(cluster, guest.id)) & set(stage.others) or None
+            )
             print(f"on {found}; on the host that is cut off: {where(cluster, guest.id)}")
             await_status(guest.vm, types.VmStatus.UP)
             stage.listen()
