@@ -66,7 +66,9 @@ def _admitted(root: Root, clock: Clock, channel: ssl.SSLSocket) -> ConsoleReques
     asked = _line(channel)  # first: who is told while their line is unread is told nothing, TCP drops both
     found = subject(channel.getpeercert())
     caller = Caller(found.get("commonName", ""), found.get("organizationName", ""), found.get("organizationalUnitName", ""))
-    gate = MemberGate(cluster.id, EpochStore(root.at(layout.EPOCH_FILE)), StaleCalls(root.at(layout.STALE_CALL_FILE), clock))
+    stale = StaleCalls(root.at(layout.STALE_CALL_FILE), clock)
+    names = {member.name for member in cluster.members}  # read for this one connection
+    gate = MemberGate(cluster.id, EpochStore(root.at(layout.EPOCH_FILE)), stale, lambda: names)
     gate.admit("node", caller, None)
     if caller.unit != "engine":
         raise Denied(
