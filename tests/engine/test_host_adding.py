@@ -161,7 +161,7 @@ REFUSALS: tuple[tuple[str, dict[str, Any], Callable[[Site], None], str], ...] = 
 )  # fmt: skip
 
 
-@pytest.mark.parametrize(("code", "given", "before", "words"), REFUSALS, ids=lambda one: str(one)[:30])
+@pytest.mark.parametrize(("code", "given", "before", "words"), REFUSALS, ids=[f"{row[0]}-{row[3]}"[:50] for row in REFUSALS])
 def test_what_is_refused_at_the_door(
     site: Site, code: str, given: dict[str, Any], before: Callable[[Site], None], words: str
 ) -> None:
