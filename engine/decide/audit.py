@@ -139,11 +139,11 @@ removed: \
 434 normal USER_REMOVE_TAG Tag {tag} was removed by {user}.
 440 normal USER_ATTACH_TAG_TO_VM Tag {tag} was attached to VM(s) {vm} by {user}.
 446 normal USER_DETACH_VM_FROM_TAG Tag {tag} was detached from VM(s) {vm} by {user}.
+494 normal VDS_MANUAL_FENCE_STATUS Manual fence for host {host} was started: {user} confirmed that it has been rebooted.
+495 error VDS_MANUAL_FENCE_STATUS_FAILED Manual fence for host {host} failed. {reason}
 501 normal USER_SUSPEND_VM Suspending VM {vm} was initiated by User {user} (Host: {host}).
 502 error USER_FAILED_SUSPEND_VM Failed to suspend VM {vm} (Host: {host}). {reason}
 503 normal USER_SUSPEND_VM_OK VM {vm} on Host {host} was suspended.
-494 normal VDS_MANUAL_FENCE_STATUS Manual fence for host {host} was started: {user} confirmed that it has been rebooted.
-495 error VDS_MANUAL_FENCE_STATUS_FAILED Manual fence for host {host} failed. {reason}
 504 normal VDS_INSTALL Host {host} installed
 505 error VDS_INSTALL_FAILED Host {host} installation failed. {reason}
 506 normal VDS_INITIATED_RUN_VM Trying to restart VM {vm} on Host {host}

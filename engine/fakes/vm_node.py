@@ -7,29 +7,22 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from appliance.codec import decode, encode
 from appliance.effects.clock import Clock, SystemClock
-from appliance.errors import Conflict, NotFound, Refused, TrivetError, Unavailable
-from appliance.model.cluster import Member
+from appliance.errors import Conflict, NotFound, Refused
 from appliance.model.disk import DiskFile, DiskInfo
-from appliance.model.node import CpuFacts, Nic, NodeFacts, NodeStatistics
 from appliance.model.task import TaskState
 from appliance.model.vm import VmDisk, VmNic, VmPower, VmSpec, VmState
 from appliance.model.vm_backup import VmBackup, VmBackupState
 from appliance.model.vm_live import DiskMerge, DiskMirror, MigrationLimits, Screen, VmSnapshot, VncTicket
 from engine.fakes import vm_backups, vm_layers, vm_mirrors
 from engine.fakes.disk_node import FakeDiskNode, FakeTasks, grow
-from engine.fakes.enrolment import FOUNDED, FakeEnrolment
-from engine.fakes.image_node import FakeImageNode
 from engine.fakes.layers import file_at
-from engine.fakes.pool_node import FakePoolNode, refused_by
-from engine.fakes.storage_node import FakeStorageNode
-from engine.jobs.ports import HostReport
-from gluster.model import PoolStatus
+from engine.fakes.pool_node import refused_by
 
 GIB = 1024**3
 TICKET_LIMIT_CHARACTERS = 8
@@ -326,109 +319,3 @@ class FakeVmNode(FakeTasks):
 def state_of(vm: FakeVm) -> VmState:
     """As a node tells it."""
     return VmState(vm.spec.id, vm.spec.name, vm.power, vm.spec.memory_mib, vm.spec.cpus, 1.0, 4242)
-
-
-@dataclass
-class FakeNodes:
-    """Some hosts over one folder: they share the domains, as the pool's nodes do. ``ids``: host → id (else itself)."""
-
-    nodes: dict[str, FakeDiskNode]
-    down: set[str] = field(default_factory=set)
-    deaf: set[str] = field(default_factory=set)
-    """Their agents do not answer, but their glusterd is connected to the pool."""
-    ids: dict[str, str] = field(default_factory=dict)
-    memory_bytes: int = 8 * GIB
-    cluster_id: str = FOUNDED.id
-    hosts: dict[str, FakeVmNode] = field(default_factory=dict)
-    mounted: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """Volume → servers, of the last mount that was asked for."""
-    founders: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        self.founders = self.founders or tuple(self.nodes)
-
-    def keep_up(self, members: Sequence[Member]) -> None:
-        """Have exactly those hosts: who has joined is reached from now on, who has left is not."""
-        folder = next(iter(self.nodes.values())).folder
-        for one in members:
-            self.ids[one.name] = one.id
-            self.nodes.setdefault(one.name, FakeDiskNode(one.name, folder))
-        for name in set(self.nodes) - {one.name for one in members}:
-            del self.nodes[name], self.ids[name]
-
-    @property
-    def enrolment(self) -> FakeEnrolment:
-        """How hosts come and go, over the same folder. The members that there are from the start have bricks."""
-        first = next(iter(self.nodes.values()))
-        members = tuple(Member(self.ids.get(name, name), name, name) for name in self.founders)
-        founded = replace(FOUNDED, id=self.cluster_id, members=members)
-        return FakeEnrolment(first.folder / "enrolment", founded, first.point, first.fail_with)
-
-    def up(self) -> Sequence[str]:
-        return [name for name in self.nodes if self.is_up(name)]
-
-    def is_up(self, name: str) -> bool:
-        """Whether its agent answers."""
-        return name not in self.down | self.deaf
-
-    def reports(self) -> Sequence[HostReport]:
-        """Everything as it is now: nothing here is old."""
-        return [
-            HostReport(
-                self.ids.get(name, name),
-                name,
-                self.is_up(name),
-                self.facts(name),
-                NodeStatistics(self.memory_bytes, self.memory_bytes, 0, 0, 0.4, 0.4, 0.3, 12.0, 3.0, 85.0, 86_400.0, ()),
-                self.host(name).vms() if self.is_up(name) else (),
-                address=name,
-            )
-            for name in self.nodes
-        ]
-
-    def facts(self, name: str) -> NodeFacts:
-        """A machine with 8 CPUs and the management network."""
-        cpu = CpuFacts("Intel Xeon", 1, 8, 1, False)
-        nics = (Nic("ovirtmgmt", "52:54:00:00:00:11", True, 1500, (), "", False),)
-        size = self.memory_bytes
-        return NodeFacts(name, self.ids.get(name, name), "c", "1", 0.0, "b", "6", cpu, size, (), nics, "11", "11", "10", ())
-
-    def host(self, name: str) -> FakeVmNode:
-        """A host's VMs, for tests: also while it does not answer."""
-        disks = self.nodes[name]
-        return self.hosts.setdefault(name, FakeVmNode(name, disks.folder, disks.point, disks.fail_with))
-
-    def _answering(self, host: str) -> None:
-        if not self.is_up(host):
-            raise self.silent(host)
-
-    @staticmethod
-    def silent(host: str) -> TrivetError:
-        """What a caller of a host that is down gets."""
-        return Unavailable("agent.unreachable", subject=host, reason="it did not answer", remedy="Look at that node.")
-
-    def pool(self) -> PoolStatus | None:
-        """As the first host that is up says."""
-        return self.pools(self.up()[0]).gluster_pool() if self.up() else None
-
-    def pools(self, host: str) -> FakePoolNode:
-        self._answering(host)
-        disks = self.nodes[host]
-        return FakePoolNode(host, disks.folder, tuple(self.nodes), self.down, disks.point, disks.fail_with, self.mounted)
-
-    def images(self, host: str) -> FakeImageNode:
-        self._answering(host)
-        return FakeImageNode(self.nodes[host])
-
-    def storage(self, host: str) -> FakeStorageNode:
-        self._answering(host)
-        disks = self.nodes[host]
-        return FakeStorageNode(host, disks.folder, disks.point, disks.fail_with)
-
-    def disks(self, host: str) -> FakeDiskNode:
-        self._answering(host)
-        return self.nodes[host]
-
-    def vms(self, host: str) -> FakeVmNode:
-        self._answering(host)
-        return self.host(host)

@@ -70,6 +70,36 @@ def keep(keepers: Sequence[Turns], every_s: float, stopping: threading.Event) ->
     keepers[0].entities.connection.close()
 
 
+def wire(
+    guest: Guest, cluster: Cluster, epoch: int, agent_port: int, members: Members, observations: Observations
+) -> WireNodes:
+    """All that jobs ask of hosts."""
+    disks = wire_disks(guest, cluster, epoch, agent_port)
+    vms = wire_vms(guest, cluster, epoch, agent_port)
+    pools = wire_pools(guest, cluster, epoch, agent_port)
+    images = wire_images(guest, cluster, epoch, agent_port)
+    storage = wire_storage(guest, cluster, epoch, agent_port)
+    enrolment = WireEnrolment(cluster, guest, epoch, agent_port)
+    return WireNodes(members, observations, disks, vms, pools, images, storage, enrolment)
+
+
+def keepers(world: World, desk: Desk, log: Log) -> tuple[threading.Thread, ...]:
+    """Who looks again and again, beside each other: a host whose daemon or whose mount hangs must not delay what keeps VMs
+    running."""
+
+    def keeping(name: str, every_s: float, *turns: Turns) -> threading.Thread:
+        return threading.Thread(target=keep, args=(turns, every_s, world.stopping), name=name)
+
+    entities, nodes = world.entities, world.nodes
+    transfers, backups = TransferKeeper(entities, nodes, desk, log), BackupKeeper(entities, nodes, desk, log)
+    return (
+        keeping("ha", keep_ha.KEEP_EVERY_S, Keeper(entities, nodes, desk, log), Sweeper(entities, desk, log)),
+        keeping("transfers", keep_transfers.LOOK_EVERY_S, transfers, backups),
+        keeping("domains", keep_domains.KEEP_EVERY_S, DomainKeeper(entities, nodes, desk, log)),
+        keeping("descriptors", keep_descriptors.KEEP_EVERY_S, DescriptorKeeper(entities, desk, log)),
+    )
+
+
 def main(guest: Guest, agent_port: int, log: Log) -> None:
     """Wait until the engine is active, then work until a signal ends it."""
     clock = SystemClock()
@@ -81,40 +111,16 @@ def main(guest: Guest, agent_port: int, log: Log) -> None:
     store, observations = Store(guest.database_place), Observations(guest.observed, clock)
     nodes = wire_nodes(guest, cluster, start.epoch, agent_port)
     following = Following(cluster, start.epoch, nodes, store, observations, clock, log)
-    disks = wire_disks(guest, cluster, start.epoch, agent_port)
-    jobs = Jobs(store.entities, clock)
-    vms = wire_vms(guest, cluster, start.epoch, agent_port)
-    pools = wire_pools(guest, cluster, start.epoch, agent_port)
-    images = wire_images(guest, cluster, start.epoch, agent_port)
-    storage = wire_storage(guest, cluster, start.epoch, agent_port)
-    members = Members(cluster, store.entities)
-    enrolment = WireEnrolment(cluster, guest, start.epoch, agent_port)
-    reached = WireNodes(members, observations, disks, vms, pools, images, storage, enrolment)
+    jobs, members = Jobs(store.entities, clock), Members(cluster, store.entities)
+    reached = wire(guest, cluster, start.epoch, agent_port, members, observations)
     world = World(store.entities, jobs, reached, clock, BY_NAME, log)
     ear = Ear(guest.jobs_bell)
     desk = Desk(store.entities, jobs, BY_NAME, clock, Bell(guest.jobs_bell).ring)
-    keeper = Keeper(store.entities, world.nodes, desk, log)
-    sweeper = Sweeper(store.entities, desk, log)
     process = JobsProcess(world, ear.wait)
     worker = threading.Thread(target=process.serve, name="jobs")
     sampler = Sampler(members, store, observations, clock, log)
     sampling = threading.Thread(target=sampler.run, args=(world.stopping,), name="history")
-    transfers = TransferKeeper(store.entities, world.nodes, desk, log)
-    backups = BackupKeeper(store.entities, world.nodes, desk, log)
-    mounts = DomainKeeper(store.entities, world.nodes, desk, log)
-
-    descriptors = DescriptorKeeper(store.entities, desk, log)
-
-    def keeping(name: str, every_s: float, *keepers: Turns) -> threading.Thread:
-        return threading.Thread(target=keep, args=(keepers, every_s, world.stopping), name=name)
-
-    # Beside each other: a host whose daemon or whose mount hangs must not delay what keeps VMs running.
-    keeps = (
-        keeping("ha", keep_ha.KEEP_EVERY_S, keeper, sweeper),
-        keeping("transfers", keep_transfers.LOOK_EVERY_S, transfers, backups),
-        keeping("domains", keep_domains.KEEP_EVERY_S, mounts),
-        keeping("descriptors", keep_descriptors.KEEP_EVERY_S, descriptors),
-    )
+    keeps = keepers(world, desk, log)
 
     def stop(_number: int, _frame: object) -> None:
         following.stopped.set()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from appliance.errors import TrivetError
-from engine.fakes.vm_node import FakeNodes
+from engine.fakes.hosts import FakeNodes
 from engine.jobs.desk import Desk
 from engine.store.durable import Store
 from tests.engine.job_world import Points, desk_of, in_a_process, nodes_at, work_off

@@ -15,7 +15,7 @@ import pytest
 from appliance.effects.clock import SystemClock
 from appliance.errors import TrivetError
 from engine.fakes.disk_node import FakeDiskNode, nothing
-from engine.fakes.vm_node import FakeNodes
+from engine.fakes.hosts import FakeNodes
 from engine.jobs.desk import Desk
 from engine.jobs.disk_create import CreateDisk, DiskCreate
 from engine.jobs.job import JobType, by_name

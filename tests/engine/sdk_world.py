@@ -12,7 +12,7 @@ import ovirtsdk4 as sdk
 import pytest
 
 from appliance.effects.clock import SystemClock
-from engine.fakes.vm_node import FakeNodes
+from engine.fakes.hosts import FakeNodes
 from engine.jobs.desk import Desk
 from engine.jobs.follow_vms import VmFollower
 from engine.jobs.keep_backups import BackupKeeper

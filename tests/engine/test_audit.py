@@ -11,7 +11,7 @@ from appliance.errors import NotFound, Refused
 from engine.decide.audit import BY_CODE, FIELD, TYPES
 from engine.decide.roles import BY_NAME
 from engine.decide.search import parse
-from engine.fakes.vm_node import FakeNodes
+from engine.fakes.hosts import FakeNodes
 from engine.jobs.disk_create import CreateDisk, DiskCreate
 from engine.jobs.disk_remove import DiskRemove, RemoveDisk
 from engine.store import audit as module

@@ -16,10 +16,10 @@ import pytest
 
 from appliance.errors import Failed, TrivetError
 from appliance.model.disk import DiskFile
+from engine.fakes.hosts import FakeNodes
 from engine.fakes.layers import FakeLayers
 from engine.fakes.vm_backups import served
 from engine.fakes.vm_layers import guest_writes, written
-from engine.fakes.vm_node import FakeNodes
 from engine.jobs.backup_end import BackupFail, BackupFinalize, EndBackup
 from engine.jobs.backup_start import BackupStart, StartBackup
 from engine.jobs.backups import CHECKPOINT, KIND

@@ -16,8 +16,8 @@ import pytest
 from appliance.effects.clock import SystemClock
 from appliance.errors import Failed
 from engine.fakes.disk_node import FakeDiskNode, nothing
+from engine.fakes.hosts import FakeNodes
 from engine.fakes.pool_node import refused_by
-from engine.fakes.vm_node import FakeNodes
 from engine.jobs import owed
 from engine.jobs.desk import Desk
 from engine.jobs.evicted import EVICTED

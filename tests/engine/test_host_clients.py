@@ -19,7 +19,7 @@ from appliance.effects.clock import SystemClock
 from engine.app import create_app
 from engine.core import Engine
 from engine.fakes.enrolment import FINGERPRINT, RIGHT, TOKEN
-from engine.fakes.vm_node import FakeNodes
+from engine.fakes.hosts import FakeNodes
 from tests.engine import world
 from tests.engine.sdk_world import at_work, connected, gone, until
 from tests.engine.test_ansible import play

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import Conflict, NotFound, Refused, TrivetError, Unavailable
-from engine.fakes.vm_node import FakeNodes
+from engine.fakes.hosts import FakeNodes
 from engine.jobs.desk import Desk, error_of
 from engine.jobs.disk_create import CreateDisk
 from engine.jobs.disk_remove import DiskRemove, RemoveDisk

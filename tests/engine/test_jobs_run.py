@@ -11,7 +11,7 @@ import pytest
 
 from appliance.effects.clock import SystemClock
 from appliance.errors import Conflict, TrivetError, Unavailable
-from engine.fakes.vm_node import FakeNodes
+from engine.fakes.hosts import FakeNodes
 from engine.jobs import run as running
 from engine.jobs.desk import Desk
 from engine.jobs.job import Cancelled, JobType, Planned, Step, Work, by_name

@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import Failed, TrivetError
+from engine.fakes.hosts import FakeNodes
 from engine.fakes.layers import FakeLayers, file_at
 from engine.fakes.vm_layers import guest_writes, written
-from engine.fakes.vm_node import FakeNodes
 from engine.jobs.disk_move import DiskMove, MoveDisk
 from engine.jobs.disk_move_live import DiskMoveLive, LiveMoveDisk
 from engine.jobs.evicted import EVICTED, GOING_OVER, cannot_write, writes

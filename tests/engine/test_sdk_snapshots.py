@@ -8,9 +8,10 @@ import ovirtsdk4 as sdk
 import pytest
 from ovirtsdk4 import types
 
+from engine.fakes.hosts import FakeNodes
 from engine.fakes.layers import FakeLayers, file_at
 from engine.fakes.vm_layers import guest_writes
-from engine.fakes.vm_node import FakeNodes, FakeVmNode
+from engine.fakes.vm_node import FakeVmNode
 from tests.engine.sdk_world import gone, until
 from tests.engine.vm_world import MIB
 

@@ -17,7 +17,7 @@ from appliance.layout import IMAGEIO_PORT
 from appliance.wire.disk_api import DiskApi, TaskApi
 from appliance.wire.host_api import DomainApi
 from appliance.wire.image_api import ImageApi
-from engine.fakes.vm_node import FakeNodes
+from engine.fakes.hosts import FakeNodes
 from engine.jobs.ports import DiskNode, HostReport, ImageNode
 from engine.nodes import WireDisks
 from tests.contract.image_host import ImageHost, image_host

@@ -9,7 +9,7 @@ import pytest
 from ovirtsdk4 import types
 
 from appliance.layout import IMAGEIO_PORT
-from engine.fakes.vm_node import FakeNodes
+from engine.fakes.hosts import FakeNodes
 from tests.engine import world
 from tests.engine.sdk_world import connected, gone, until
 from tests.engine.vm_world import MIB

@@ -8,7 +8,7 @@ import ovirtsdk4 as sdk
 import pytest
 from ovirtsdk4 import types
 
-from engine.fakes.vm_node import FakeNodes
+from engine.fakes.hosts import FakeNodes
 from tests.engine.sdk_world import gone, until
 from tests.engine.vm_world import MIB, PROFILE
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import Failed, TrivetError
+from engine.fakes.hosts import FakeNodes
 from engine.fakes.layers import FakeLayers, file_at
 from engine.fakes.vm_layers import guest_writes, written
-from engine.fakes.vm_node import FakeNodes
 from engine.jobs.desk import Desk
 from engine.jobs.evicted import EVICTED
 from engine.jobs.layers import chain, images, layer_file, memory_of

@@ -13,8 +13,8 @@ import pytest
 from appliance.effects.clock import SystemClock
 from appliance.errors import Failed, TrivetError
 from appliance.model.disk import DiskFile
+from engine.fakes.hosts import FakeNodes
 from engine.fakes.layers import FakeLayer, FakeLayers
-from engine.fakes.vm_node import FakeNodes
 from engine.jobs.desk import Desk
 from engine.jobs.keep_transfers import TransferKeeper
 from engine.jobs.transfer_end import CancelTransfer, FinalizeTransfer, TransferCancel, TransferFinalize

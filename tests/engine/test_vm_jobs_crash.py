@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from appliance.errors import Failed, TrivetError
-from engine.fakes.vm_node import FakeNodes
+from engine.fakes.hosts import FakeNodes
 from engine.jobs.desk import Desk
 from engine.jobs.disk_create import CreateDisk
 from engine.jobs.job import JobType

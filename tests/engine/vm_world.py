@@ -12,7 +12,8 @@ from flask.testing import FlaskClient
 from appliance.effects.clock import SystemClock
 from engine.core import Engine
 from engine.fakes.disk_node import FakeDiskNode
-from engine.fakes.vm_node import FakeNodes, FakeVm
+from engine.fakes.hosts import FakeNodes
+from engine.fakes.vm_node import FakeVm
 from engine.inventory import derived_id
 from engine.jobs.follow_vms import VmFollower
 from engine.store.jobs import JobRecord

@@ -60,6 +60,7 @@ def test_probe_of_a_peer_that_never_connects_ends() -> None:
 
 def test_a_peer_without_bricks_leaves_and_asked_twice_has_left() -> None:
     pool = built()
+    pool.reachable.add("node4")
     pool.probe("node4")
     verbs.detach(pool, "node4", force=False)
     verbs.detach(pool, "node4", force=False)
