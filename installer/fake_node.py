@@ -188,6 +188,12 @@ class FakeNode:
         self._put(volume, path, size=len(content), folder=False, owner=0, mode=mode, content=content)
         self._servers.keep("write_file")
 
+    def read_file(self, volume: str, path: str) -> str:
+        found = self._files(volume).get(path)
+        if found is None:
+            raise NotFound("file.unknown", subject=path, reason="there is no such file", remedy="Look.")
+        return str(found.get("content", ""))
+
     def remove_file(self, volume: str, path: str) -> None:
         self._files(volume).pop(path, None)
 

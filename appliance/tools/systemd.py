@@ -18,6 +18,9 @@ ALLOWED_UNITS = (
     "trivet-ha.service",
     "trivet-ha-page.service",
     "trivet-ha-notify.path",
+    "trivet-ha-warm.timer",
+    "trivet-ha-warm.path",
+    "trivet-ha-warm.service",
 )
 """What may be acted on over the wire: the services that make a node. Whoever calls is a member, but no member needs more."""
 

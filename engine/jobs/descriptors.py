@@ -146,6 +146,20 @@ def read_all(node: StorageNode, mount: str) -> tuple[list[Descriptor], list[Triv
     return found, errors
 
 
+def erase(node: StorageNode, mount: str) -> None:
+    """Part of a step: the domain says nothing any more. May be repeated."""
+    for path in (*_listed(node, mount), INDEX):
+        node.remove_file(mount, path)
+
+
+def are_on(node: StorageNode, mount: str) -> bool:
+    """Whether anything lies where descriptors do."""
+    try:
+        return bool(node.list_files(mount, FOLDER))
+    except NotFound:
+        return False
+
+
 def _listed(node: StorageNode, mount: str) -> Iterable[str]:
     try:
         found = [one.path for one in node.list_files(mount, FOLDER) if not one.is_folder]

@@ -11,7 +11,9 @@ from appliance import layout
 from appliance.errors import Conflict, Refused
 from appliance.model.domain import MARK
 from engine.builtin import named
+from engine.decide.descriptor import FOLDER
 from engine.inventory import derived_id
+from engine.jobs.descriptors import are_on
 from engine.jobs.domain_mounts import TYPES, connect, disconnect, mark_of, source_of
 from engine.jobs.job import JobType, Planned, Step, Told, Work
 from engine.jobs.places import mount_of
@@ -77,7 +79,9 @@ def _mark(work: Work) -> None:
     domain, node = _domain(work), work.nodes.storage(_host(work))
     state = connect(work, domain, _host(work))  # it may have been unmounted by the undoing of an earlier try
     if state.mark is None:
-        need_empty(domain, [one.path for one in node.list_files(mount_of(domain), ".")])
+        found = [one.path for one in node.list_files(mount_of(domain), ".")]
+        left = FOLDER if not are_on(node, mount_of(domain)) else ""  # the empty folder of a domain that was formatted
+        need_empty(domain, [path for path in found if path.rpartition("/")[2] != left])
     node.domain_mark(mount_of(domain), mark_of(domain))
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from appliance.errors import TrivetError
+from engine.jobs.descriptors import erase
 from engine.jobs.disk_remove import attached_to
 from engine.jobs.domain_create import forget_domain
 from engine.jobs.domain_mounts import connect, disconnect, hosts_for, need_own
@@ -52,6 +53,7 @@ def _unmark(work: Work) -> None:
     state = connect(work, domain, host)
     if state.mark is not None:
         need_own(domain, state, host)
+        erase(work.nodes.storage(host), mount_of(domain))
         work.nodes.storage(host).domain_unmark(mount_of(domain), domain.id)
     disconnect(work, domain, host)
 
@@ -115,7 +117,9 @@ class DomainRemove(JobType[RemoveDomain]):
 
     def plan(self, entities: Entities, given: RemoveDomain) -> Sequence[Planned]:
         if given.format and not given.destroy:
-            return Planned("choose-host", "Choosing a host"), Planned("unmark", "Taking its mark away")
+            return Planned("choose-host", "Choosing a host"), Planned(
+                "unmark", "Taking away its mark and what it says of VMs"
+            )
         return (Planned("let-go", "Unmounting it on the hosts"),)
 
     def finish(self, work: Work) -> Mapping[str, Any]:

@@ -25,6 +25,8 @@ TOKEN = "trivet_token"  # noqa: S105 - the name of an attribute
 """In the row of a host that is to join, until it has: worth nothing afterwards, because it opens its node once. A journal
 line would keep it for ever."""
 HA_UNITS = ("trivet-ha.service", "trivet-ha-page.service", "trivet-ha-notify.path")
+WARM_UNITS = ("trivet-ha-warm.timer", "trivet-ha-warm.path", "trivet-ha-warm.service")
+"""Begun by the broker; stopped with it."""
 """The broker, and what tells people of it."""
 RESTART_S = 60.0
 """An agent restarts in two seconds; a loaded emulated node takes ten times that."""

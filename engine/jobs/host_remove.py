@@ -10,8 +10,9 @@ from typing import Any
 from appliance import layout
 from appliance.errors import Conflict, TrivetError, Unavailable
 from appliance.model.cluster import Cluster, Member
+from appliance.model.vm import VmState
 from engine.decide.schedule_words import listed
-from engine.jobs.enrol import HA_UNITS, node_of, refuse_another, speaker_of, tell_members
+from engine.jobs.enrol import HA_UNITS, WARM_UNITS, node_of, refuse_another, speaker_of, tell_members
 from engine.jobs.evicted import refused
 from engine.jobs.host_install import FAILED, INSTALLING, LEAVING
 from engine.jobs.host_vms import vms_on
@@ -63,7 +64,7 @@ def _look(work: Work) -> Mapping[str, Any]:
     if facts.cluster_id != work.nodes.enrolment.founded.id:
         return {"answers": False}
     if name in work.nodes.up():
-        here = [one.name for one in work.nodes.vms(name).vms() if one.power not in ("off", "crashed")]
+        here = [one.name for one in _vms_there(work, name) if one.name != layout.STANDBY_VM_NAME]
         if here:
             raise _kept(name, [f"VM {one} runs on it" for one in here])
     return {"answers": True}
@@ -83,6 +84,10 @@ def _may_be_silent(work: Work, given: RemoveHost, error: TrivetError) -> bool:
     )
 
 
+def _vms_there(work: Work, host: str) -> Sequence[VmState]:
+    return [one for one in work.nodes.vms(host).vms() if one.power not in ("off", "crashed")]
+
+
 def _stop(work: Work) -> None:
     """It stops serving: its broker, its page, its mounts."""
     given = work.parameters(RemoveHost)
@@ -91,8 +96,12 @@ def _stop(work: Work) -> None:
     node = node_of(work, given.member)
     if _is_bare(work):
         return
-    for unit in HA_UNITS:
+    for unit in (*HA_UNITS, *WARM_UNITS):
         node.unit(unit, "stop-disable")
+    if given.member.name in work.nodes.up():
+        for one in _vms_there(work, given.member.name):
+            if one.name == layout.STANDBY_VM_NAME:  # its broker was about to save the memory of it
+                work.nodes.vms(given.member.name).vm_destroy(one.name)
     for state in node.domains():
         if state.mounted:
             node.domain_unmount(state.domain)

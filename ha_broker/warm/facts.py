@@ -11,7 +11,7 @@ from appliance import layout
 from appliance.model.vm import VmSpec
 from appliance.tools.domain_xml import domain_xml
 
-STANDBY_NAME: Final = "TrivetWarmVM"
+STANDBY_NAME: Final = layout.STANDBY_VM_NAME
 """libvirt's name of the VM whose memory is saved. As long as the engine VM's: it is exchanged in place."""
 STANDBY_LOG: Final = "/var/log/libvirt/qemu/trivet-warm-console.log"
 READY: Final = "TRIVET-STANDBY ready"
