@@ -16,7 +16,7 @@ from tests.lab.cluster import Cluster, wait
 from tests.lab.guest import MIB, PATIENCE_S, await_status, await_usable, disk, where
 from tests.lab.test_vms import a_vm
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.lab, pytest.mark.measured, pytest.mark.timeout(1500)]
 
 NAME = "node4"
 INSTALL_S = 300.0

@@ -15,7 +15,12 @@ from tests.lab.cluster import Cluster, wait
 from tests.lab.guest import MIB, PATIENCE_S, VMSTORE, await_status, lost, where
 from tests.lab.test_vms import ENOUGH, POOL_WHOLE_S, RESTART_S, Recording, is_up, recording, sees_the_pool
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(900), pytest.mark.usefixtures("saved_memory")]
+pytestmark = [
+    pytest.mark.lab,
+    pytest.mark.measured,
+    pytest.mark.timeout(900),
+    pytest.mark.usefixtures("saved_memory"),
+]
 
 SHARD_MIB = 64
 FIRST_SHARD_RECORDS = SHARD_MIB * MIB // RECORD_BYTES

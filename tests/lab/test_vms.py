@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -184,6 +185,38 @@ def test_a_snapshot_taken_and_removed_costs_no_record(cluster: Cluster, system: 
         vm.shutdown()
         await_status(vm, types.VmStatus.DOWN)
         assert lost(serial.said(), file_of(cluster, guest.host, guest.data_id)) == (), "one file, and all records in it"
+
+
+@pytest.mark.usefixtures("saved_memory")
+def test_a_highly_available_vm_outlives_its_host(cluster: Cluster, system: Any) -> None:
+    """The host of a recording guest loses power (not the engine's): it is cut off, and the guest goes on on another."""
+    engine_host = cluster.engine()["host"]
+    with recording(cluster, system, is_ha=True) as guest:
+        vm, serial, host = guest.vm, guest.serial, guest.host
+        if host == engine_host:
+            host = next(node for node in cluster.nodes if node != engine_host)
+            vm.migrate(host=types.Host(name=host))
+            wait("the VM on its new host", PATIENCE_S, lambda: where(cluster, guest.id) == [host] or None)
+            await_status(vm, types.VmStatus.UP)
+            serial.listen(host)
+        before = serial.await_more(ENOUGH)
+        cut_s = cluster.power(host, "off")
+        others = [node for node in cluster.nodes if node != host]
+        wait("the VM on another host", RESTART_S, lambda: set(where(cluster, guest.id)) & set(others) or None)
+        print(f"restarted {time.time() - cut_s:.0f} s after the power cut of {host}")
+        await_status(vm, types.VmStatus.UP)
+        now_on = vm.get(follow="host").host.name
+        assert now_on in others
+        serial.listen(now_on)
+        assert serial.await_more(ENOUGH) > before
+        cluster.power(host, "on")
+        hosts = system.hosts_service()
+        wait("its host up again", PATIENCE_S, lambda: is_up(hosts, host) or None)
+        assert where(cluster, guest.id) == [now_on], "one VM, not two"
+        wait("the pool whole as its host sees it", POOL_WHOLE_S, lambda: sees_the_pool(cluster, host) or None)
+        vm.shutdown()
+        await_status(vm, types.VmStatus.DOWN)
+        assert lost(serial.said(), file_of(cluster, now_on, guest.data_id)) == ()
 
 
 def sees_the_pool(cluster: Cluster, node: str) -> bool:
