@@ -345,8 +345,8 @@ def test_a_node_is_added_to_a_lab_that_runs_and_taken_out_again(bare_lab: str) -
     before = nodes(bare_lab)
     trivet("lab", "up", "--name", bare_lab, "--nodes", "4", timeout_s=300)
     more = nodes(bare_lab)
-    assert (more[:3], more[3]["name"], more[3]["power"]) == (before, "node4", "on")
-    assert on(bare_lab, "node4", "ping", "-c1", "-W2", before[0]["address"]).status == 0
+    assert more == {**before, "node4": more["node4"]} and more["node4"]["power"] == "on"
+    assert on(bare_lab, "node4", "ping", "-c1", "-W2", before["node1"]["address"]).status == 0
     trivet("lab", "remove", "node4", "--name", bare_lab)
     assert nodes(bare_lab) == before
     assert not Path(f"/run/netns/trivet-{bare_lab}-node4").exists()
