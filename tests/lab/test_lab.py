@@ -346,7 +346,7 @@ def test_a_node_is_added_to_a_lab_that_runs_and_taken_out_again(bare_lab: str) -
     trivet("lab", "up", "--name", bare_lab, "--nodes", "4", timeout_s=300)
     more = nodes(bare_lab)
     assert more == {**before, "node4": more["node4"]} and more["node4"]["power"] == "on"
-    assert on(bare_lab, "node4", "ping", "-c1", "-W2", before["node1"]["address"]).status == 0
+    assert reach(bare_lab, "node4", str(before["node1"]["address"]), AGENT_PORT) == "answered"
     trivet("lab", "remove", "node4", "--name", bare_lab)
     assert nodes(bare_lab) == before
     assert not Path(f"/run/netns/trivet-{bare_lab}-node4").exists()
