@@ -5,21 +5,17 @@ As the keeper of image transfers it remembers nothing that matters: each turn de
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
 
-from appliance.errors import Conflict, TrivetError, Unavailable
+from appliance.errors import TrivetError
 from appliance.model.vm_backup import VmBackupState
 from engine.decide.backup import KEPT_MS, OVER, Seen, why_over
 from engine.jobs.backup_end import BackupFail, EndBackup, transfers_of
 from engine.jobs.backups import ENDED, KIND, LIVE
-from engine.jobs.desk import Desk
-from engine.jobs.job import JobType
-from engine.jobs.ports import Nodes
 from engine.jobs.transfer_end import CancelTransfer, TransferCancel
-from engine.store.entities import Entities
+from engine.jobs.watcher import Watcher
 from engine.store.entity import Entity
 
 SWEEP_EVERY_S = 30.0
@@ -27,15 +23,11 @@ SWEEP_EVERY_S = 30.0
 
 
 @dataclass
-class BackupKeeper:
+class BackupKeeper(Watcher):
     """One for the engine; its turns are taken one after the other."""
 
-    entities: Entities
-    nodes: Nodes
-    desk: Desk
-    log: Callable[[str], None]
+    watched: ClassVar[str] = "backups"
     _swept_s: float = float("-inf")
-    _said: dict[str, str] = field(default_factory=dict)
 
     def turn(self) -> None:
         """Look and act once. What fails is logged, and tried with the next turn."""
@@ -53,7 +45,7 @@ class BackupKeeper:
                     for state in states.values():
                         self._tried(state.id, lambda host=host, state=state: self._sweep(host, state))  # type: ignore[misc]
         except TrivetError as error:
-            self._tell("all", f"backups: {error} [{error.code}]")
+            self._tell("all", f"{self.watched}: {error} [{error.code}]")
 
     def _ask(self) -> Mapping[str, Mapping[str, VmBackupState]]:
         """Host's id → what it serves. Without those that do not answer."""
@@ -84,9 +76,9 @@ class BackupKeeper:
         """First nobody transfers of it any more, then it ends."""
         transfers = transfers_of(self.entities, row.id)
         for one in transfers:
-            self._order(TransferCancel, CancelTransfer(one.id, f"its backup has failed: {why}"))
+            self._order_now(TransferCancel, CancelTransfer(one.id, f"its backup has failed: {why}"))
         if not transfers:
-            self._order(BackupFail, EndBackup(row.id, why))
+            self._order_now(BackupFail, EndBackup(row.id, why))
 
     def _is_at_work(self, row: Entity) -> bool:
         """Whether a job has it, or its VM: that decides."""
@@ -99,21 +91,3 @@ class BackupKeeper:
             host = next((one.name for one in self.nodes.reports() if one.id == host_id), "")
             self.log(f"host {host} serves backup {state.id} for nobody: ended")
             self.nodes.vms(host).vm_backup_end(state.vm, state.id)
-
-    def _tried(self, about: str, act: Callable[[], None]) -> None:
-        try:
-            act()
-        except TrivetError as error:
-            self._tell(about, f"backups, {about}: {error} [{error.code}]")
-
-    def _order(self, kind: type[JobType[Any]], given: EndBackup | CancelTransfer) -> None:
-        try:
-            self.desk.order(kind, given, owner_id="", correlation_id=str(uuid.uuid4()))
-        except (Conflict, Unavailable) as error:  # it has changed since we looked, or the queue is full
-            self.log(f"not ordered: {error} [{error.code}]")
-
-    def _tell(self, about: str, text: str) -> None:
-        """Into the log, once for as long as it is so."""
-        if self._said.get(about) != text:
-            self._said[about] = text
-            self.log(text)

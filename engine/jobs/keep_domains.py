@@ -8,19 +8,19 @@ the installer's and the pool's. With no others nothing is asked. The decision is
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from appliance.errors import Conflict, TrivetError
 from appliance.model.domain import DomainState
 from engine.decide.domain_mounts import Wanted, difference
-from engine.jobs.desk import Desk
 from engine.jobs.evicted import evicted_names
 from engine.jobs.follow_domains import DomainFollower
 from engine.jobs.host_storage import ConnectHost, HostStorage, is_for
 from engine.jobs.places import MOUNTED_ON, is_built_in, mount_of
-from engine.jobs.ports import HostReport, Nodes
-from engine.store.entities import Entities
+from engine.jobs.ports import HostReport
+from engine.jobs.watcher import Watcher
 from engine.store.entity import Entity
 
 KEEP_EVERY_S = 15.0
@@ -31,15 +31,11 @@ AGAIN_S = 300.0
 
 
 @dataclass
-class DomainKeeper:
+class DomainKeeper(Watcher):
     """One for the engine; its turns are taken one after the other."""
 
-    entities: Entities
-    nodes: Nodes
-    desk: Desk
-    log: Callable[[str], None]
+    watched: ClassVar[str] = "storage domains"
     _again_s: dict[str, float] = field(default_factory=dict)
-    _said: dict[str, str] = field(default_factory=dict)
 
     def turn(self) -> None:
         """Look and act once. What fails is logged, and tried with the next turn."""
@@ -49,7 +45,7 @@ class DomainKeeper:
                 if report.is_up and report.name not in lost:
                     self._host(report, self._domains())
         except TrivetError as error:
-            self._tell("", f"storage domains: {error} [{error.code}]")
+            self._tell("", f"{self.watched}: {error} [{error.code}]")
 
     def _domains(self) -> list[Entity]:
         return [one for one in self.entities.list("storage_domain") if not is_built_in(one) and not one.locked_as]
@@ -100,12 +96,6 @@ class DomainKeeper:
             self.log(f"not ordered: {error} [{error.code}]")
             return
         self._again_s[given.host_id] = now_s + AGAIN_S
-
-    def _tell(self, about: str, text: str) -> None:
-        """Into the log, once for as long as it is so."""
-        if self._said.get(about) != text:
-            self._said[about] = text
-            self.log(text)
 
 
 def _wanted(domain: Entity, host_id: str) -> Wanted:

@@ -8,25 +8,25 @@ What takes time is a job. The decisions are pure: engine/decide/schedule_evict.p
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from appliance.errors import Conflict, TrivetError
 from engine.decide.schedule_evict import Suspect, to_evict
 from engine.decide.schedule_fence import Fate, Ran
 from engine.decide.schedule_restart import Lost, Restart, Waiting, restarts
 from engine.jobs import ended, owed, placing
-from engine.jobs.desk import Desk
 from engine.jobs.evicted import connected, domains_of, evictable, record_of, refused, writes
 from engine.jobs.host_admit import HostAdmit, needs_admission
 from engine.jobs.host_evict import HostEvict, OnHost
 from engine.jobs.job import JobType
-from engine.jobs.ports import HostReport, Nodes
+from engine.jobs.ports import HostReport
 from engine.jobs.vm_place import ENGINE_MARK, runs
 from engine.jobs.vm_restart import RestartVm, VmRestart
 from engine.jobs.vm_spec import parts_of
 from engine.jobs.vm_state import MOVE
-from engine.store.entities import Entities
+from engine.jobs.watcher import Watcher
 from engine.store.entity import Entity
 from gluster.model import PoolStatus
 
@@ -38,15 +38,11 @@ ended by hand) takes longer than that to go away."""
 
 
 @dataclass
-class Keeper:
+class Keeper(Watcher):
     """One for the engine; its turns are taken one after the other."""
 
-    entities: Entities
-    nodes: Nodes
-    desk: Desk
-    log: Callable[[str], None]
+    watched: ClassVar[str] = "highly available VMs"
     _again_s: dict[tuple[str, str], float] = field(default_factory=dict)
-    _said: dict[str, str] = field(default_factory=dict)
 
     def turn(self) -> None:
         """Look and act once. What fails is logged, and tried with the next turn."""
@@ -54,7 +50,7 @@ class Keeper:
             try:
                 act()
             except TrivetError as error:
-                self._tell(act.__name__, f"highly available VMs: {error} [{error.code}]")
+                self._tell(act.__name__, f"{self.watched}: {error} [{error.code}]")
 
     # hosts
 
@@ -208,12 +204,6 @@ class Keeper:
             return vm if vm.locked_as or vm.status != "unknown" else vm.with_body(status_detail=reason)
 
         self.entities.change("vm", vm_id, how)
-
-    def _tell(self, about: str, text: str) -> None:
-        """Into the log, once for as long as it is so."""
-        if self._said.get(about) != text:
-            self._said[about] = text
-            self.log(text)
 
 
 def _refused(pool: PoolStatus | None, volume: str) -> frozenset[str]:

@@ -7,22 +7,19 @@ case of its own. What it finds served for a transfer that still lasts it goes on
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import ClassVar
 
-from appliance.errors import Conflict, NotFound, TrivetError, Unavailable
+from appliance.errors import NotFound, TrivetError
 from appliance.model.image_ticket import ImageTicketState
 from engine.decide.transfer import FINISHED, KEPT_MS, RENEW_S, TICKET_S, Seen, judge
-from engine.jobs.desk import Desk
 from engine.jobs.evicted import evicted_names
-from engine.jobs.job import JobType
-from engine.jobs.ports import HostReport, Nodes
+from engine.jobs.ports import HostReport
 from engine.jobs.transfer_end import CancelTransfer, TransferCancel
 from engine.jobs.transfer_open import PauseTransfer, TransferPause
 from engine.jobs.transfers import ENDED, EXTENDED, HOST, KIND
-from engine.store.entities import Entities, Entity
+from engine.jobs.watcher import Watcher
+from engine.store.entities import Entity
 
 LOOK_EVERY_S = 5.0
 """How exact an inactivity timeout is, and how old what is shown of a transfer: a tenth of the shortest that people use."""
@@ -33,17 +30,13 @@ SWEEP_EVERY_S = 30.0
 
 
 @dataclass
-class TransferKeeper:
+class TransferKeeper(Watcher):
     """One for the engine; its turns are taken one after the other."""
 
-    entities: Entities
-    nodes: Nodes
-    desk: Desk
-    log: Callable[[str], None]
+    watched: ClassVar[str] = "image transfers"
     _renewed_s: dict[str, float] = field(default_factory=dict)
     _shown_s: dict[str, float] = field(default_factory=dict)
     _swept_s: float = float("-inf")
-    _said: dict[str, str] = field(default_factory=dict)
 
     def turn(self) -> None:
         """Look and act once. What fails is logged, and tried with the next turn."""
@@ -58,13 +51,7 @@ class TransferKeeper:
                     if report.is_up:
                         self._tried(name, lambda name=name: self._sweep(name))  # type: ignore[misc]
         except TrivetError as error:
-            self._tell("all", f"image transfers: {error} [{error.code}]")
-
-    def _tried(self, about: str, act: Callable[[], None]) -> None:
-        try:
-            act()
-        except TrivetError as error:
-            self._tell(about, f"image transfers, {about}: {error} [{error.code}]")
+            self._tell("all", f"{self.watched}: {error} [{error.code}]")
 
     def _look(self, row: Entity, reports: dict[str, HostReport]) -> None:
         now_ms = int(self.desk.clock.wall_s() * 1000)
@@ -85,9 +72,9 @@ class TransferKeeper:
             if verdict.what == "go-on" and state is not None:
                 self._go_on(row, host, state)
             elif verdict.what == "pause":
-                self._order(TransferPause, PauseTransfer(row.id, verdict.reason))
+                self._order_now(TransferPause, PauseTransfer(row.id, verdict.reason))
             else:
-                self._order(TransferCancel, CancelTransfer(row.id, verdict.reason))
+                self._order_now(TransferCancel, CancelTransfer(row.id, verdict.reason))
 
     def _is_at_work(self, transfer_id: str) -> bool:
         """Whether a job has it: that decides."""
@@ -118,15 +105,3 @@ class TransferKeeper:
             if not is_mine and not self._is_at_work(state.transfer):
                 self.log(f"host {host} serves image transfer {state.transfer} for nobody: closed")
                 self.nodes.images(host).image_close(state.transfer)
-
-    def _order(self, kind: type[JobType[Any]], given: PauseTransfer | CancelTransfer) -> None:
-        try:
-            self.desk.order(kind, given, owner_id="", correlation_id=str(uuid.uuid4()))
-        except (Conflict, Unavailable) as error:  # it has changed since we looked, or the queue is full
-            self.log(f"not ordered: {error} [{error.code}]")
-
-    def _tell(self, about: str, text: str) -> None:
-        """Into the log, once for as long as it is so."""
-        if self._said.get(about) != text:
-            self._said[about] = text
-            self.log(text)

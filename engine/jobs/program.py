@@ -33,6 +33,7 @@ from engine.jobs.run import World
 from engine.jobs.sampling import Sampler
 from engine.jobs.seed_remove import Sweeper
 from engine.jobs.types import BY_NAME
+from engine.jobs.watcher import Watcher
 from engine.layout import Guest
 from engine.members import Members
 from engine.nodes import wire_disks, wire_images, wire_nodes, wire_pools, wire_storage, wire_vms
@@ -41,7 +42,7 @@ from engine.store.jobs import Jobs
 from engine.store.observed import Observations
 
 Log = Callable[[str], None]
-Turns = Keeper | Sweeper | TransferKeeper | BackupKeeper | DomainKeeper | DescriptorKeeper
+Turns = Watcher | Sweeper | DescriptorKeeper
 """What looks again and again."""
 
 
