@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 
 from appliance.effects.bounded import Bounded
 from appliance.errors import TrivetError
+from appliance.tools.addresses import is_address
 
 RESOLVE_S = 5.0
 """A name service answers in milliseconds; one that cannot be reached keeps the caller, and one of the web's threads, no
@@ -23,12 +23,3 @@ def resolve(name: str) -> str:
     except (OSError, UnicodeError, TrivetError):
         return ""
     return str(found[0][4][0])
-
-
-def is_address(text: str) -> bool:
-    """Whether it is an IP address as it stands."""
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True

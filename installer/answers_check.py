@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from appliance.tools.addresses import is_address
+
 if TYPE_CHECKING:
     from installer.answers import Answers
 
@@ -49,15 +51,6 @@ def check(answers: Answers) -> Problem | None:
         for problem in rule(answers):
             return problem
     return None
-
-
-def is_address(text: str) -> bool:
-    """Is it an IP address (not a name)?"""
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def is_name(text: str) -> bool:

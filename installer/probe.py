@@ -12,9 +12,9 @@ from appliance.effects.clock import Clock
 from appliance.errors import TrivetError, Unavailable
 from appliance.model.cluster import Cluster, Member
 from appliance.model.node import FolderFacts, NodeFacts
+from appliance.tools.addresses import is_address
 from appliance.wire.definition import JoinApi, Reached
 from installer.answers import Answers, NodeAnswers
-from installer.answers_check import is_address
 from installer.ports import Agents, InstallingNode
 
 S = TypeVar("S")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Sequence
 
@@ -10,6 +9,7 @@ from appliance.effects.files import PUBLIC, write_if_different
 from appliance.effects.root import Root
 from appliance.errors import Refused
 from appliance.model.cluster import Member
+from appliance.tools.addresses import is_address
 from appliance.tools.block import with_block
 from appliance.tools.hosts import with_names
 
@@ -34,10 +34,8 @@ def forget_names(root: Root) -> None:
 
 def _check(name: str, address: str) -> None:
     """A name with a line break would write a line of its own."""
-    try:
-        ipaddress.ip_address(address)
-    except ValueError as error:
-        raise _refuse(name, f"{address!r} is not an IP address") from error
+    if not is_address(address):
+        raise _refuse(name, f"{address!r} is not an IP address")
     if not _NAME.fullmatch(name):
         raise _refuse(name, "it is not a host name")
 

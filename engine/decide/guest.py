@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 
 from appliance.errors import Refused
 from appliance.model.engine_start import EngineStart
+from appliance.tools.addresses import is_address
 
 BEGIN, END = "# begin trivet", "# end trivet"
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
@@ -16,10 +16,8 @@ def check(start: EngineStart) -> None:
     """Refuse (``seed.invalid``) start data that would break the files made from it."""
 
     def address(text: str, attribute: str) -> None:
-        try:
-            ipaddress.ip_address(text)
-        except ValueError:
-            raise _refuse(f"'{attribute}' is no IP address: {text!r}") from None
+        if not is_address(text):
+            raise _refuse(f"'{attribute}' is no IP address: {text!r}")
 
     def name(text: str, attribute: str) -> None:
         if not NAME.fullmatch(text):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from appliance.tools.addresses import is_address
 from installer.answers import Answers
-from installer.answers_check import is_address
 from installer.preflight.problem import Problem
 from installer.probe import View
 
