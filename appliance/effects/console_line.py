@@ -8,41 +8,21 @@ from __future__ import annotations
 
 import os
 
-from appliance.effects.duplex import CANNOT_NOW
+from appliance.effects.duplex import CANNOT_NOW, Outgoing
 
 PIECE_BYTES = 4096
 """What a terminal holds: more is never there at once."""
 
 
-class ConsoleLine:
-    """Never waits. Used by one thread."""
+class ConsoleLine(Outgoing):
+    """Never waits. Used by one thread. What a line that has ended does not take is dropped: :meth:`drain` says so."""
 
     has_read_ahead = False
 
     def __init__(self, path: str) -> None:
         """Raises ``OSError``."""
         self._descriptor = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
-        self._unsent = bytearray()
-
-    @property
-    def unsent(self) -> int:
-        """Bytes that the guest has not taken yet."""
-        return len(self._unsent)
-
-    def write(self, data: bytes) -> None:
-        """Type it, now or with :meth:`flush`."""
-        self._unsent += data
-        self.flush()
-
-    def flush(self) -> None:
-        """Type what the guest takes now. What a line that has ended does not take is dropped: :meth:`drain` says so."""
-        try:
-            while self._unsent:
-                del self._unsent[: os.write(self._descriptor, self._unsent[:PIECE_BYTES])]
-        except CANNOT_NOW:
-            return
-        except OSError:
-            self._unsent.clear()
+        super().__init__(lambda piece: os.write(self._descriptor, piece), PIECE_BYTES)
 
     def drain(self) -> bool:
         """Take what the guest said and drop it: its log has it, too, and a line that nobody reads makes a guest wait.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 PIECE_BYTES = 16 * 1024
@@ -17,29 +17,18 @@ UNSENT_LIMIT_MS = 14_000
 CANNOT_NOW = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
-class Duplex:
-    """A connected socket. All calls come from one thread: a TLS connection is not two."""
+class Outgoing:
+    """Bytes that are sent as the other side takes them. ``send`` gives it a piece now, and tells how much of it it took."""
 
-    def __init__(self, channel: socket.socket) -> None:
-        channel.setblocking(False)
-        if channel.family != socket.AF_UNIX:
-            notice_silence(channel)
-        self._channel = channel
+    def __init__(self, send: Callable[[bytearray], int], piece_bytes: int = PIECE_BYTES) -> None:
+        self._send = send
+        self._piece_bytes = piece_bytes
         self._unsent = bytearray()
 
     @property
     def unsent(self) -> int:
         """Bytes that the other side has not taken yet."""
         return len(self._unsent)
-
-    def read(self) -> bytes | None:
-        """What has come; empty: the other side has ended; None: nothing now. A connection that broke has ended."""
-        try:
-            return self._channel.recv(PIECE_BYTES)
-        except CANNOT_NOW:
-            return None
-        except OSError:
-            return b""
 
     def write(self, data: bytes) -> None:
         """Send it, now or with :meth:`flush`."""
@@ -50,11 +39,31 @@ class Duplex:
         """Send what can be sent now. What a broken connection does not take is dropped: reading says that it has ended."""
         try:
             while self._unsent:
-                del self._unsent[: self._channel.send(self._unsent[:PIECE_BYTES])]
+                del self._unsent[: self._send(self._unsent[: self._piece_bytes])]
         except CANNOT_NOW:
             return
         except OSError:
             self._unsent.clear()
+
+
+class Duplex(Outgoing):
+    """A connected socket. All calls come from one thread: a TLS connection is not two."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        super().__init__(channel.send)
+        channel.setblocking(False)
+        if channel.family != socket.AF_UNIX:
+            notice_silence(channel)
+        self._channel = channel
+
+    def read(self) -> bytes | None:
+        """What has come; empty: the other side has ended; None: nothing now. A connection that broke has ended."""
+        try:
+            return self._channel.recv(PIECE_BYTES)
+        except CANNOT_NOW:
+            return None
+        except OSError:
+            return b""
 
     def close(self) -> None:
         """Close it."""
