@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from appliance.model.disk import DiskFile
+from appliance.model.vm_live import Quiesce
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class VmBackup:
     disks: tuple[BackupDisk, ...]
     checkpoint: str = ""
     since: str = ""
-    quiesce: Literal["no", "try", "must"] = "no"
+    quiesce: Quiesce = "no"
 
 
 @dataclass(frozen=True)

@@ -162,6 +162,9 @@ class DiskSnapshot:
     overlay: DiskFile
 
 
+Quiesce = Literal["no", "try", "must"]
+
+
 @dataclass(frozen=True)
 class VmSnapshot:
     """A snapshot of a running VM: of the disks named, all at the same moment, and of its memory if a file is given for it.
@@ -172,7 +175,7 @@ class VmSnapshot:
 
     disks: tuple[DiskSnapshot, ...]
     memory: DiskFile | None = None
-    quiesce: Literal["no", "try", "must"] = "try"
+    quiesce: Quiesce = "try"
 
 
 @dataclass(frozen=True)

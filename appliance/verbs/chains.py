@@ -114,6 +114,13 @@ def named(file: DiskFile) -> str:
     return f"disk {file.path} on {file.domain}"
 
 
+def need_made_by(task: str, place: Path, file: DiskFile) -> None:
+    """``file`` is there, at ``place``: this very task has made it. Raises ``Conflict`` (``disk.exists``): another one."""
+    if disk_bytes.made_by(place) != task:
+        reason = "there is a file of that name that this task did not make"
+        raise Conflict("disk.exists", subject=named(file), reason=reason, remedy="Use another name, or remove it.")
+
+
 def coded(done: Completed, file: DiskFile) -> TrivetError:
     """What a qemu-img that failed means."""
     return of_words(done.stderr.strip() or done.stdout.strip(), file)

@@ -18,7 +18,7 @@ from appliance.model.task import TaskState
 from appliance.ports import Processes
 from appliance.tools import qemu_img
 from appliance.tools.bitmaps import carried
-from appliance.verbs.chains import Chains, named, of_words
+from appliance.verbs.chains import Chains, named, need_made_by, of_words
 from appliance.verbs.tasks import Control, Tasks, Work
 
 DISK_MODE = 0o660
@@ -271,9 +271,7 @@ class Disks:
         place = self._chains.place(target)
         if not place.exists():
             return False
-        if disk_bytes.made_by(place) != task:
-            reason = "there is a file of that name that this task did not make"
-            raise Conflict("disk.exists", subject=named(target), reason=reason, remedy="Use another name, or remove it.")
+        need_made_by(task, place, target)
         return True
 
     def _rename(self, task: str, source: DiskFile, target: DiskFile) -> None:

@@ -29,6 +29,7 @@ from appliance.tools.live_xml import LiveDisk, LiveDomain
 from appliance.tools.qemu_nbd import GROUP
 from appliance.verbs.chains import Chains, coded
 from appliance.verbs.disks import DISK_MODE, leave_no_empty_folder
+from appliance.verbs.live import need_disk, quiesced
 
 SCRATCH_TIMEOUT_S = 30.0
 """An empty file of 200 KiB; stalls of the volume make it long."""
@@ -144,10 +145,7 @@ class VmBackups:
             raise Refused("vm.backup", subject=f"VM {name}", reason=reason, remedy="Ask for another backup.")
 
     def _disk(self, domain: LiveDomain, name: str, one: BackupDisk) -> LiveDisk:
-        found = domain.disk(one.disk)
-        if found is None:
-            reason = f"it has no disk {one.disk}"
-            raise NotFound("vm.disk-unknown", subject=f"VM {name}", reason=reason, remedy="Look at its disks.")
+        found = need_disk(domain, name, one.disk)
         if found.path != str(self._chains.place(one.file)):
             reason = f"its disk {one.disk} is written to {found.path or 'nothing'}, not to {one.file.path}"
             raise Conflict("vm.backup-disk", subject=f"VM {name}", reason=reason, remedy="Look at its snapshots.")
@@ -166,18 +164,11 @@ class VmBackups:
             self._hypervisor.define_checkpoint(name, known, is_checked=True)
         marked = [disks[one.disk].label for one in backup.disks if one.in_checkpoint]
         checkpoint = self._checkpoint(domain, backup.checkpoint, marked) if backup.checkpoint and marked else ""
-        self._begin(name, backup, backup_xml(socket, served), checkpoint)
+        xml = backup_xml(socket, served)
+        quiesced(backup.quiesce, lambda frozen: self._hypervisor.begin_backup(name, xml, checkpoint, quiesce=frozen))
         os.chown(socket, -1, self._gid())
         socket.chmod(SOCKET_MODE)
         self._hypervisor.forget_checkpoints(name)
-
-    def _begin(self, name: str, backup: VmBackup, xml: str, checkpoint: str) -> None:
-        try:
-            self._hypervisor.begin_backup(name, xml, checkpoint, quiesce=backup.quiesce != "no")
-        except Conflict as error:
-            if error.code != "vm.no-agent" or backup.quiesce == "must":
-                raise
-            self._hypervisor.begin_backup(name, xml, checkpoint, quiesce=False)
 
     @staticmethod
     def _checkpoint(domain: LiveDomain, name: str, labels: list[str], *, is_known: bool = False) -> str:

@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from appliance import layout
 from appliance.effects import disk_bytes
 from appliance.effects.files import make_folders
-from appliance.effects.root import Root
-from appliance.errors import Conflict, Failed, NotFound, Refused
+from appliance.errors import Conflict, Failed, Refused
 from appliance.model.disk import DiskFile, DiskInfo
 from appliance.model.task import TaskState
 from appliance.model.vm_live import BlockJob, DiskMerge, DiskSnapshot, VmSnapshot
-from appliance.ports import Clock, Hypervisor, Processes
 from appliance.tools import qemu_img
 from appliance.tools.live_xml import Layer, LiveDisk, LiveDomain, snapshot_xml
-from appliance.verbs.chains import Chains, coded, named
+from appliance.verbs.chains import coded, named, need_made_by
 from appliance.verbs.disks import DISK_MODE
-from appliance.verbs.tasks import Control, Tasks
+from appliance.verbs.live import LiveVerbs, need_disk, quiesced
+from appliance.verbs.tasks import Control
 from appliance.verbs.vm_moves import SAVE_BASE_S, SAVE_MIB_S, watch
 
 OVERLAY_TIMEOUT_S = 30.0
@@ -28,26 +26,8 @@ FREEZE_S = 60.0
 """Without memory a snapshot takes a moment; a guest's file systems may take long to be frozen."""
 
 
-class VmDisks:
+class VmDisks(LiveVerbs):
     """Verbs over running VMs. All raise ``NotFound`` (``vm.unknown``, ``vm.disk-unknown``)."""
-
-    def __init__(
-        self,
-        root: Root,
-        hypervisor: Hypervisor,
-        processes: Processes,
-        clock: Clock,
-        tasks: Tasks,
-        chains: Chains,
-        owner: int = layout.QEMU_UID,
-    ) -> None:
-        self._volumes = root.at(layout.VOLUMES)
-        self._hypervisor = hypervisor
-        self._processes = processes
-        self._clock = clock
-        self._tasks = tasks
-        self._chains = chains
-        self._owner = owner
 
     def snapshot(self, task: str, name: str, snapshot: VmSnapshot) -> TaskState:
         """All named disks at one moment. Its overlays are made here, each over what is written now. Errors: ``disk.exists``,
@@ -55,7 +35,7 @@ class VmDisks:
 
         def work(control: Control) -> None:
             domain = LiveDomain(self._hypervisor.domain_xml(name))
-            disks = {one.disk: self._disk(domain, name, one.disk) for one in snapshot.disks}
+            disks = {one.disk: need_disk(domain, name, one.disk) for one in snapshot.disks}
             places = {one.disk: self._chains.place(one.overlay) for one in snapshot.disks}
             taken = [disks[one].path == str(places[one]) for one in disks]
             if disks and all(taken):
@@ -79,14 +59,14 @@ class VmDisks:
         Cancelled: nothing is lost, the chain is as before. Errors: ``disk.chain``, ``vm.merge``."""
 
         def work(control: Control) -> None:
-            disk = self._disk(LiveDomain(self._hypervisor.domain_xml(name)), name, merge.disk)
+            disk = need_disk(LiveDomain(self._hypervisor.domain_xml(name)), name, merge.disk)
             job = self._hypervisor.block_job(name, disk.label)
             if job is None and self._merged(disk, merge):
                 return
             if job is None:
                 self._begin(name, disk, merge)
             self._finish(control, name, merge.disk, disk.label, merge.top is None)
-            after = self._disk(LiveDomain(self._hypervisor.domain_xml(name)), name, merge.disk)
+            after = need_disk(LiveDomain(self._hypervisor.domain_xml(name)), name, merge.disk)
             if not self._merged(after, merge):
                 reason = f"QEMU's work has ended without it; its chain is {[layer.path for layer in after.layers]}"
                 raise Conflict("vm.merge", subject=f"VM {name}", reason=reason, remedy="Merge it again.")
@@ -96,7 +76,7 @@ class VmDisks:
     def resize(self, name: str, disk: str, size_bytes: int) -> None:
         """Grow a disk while it runs; the guest sees it at once. Raises ``Refused`` (``disk.shrink``), ``Failed``
         (``vm.disk-resize``)."""
-        found = self._disk(LiveDomain(self._hypervisor.domain_xml(name)), name, disk)
+        found = need_disk(LiveDomain(self._hypervisor.domain_xml(name)), name, disk)
         has = next(
             (one.capacity_bytes for vm in self._hypervisor.statistics() if vm.name == name for one in vm.disks
              if one.disk == disk), 0,
@@ -109,7 +89,7 @@ class VmDisks:
 
     def job(self, name: str, disk: str) -> BlockJob | None:
         """The work that goes on on a disk's chain, whoever began it."""
-        found = self._disk(LiveDomain(self._hypervisor.domain_xml(name)), name, disk)
+        found = need_disk(LiveDomain(self._hypervisor.domain_xml(name)), name, disk)
         return self._hypervisor.block_job(name, found.label)
 
     # the steps of a snapshot
@@ -118,9 +98,7 @@ class VmDisks:
         """An empty layer over what is written now."""
         place = self._chains.place(one.overlay)
         if place.exists():
-            if disk_bytes.made_by(place) != task:
-                reason = "there is a file of that name that this task did not make"
-                raise Conflict("disk.exists", subject=named(one.overlay), reason=reason, remedy="Use another name.")
+            need_made_by(task, place, one.overlay)
             return place  # of the first try, and no VM writes to it: it is empty
         below = self._below(name, one, disk)
         make_folders(place.parent, 0o755)
@@ -166,20 +144,14 @@ class VmDisks:
             str(memory[0]) if memory else "",
         )
         deadline_s = SAVE_BASE_S + domain.memory_mib / SAVE_MIB_S if memory else FREEZE_S
-        # frozen file systems would be frozen in the saved memory, too
-        freeze = snapshot.quiesce != "no" and memory is None
 
         def ask(quiesce: bool) -> None:
             self._hypervisor.snapshot(
                 name, xml, memory=memory is not None, quiesce=quiesce, deadline_s=deadline_s, watch=watch(control)
             )
 
-        try:
-            ask(freeze)
-        except Conflict as error:
-            if error.code != "vm.no-agent" or snapshot.quiesce == "must":
-                raise
-            ask(False)
+        # frozen file systems would be frozen in the saved memory, too
+        quiesced(snapshot.quiesce if memory is None else "no", ask)
         if memory:
             disk_bytes.seal(*memory, self._owner, 0o600, task)
 
@@ -233,7 +205,7 @@ class VmDisks:
     def _pivot(self, name: str, serial: str, label: str) -> None:
         """The VM goes over to the base. That the layer above is merged is written on it before: if host and VM are lost
         in just this moment, the base is the one to go on with."""
-        top = Path(self._disk(LiveDomain(self._hypervisor.domain_xml(name)), name, serial).path)
+        top = Path(need_disk(LiveDomain(self._hypervisor.domain_xml(name)), name, serial).path)
         try:
             disk_bytes.mark_merged(top, is_merged=True)
         except OSError as error:
@@ -258,11 +230,3 @@ class VmDisks:
     def _layer(self, disk: LiveDisk, file: DiskFile) -> Layer | None:
         path = str(self._chains.place(file))
         return next((layer for layer in disk.layers if layer.path == path), None)
-
-    @staticmethod
-    def _disk(domain: LiveDomain, name: str, serial: str) -> LiveDisk:
-        found = domain.disk(serial)
-        if found is None:
-            reason = f"it has no disk {serial}"
-            raise NotFound("vm.disk-unknown", subject=f"VM {name}", reason=reason, remedy="Look at its disks.")
-        return found

@@ -10,20 +10,18 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from appliance import layout
 from appliance.effects import disk_bytes
 from appliance.effects.files import make_folders
-from appliance.effects.root import Root
-from appliance.errors import Conflict, Failed, NotFound, TrivetError, Unavailable
+from appliance.errors import Conflict, Failed, TrivetError, Unavailable
 from appliance.model.disk import DiskFile
 from appliance.model.task import TaskState
 from appliance.model.vm_live import BlockJob, DiskMirror
-from appliance.ports import Clock, Hypervisor, Processes
 from appliance.tools import qemu_img
 from appliance.tools.live_xml import LiveDisk, LiveDomain, mirror_xml
-from appliance.verbs.chains import Chains, coded, named
+from appliance.verbs.chains import coded, named, need_made_by
 from appliance.verbs.disks import BASE_S, DISK_MODE, SLOWEST_BYTES_S
-from appliance.verbs.tasks import Control, Tasks
+from appliance.verbs.live import LiveVerbs, need_disk
+from appliance.verbs.tasks import Control
 
 LOOK_EVERY_S = 0.3
 CREATE_TIMEOUT_S = 60.0
@@ -32,26 +30,8 @@ FULL_BYTES = 4 * 1024 * 1024
 """A domain that has less is full: QEMU's last write to it was up to 1 MiB, and file systems keep some blocks back."""
 
 
-class VmMirrors:
+class VmMirrors(LiveVerbs):
     """Verbs over disks of running VMs. All raise ``NotFound`` (``vm.unknown``, ``vm.disk-unknown``)."""
-
-    def __init__(
-        self,
-        root: Root,
-        hypervisor: Hypervisor,
-        processes: Processes,
-        clock: Clock,
-        tasks: Tasks,
-        chains: Chains,
-        owner: int = layout.QEMU_UID,
-    ) -> None:
-        self._volumes = root.at(layout.VOLUMES)
-        self._hypervisor = hypervisor
-        self._processes = processes
-        self._clock = clock
-        self._tasks = tasks
-        self._chains = chains
-        self._owner = owner
 
     def mirror(self, task: str, name: str, mirror: DiskMirror) -> TaskState:
         """Its end: the two are equal and stay so. One that goes on already (its task was lost) is waited for. Broken off or
@@ -107,9 +87,7 @@ class VmMirrors:
     def _begin(self, task: str, name: str, mirror: DiskMirror, disk: LiveDisk, size_bytes: int) -> None:
         place = self._chains.place(mirror.target)
         if place.exists():
-            if disk_bytes.made_by(place) != task:
-                reason = "there is a file of that name that this task did not make"
-                raise Conflict("disk.exists", subject=named(mirror.target), reason=reason, remedy="Use another name.")
+            need_made_by(task, place, mirror.target)
             place.unlink()  # what a broken-off mirror left in it may have been discarded by the guest since
         self._create(task, mirror, place, size_bytes)
         try:
@@ -218,8 +196,4 @@ class VmMirrors:
         return DiskFile(domain, "/".join(inside), "qcow2" if kind == "qcow2" else "raw")
 
     def _disk(self, name: str, mirror: DiskMirror) -> LiveDisk:
-        found = LiveDomain(self._hypervisor.domain_xml(name)).disk(mirror.disk)
-        if found is None:
-            reason = f"it has no disk {mirror.disk}"
-            raise NotFound("vm.disk-unknown", subject=f"VM {name}", reason=reason, remedy="Look at its disks.")
-        return found
+        return need_disk(LiveDomain(self._hypervisor.domain_xml(name)), name, mirror.disk)

@@ -15,7 +15,7 @@ from appliance.model.vm import VmSpec, VmState
 from appliance.model.vm_live import JobProgress, MigrationLimits
 from appliance.ports import Clock, Hypervisor
 from appliance.tools.domain_xml import awake_with_disks
-from appliance.verbs.chains import Chains, named
+from appliance.verbs.chains import Chains, need_made_by
 from appliance.verbs.tasks import Control, Tasks, Work
 from appliance.verbs.vms import MIGRATE_BASE_S, MIGRATE_MIB_S, RUNNING
 from appliance.vm_ports import Watch
@@ -60,7 +60,7 @@ class VmMoves:
             place = self._chains.place(file)
             beside = place.with_name(f".{place.name}.{task}.new")
             if place.exists():
-                self._refuse_other(place, task, file)
+                need_made_by(task, place, file)
                 return
             found = self._find(name)
             if found is None and beside.exists():  # it had come so far when the agent ended
@@ -133,12 +133,6 @@ class VmMoves:
                 reason=f"it is {found.power}; only a running or paused VM is {what}",
                 remedy="Look at why; destroying it and starting it anew always works.",
             )
-
-    @staticmethod
-    def _refuse_other(place: Path, task: str, file: DiskFile) -> None:
-        if disk_bytes.made_by(place) != task:
-            reason = "there is a file of that name that this task did not make"
-            raise Conflict("disk.exists", subject=named(file), reason=reason, remedy="Use another name, or remove it.")
 
 
 def watch(control: Control) -> Watch:
