@@ -69,9 +69,9 @@ ENGINE_IDENTITY: Final = ENGINE_VM_FILES / "identity.json"
 """What the engine is given at its first start (:class:`appliance.model.engine_start.EngineIdentity`), 0600."""
 
 ENGINE_VM_NAME: Final = "HostedEngine"
+"""libvirt domain name and API name of the engine VM: oVirt's, because clients look for it."""
 STANDBY_VM_NAME: Final = "TrivetWarmVM"
 """The engine in standby whose memory a broker saves: it has no disk, and nobody misses it."""
-"""libvirt domain name and API name of the engine VM: oVirt's, because clients look for it."""
 MANAGEMENT_BRIDGE: Final = "ovirtmgmt"
 """oVirt's name of the management network and its bridge."""
 

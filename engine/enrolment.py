@@ -3,7 +3,6 @@ signer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -21,8 +20,6 @@ from engine.nodes import BrokerApi
 from engine.signer import signed
 from gluster.model import PoolStatus
 from gluster.wire import GlusterApi
-
-Client = Callable[[type], Any]
 
 
 @dataclass(frozen=True)

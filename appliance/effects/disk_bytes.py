@@ -98,11 +98,6 @@ def mark_merged(place: Path, *, is_merged: bool) -> None:
         os.close(descriptor)
 
 
-def is_merged(place: Path) -> bool:
-    """Whether it bears that mark. Raises ``OSError``."""
-    return _attribute(place, MERGED_ATTRIBUTE) == b"1"
-
-
 def mark_mirror(place: Path, *, in_force: bool) -> None:
     """Say, lastingly, that a mirror is not yet, or is from now on, what its VM writes to. Raises ``OSError``, also where a
     file system keeps no such marks: without them nobody could tell which of two files is newer."""
@@ -114,9 +109,10 @@ def mark_mirror(place: Path, *, in_force: bool) -> None:
         os.close(descriptor)
 
 
-def is_mirror_in_force(place: Path) -> bool:
-    """Whether its VM has gone over to it. Raises ``OSError``."""
-    return _attribute(place, MIRROR_ATTRIBUTE) == IN_FORCE
+def marks(place: Path) -> tuple[bool, bool]:
+    """Whether it is marked as merged into what is below, and as a mirror that its VM has gone over to. Raises
+    ``OSError``."""
+    return _attribute(place, MERGED_ATTRIBUTE) == b"1", _attribute(place, MIRROR_ATTRIBUTE) == IN_FORCE
 
 
 def made_by(place: Path) -> str:

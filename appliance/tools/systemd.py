@@ -8,6 +8,10 @@ from pathlib import Path
 
 _PLAIN = frozenset(string.ascii_letters + string.digits + ":_.")
 
+HA_UNITS = ("trivet-ha.service", "trivet-ha-page.service", "trivet-ha-notify.path")
+"""The broker, and what tells people of it."""
+WARM_UNITS = ("trivet-ha-warm.timer", "trivet-ha-warm.path", "trivet-ha-warm.service")
+"""Begun by the broker; stopped with it."""
 ALLOWED_UNITS = (
     "glusterd.service",
     "libvirtd.service",
@@ -15,12 +19,8 @@ ALLOWED_UNITS = (
     "libvirtd-tls.socket",
     "virtlogd.service",
     "trivet-agent.service",
-    "trivet-ha.service",
-    "trivet-ha-page.service",
-    "trivet-ha-notify.path",
-    "trivet-ha-warm.timer",
-    "trivet-ha-warm.path",
-    "trivet-ha-warm.service",
+    *HA_UNITS,
+    *WARM_UNITS,
 )
 """What may be acted on over the wire: the services that make a node. Whoever calls is a member, but no member needs more."""
 

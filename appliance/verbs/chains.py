@@ -51,6 +51,7 @@ class Chains:
         found = qemu_img.parse_info(done.stdout)
         if found.data_file:
             raise _foreign(file, f"its data is in another file, {found.data_file}")
+        merged, mirrored = self._files.at(file.domain, file.path, disk_bytes.marks)
         return DiskInfo(
             file=file,
             virtual_bytes=found.virtual_bytes,
@@ -59,9 +60,9 @@ class Chains:
             qcow_version=found.qcow_version,
             dirty=found.dirty,
             corrupt=found.corrupt,
-            merged=self._files.at(file.domain, file.path, disk_bytes.is_merged),
+            merged=merged,
             bitmaps=found.bitmaps,
-            mirrored=self._files.at(file.domain, file.path, disk_bytes.is_mirror_in_force),
+            mirrored=mirrored,
         )
 
     def chain(self, file: DiskFile) -> tuple[DiskInfo, ...]:

@@ -12,14 +12,15 @@ from appliance.effects.root import Root
 from appliance.errors import Conflict
 from appliance.ports import Hypervisor, Processes
 from appliance.tools.libvirt_conf import QEMU_PKI
-from appliance.verbs.libvirt_settings import LIBVIRT_PKI
+from appliance.tools.systemd import HA_UNITS
+from appliance.verbs.libvirt_settings import LIBVIRT_PKI, TLS_SOCKET
 from appliance.verbs.membership import MembershipFiles
 from appliance.verbs.mounts import Mounts
 from appliance.verbs.names import forget_names
 
 TOOL_TIMEOUT_S = 25.0
 """As for libvirt's settings: it stops in a second, on a busy node it waits for its turn."""
-SERVICES = ("trivet-ha.service", "trivet-ha-page.service", "trivet-ha-notify.path", "libvirtd-tls.socket")
+SERVICES = (*HA_UNITS, TLS_SOCKET)
 """What only a member has running. libvirt itself stays: its sockets listen on this machine only."""
 FOLDERS = (layout.HA_STATE, layout.WARM, layout.TASKS, layout.STATE / "install", LIBVIRT_PKI, Path(QEMU_PKI))
 """What was written down as a member, with libvirt's and QEMU's copies of the certificate: a maintenance of then must not

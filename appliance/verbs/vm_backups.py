@@ -123,9 +123,8 @@ class VmBackups:
         (``vm.backup``)."""
         domain = LiveDomain(self._hypervisor.domain_xml(name))
         for label in [found.label for one in disks if (found := domain.disk(one)) is not None]:
-            others = [one for one in domain.labels() if one != label]
             self._hypervisor.forget_checkpoints(name)
-            known = checkpoint_xml(checkpoint, [label], others, is_known=True)
+            known = self._checkpoint(domain, checkpoint, [label], is_known=True)
             self._hypervisor.define_checkpoint(name, known, is_checked=False)
             self._hypervisor.drop_checkpoint(name, checkpoint)
 

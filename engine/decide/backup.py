@@ -7,10 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
-
-Phase = Literal["initializing", "starting", "ready", "finalizing", "succeeded", "failed"]
-Mode = Literal["full", "incremental"]
 
 OVER = ("succeeded", "failed")
 KEPT_MS: Mapping[str, int] = {"succeeded": 15 * 60 * 1000, "failed": 30 * 60 * 1000}

@@ -114,6 +114,11 @@ def is_descriptor(path: str) -> bool:
     return name.endswith(".json") and name.partition("-")[0] in ("vm", "template", "disk")
 
 
+def text_of_index(index: Mapping[str, str]) -> str:
+    """What lies beside the descriptors: path → digest."""
+    return json.dumps(index, sort_keys=True, separators=(",", ":"))
+
+
 def index_of(text: str) -> dict[str, str]:
     """Path → digest, as far as it can be read: what it lacks is written anew."""
     try:

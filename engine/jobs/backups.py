@@ -174,7 +174,7 @@ def forget_checkpoint(work: Work, vm_id: str, checkpoint: str, disks: Sequence[s
     vm = work.entities.need("vm", vm_id)
     mine = [one for one in disks if attachment_of(work.entities, vm_id, one) is not None]
     host = runs_on(work, vm) if mine else ""
-    live = [one for one in mine if host and is_plugged(work, vm, one)]
+    live = [one for one in mine if host and is_plugged(work.entities, vm, one)]
     if live:
         try:
             with work.at(host) as node:
@@ -221,11 +221,10 @@ def enter_checkpoint(entities: Entities, row: Entity, now_ms: int) -> str:
 def remove_checkpoint(entities: Entities, checkpoint: Entity) -> None:
     """It is gone; the one after it follows the one before it."""
     parent_id = checkpoint.body.get("parent_id")
+    follows = {"parent_id": parent_id} if parent_id else {}
     for one in entities.children(checkpoint.parent, CHECKPOINT) if checkpoint.parent else ():
         if one.body.get("parent_id") == checkpoint.id:
-            kept = {name: value for name, value in one.body.items() if name != "parent_id"}
-            after = {**kept, **({"parent_id": parent_id} if parent_id else {})}
-            entities.change(CHECKPOINT, one.id, lambda before, body=after: replace(before, body=body))  # type: ignore[misc]
+            entities.change(CHECKPOINT, one.id, lambda before: before.without("parent_id").with_body(**follows))
     entities.remove(CHECKPOINT, checkpoint.id)
 
 

@@ -24,6 +24,7 @@ from engine.decide.descriptor import (
     parse,
     place_of,
     text_of,
+    text_of_index,
 )
 from engine.decide.vm_config import TOLD
 from engine.jobs.layers import images, snapshots_of
@@ -128,11 +129,6 @@ def write(entities: Entities, node: StorageNode, domain: Entity) -> Written:
         node.remove_file(mount, path)
     node.write_file(mount, INDEX, text_of_index(index), FILE_MODE)
     return Written(len(changed) + len(gone), left_out)
-
-
-def text_of_index(index: Mapping[str, str]) -> str:
-    """What lies beside the descriptors."""
-    return "{" + ",".join(f'"{path}":"{index[path]}"' for path in sorted(index)) + "}"
 
 
 def read_all(node: StorageNode, mount: str) -> tuple[list[Descriptor], list[TrivetError]]:

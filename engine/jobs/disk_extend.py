@@ -37,7 +37,7 @@ def _grow(work: Work) -> None:
     given = work.parameters(ExtendDisk)
     disk = work.entities.need("disk", given.disk_id)
     for vm in owners_of(work.entities, disk):
-        host = runs_on(work, vm) if is_plugged(work, vm, disk.id) else ""
+        host = runs_on(work, vm) if is_plugged(work.entities, vm, disk.id) else ""
         if not host:
             continue
         try:

@@ -7,17 +7,12 @@ from collections.abc import Sequence
 from appliance.errors import Conflict
 from appliance.model.disk import DiskCopy, DiskFile, Preallocation
 from engine.jobs.job import Work
-from engine.jobs.layers import Layer
-from engine.jobs.places import disk_file, host_for_cleaning, need_active_domain, need_room
+from engine.jobs.layers import Layer, layer_at
+from engine.jobs.places import host_for_cleaning, need_active_domain, need_room
 from engine.jobs.task import await_task, task_id
 from engine.store.entities import Entities
 from engine.store.entity import Entity
 from engine.store.jobs import Lock
-
-
-def layer_at(entities: Entities, disk: Entity, layer: Layer, domain_id: str) -> DiskFile:
-    """Where a layer is, or would be, on a domain."""
-    return disk_file(entities.need("storage_domain", domain_id), disk.id, layer.image, layer.format)
 
 
 def room_of(disk: Entity) -> Preallocation:

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine.jobs.disk_layers import check_move, copy_layers, domain_locks, drop_layers, layer_at, moved_to
+from engine.jobs.disk_layers import check_move, copy_layers, domain_locks, drop_layers, moved_to
 from engine.jobs.disk_use import need_idle, need_no_template, need_ok, need_shared_host, owner_locks, owners_of
 from engine.jobs.job import JobType, Planned, Step, Told, Work
-from engine.jobs.layers import chain
+from engine.jobs.layers import chain, layer_at
 from engine.jobs.places import choose_host
 from engine.jobs.preview import refuse_preview
 from engine.store.entities import Entities

@@ -9,20 +9,19 @@ from typing import TypeVar
 
 from appliance.errors import Conflict, Failed, NotFound, TrivetError
 from appliance.model.vm_live import DiskMirror
-from engine.jobs.disk_layers import check_move, copy_layers, domain_locks, drop_layers, layer_at, moved_to, room_of
+from engine.jobs.disk_layers import check_move, copy_layers, domain_locks, drop_layers, moved_to, room_of
 from engine.jobs.disk_move import ACTION, describe_move
 from engine.jobs.disk_use import need_no_template, need_ok, owners_of
 from engine.jobs.evicted import GOING_OVER, cannot_write
-from engine.jobs.fold import exists, runs_on
+from engine.jobs.fold import exists, is_plugged, runs_on
 from engine.jobs.job import JobType, Planned, Step, Told, Work
-from engine.jobs.layers import Layer, chain
+from engine.jobs.layers import Layer, chain, layer_at
 from engine.jobs.places import choose_host, host_for_cleaning, need_at_host
 from engine.jobs.preview import refuse_preview
 from engine.jobs.run import STALE
 from engine.jobs.task import await_task, task_id
 from engine.jobs.vm_parts import attachment_of
 from engine.jobs.vm_place import need_vm
-from engine.jobs.vm_state import without
 from engine.store.entities import Entities
 from engine.store.entity import Entity
 from engine.store.jobs import Lock
@@ -174,7 +173,7 @@ def _known(work: Work, ask: Callable[[], T]) -> T:
 
 
 def _decided(work: Work) -> None:
-    work.entities.change("disk", work.parameters(LiveMoveDisk).disk_id, lambda one: without(one, GOING_OVER))
+    work.entities.change("disk", work.parameters(LiveMoveDisk).disk_id, lambda one: one.without(GOING_OVER))
 
 
 def _ended(vm: Entity) -> Failed:
@@ -184,7 +183,7 @@ def _ended(vm: Entity) -> Failed:
 
 def _use(work: Work) -> None:
     given = work.parameters(LiveMoveDisk)
-    work.entities.change("disk", given.disk_id, lambda one: moved_to(without(one, GOING_OVER), given.target_id))
+    work.entities.change("disk", given.disk_id, lambda one: moved_to(one.without(GOING_OVER), given.target_id))
 
 
 def _drop_source(work: Work) -> None:
@@ -255,19 +254,14 @@ def _touch(work: Work) -> None:
 def running_with(entities: Entities, disk: Entity) -> Entity | None:
     """The VM that runs with the disk, if its QEMU can go over to another file."""
     owners = [one for one in owners_of(entities, disk) if one.kind == "vm" and one.status in LIVE]
-    return next((one for one in owners if _has_it(entities, one, disk.id)), None)
-
-
-def _has_it(entities: Entities, vm: Entity, disk_id: str) -> bool:
-    attachment = attachment_of(entities, vm.id, disk_id)
-    return attachment is not None and attachment.body.get("active") is not False
+    return next((one for one in owners if is_plugged(entities, one, disk.id)), None)
 
 
 def _need_mirrorable(entities: Entities, disk: Entity, vm: Entity) -> None:
     """Raises ``Conflict`` ``disk.in-use``: one QEMU alone must be what writes it."""
     attachment = attachment_of(entities, vm.id, disk.id)
     reason = ""
-    if attachment is None or not _has_it(entities, vm, disk.id):
+    if attachment is None or not is_plugged(entities, vm, disk.id):
         reason = f"It is not active in VM {vm.name}"
     elif attachment.body.get("read_only"):
         reason = f"It is read-only in VM {vm.name}"

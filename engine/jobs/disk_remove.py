@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from appliance.errors import Conflict
+from engine.jobs.disk_layers import drop_layers
 from engine.jobs.job import JobType, Planned, Step, Told, Work
-from engine.jobs.layers import chain, forget_disk, layer_file
-from engine.jobs.places import choose_host, host_for_cleaning, need_active_domain
+from engine.jobs.layers import chain, forget_disk
+from engine.jobs.places import choose_host, need_active_domain
 from engine.jobs.preview import refuse_preview
-from engine.jobs.task import await_task, task_id
 from engine.store.entities import Entities, Entity
 from engine.store.jobs import Lock
 
@@ -27,15 +27,8 @@ def remove_image(work: Work, disk_id: str) -> None:
     """Part of a step's ``do``: nothing of the disk's images is left, the layers of snapshots included."""
     disk = work.entities.need("disk", disk_id)
     wipe = bool(disk.body.get("wipe_after_delete"))
-    with work.on(host_for_cleaning(work, str(work.found("choose-host")["host"]))) as node:
-        for layer in reversed(chain(work.entities, disk)):  # the uppermost first: what is left always reads
-            file = layer_file(work.entities, disk, layer)
-            await_task(
-                work,
-                node,
-                task_id(work, f"remove-{layer.image}"),
-                lambda task, f=file: node.disk_remove(task, f, wipe),  # type: ignore[misc]
-            )
+    host, layers = str(work.found("choose-host")["host"]), chain(work.entities, disk)
+    drop_layers(work, host, disk, layers, disk.ref("storage_domains"), "remove", wipe=wipe)
 
 
 def _remove(work: Work) -> None:

@@ -16,7 +16,7 @@ from engine.jobs.job import JobType, Planned, Step, Told, Work
 from engine.jobs.layers import MEMORY as SNAPSHOT_MEMORY
 from engine.jobs.layers import forget_disk
 from engine.jobs.places import MOUNTED_ON, is_built_in, mount_of, no_host
-from engine.jobs.vm_state import RESUME, went_down, without
+from engine.jobs.vm_state import RESUME, went_down
 from engine.store.entities import Entities
 from engine.store.entity import Entity
 from engine.store.jobs import Lock
@@ -144,8 +144,8 @@ class DomainRemove(JobType[RemoveDomain]):
 def _without_memory(row: Entity, now_ms: int) -> Entity:
     """A VM that was suspended is down, as after a power cut; a snapshot, or a VM that was to go on with one's, has none."""
     if row.kind == "snapshot":
-        return without(row, SNAPSHOT_MEMORY).with_body(persist_memorystate=False)
-    return went_down(row, now_ms) if row.status == "suspended" else without(row, RESUME)
+        return row.without(SNAPSHOT_MEMORY).with_body(persist_memorystate=False)
+    return went_down(row, now_ms) if row.status == "suspended" else row.without(RESUME)
 
 
 def _layers_first(disks: Sequence[Entity]) -> Iterator[Entity]:

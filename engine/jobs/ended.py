@@ -7,8 +7,6 @@ word stands ran in the boot that it is about, also when this engine never heard 
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from engine.store.entities import Entities
 from engine.store.entity import Entity
 
@@ -35,9 +33,5 @@ def ended_boots(host: Entity | None) -> dict[str, str]:
 
 def forget(entities: Entities, host: Entity) -> None:
     """The host answers: the word was about the time before."""
-
-    def how(before: Entity) -> Entity:
-        return replace(before, body={name: value for name, value in before.body.items() if name != ENDED})
-
     if ENDED in host.body:
-        entities.change(*host.key, how)
+        entities.change(*host.key, lambda before: before.without(ENDED))

@@ -11,23 +11,19 @@ from typing import Any
 from appliance import layout
 from appliance.errors import Conflict, Denied, TrivetError, Unavailable
 from appliance.model.cluster import Cluster, Member, Membership
+from appliance.tools.systemd import HA_UNITS
 from engine.decide.host_join import nic_of
 from engine.jobs.evicted import refused
 from engine.jobs.job import Work
 from engine.jobs.ports import MemberNode
 from engine.members import Members, member_of
 from engine.store.entities import Entities
-from engine.store.entity import Entity
 from gluster.model import PoolStatus
 from gluster.plan import REPLICA, WANTED_VOLUMES, settled
 
 TOKEN = "trivet_token"  # noqa: S105 - the name of an attribute
 """In the row of a host that is to join, until it has: worth nothing afterwards, because it opens its node once. A journal
 line would keep it for ever."""
-HA_UNITS = ("trivet-ha.service", "trivet-ha-page.service", "trivet-ha-notify.path")
-WARM_UNITS = ("trivet-ha-warm.timer", "trivet-ha-warm.path", "trivet-ha-warm.service")
-"""Begun by the broker; stopped with it."""
-"""The broker, and what tells people of it."""
 RESTART_S = 60.0
 """An agent restarts in two seconds; a loaded emulated node takes ten times that."""
 BLIP_S = 60.0
@@ -84,7 +80,7 @@ def join(work: Work, host_id: str) -> Mapping[str, Any]:
     new = newcomer(work, host_id)
     if not is_member(work, new.member):
         _enrol(work, new, str(work.entities.need("host", host_id).body.get(TOKEN) or ""))
-    work.entities.change("host", host_id, without_token)
+    work.entities.change("host", host_id, lambda host: host.without(TOKEN))
     return {}
 
 
@@ -116,11 +112,6 @@ def _enrol(work: Work, new: Newcomer, token: str) -> None:
         refusal = _never_came(member)
     _wait(work, lambda: is_member(work, member), RESTART_S, lambda: refusal)
     work.log(f"{member.name} answers as a member")
-
-
-def without_token(host: Entity) -> Entity:
-    """The row without its token."""
-    return replace(host, body={name: value for name, value in host.body.items() if name != TOKEN})
 
 
 def inspect(work: Work, host_id: str) -> Mapping[str, Any]:

@@ -13,6 +13,7 @@ from engine.jobs.ports import DiskNode
 from engine.jobs.task import await_task, task_id
 from engine.jobs.vm_parts import attachment_of
 from engine.jobs.vm_place import host_of, state_at
+from engine.store.entities import Entities
 from engine.store.entity import Entity
 
 
@@ -25,9 +26,9 @@ def runs_on(work: Work, vm: Entity) -> str:
     return host if state_at(work, host, vm.id) is not None else ""
 
 
-def is_plugged(work: Work, vm: Entity, disk_id: str) -> bool:
+def is_plugged(entities: Entities, vm: Entity, disk_id: str) -> bool:
     """Whether a running VM has the disk in its machine."""
-    attachment = attachment_of(work.entities, vm.id, disk_id)
+    attachment = attachment_of(entities, vm.id, disk_id)
     return attachment is not None and attachment.body.get("active") is not False
 
 
@@ -37,7 +38,7 @@ def fold_into_base(work: Work, vm_id: str, fold: Fold) -> None:
     vm, disk = work.entities.need("vm", vm_id), work.entities.need("disk", fold.disk)
     base, top = (layer_file(work.entities, disk, one) for one in (fold.base, fold.top))
     over = layer_file(work.entities, disk, fold.over) if fold.over else None
-    host = runs_on(work, vm) if is_plugged(work, vm, disk.id) else ""
+    host = runs_on(work, vm) if is_plugged(work.entities, vm, disk.id) else ""
     if host:
         merge = DiskMerge(disk.id, base, None if fold.is_active else top)
         try:

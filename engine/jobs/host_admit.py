@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from appliance import layout
@@ -84,10 +83,7 @@ class HostAdmit(OnHostJob):
         )
 
     def finish(self, work: Work) -> Mapping[str, Any]:
-        def how(host: Entity) -> Entity:
-            return replace(host, body={name: value for name, value in host.body.items() if name != EVICTED})
-
-        work.entities.change("host", work.parameters(OnHost).host_id, how)
+        work.entities.change("host", work.parameters(OnHost).host_id, lambda host: host.without(EVICTED))
         return {}
 
 

@@ -9,8 +9,8 @@ from typing import Any
 from appliance.errors import Conflict
 from engine.builtin import named
 from engine.jobs import enrol
-from engine.jobs.enrol import TOKEN, refuse_another, without_token
-from engine.jobs.follow_vms import INITIALIZING
+from engine.jobs.enrol import TOKEN, refuse_another
+from engine.jobs.follow_vms import DETAIL, INITIALIZING
 from engine.jobs.job import JobType, Planned, Step, Told, Work
 from engine.members import NODE, OUTSIDE
 from engine.store.entities import Entities
@@ -21,7 +21,6 @@ INSTALLING = "installing"
 LEAVING = "down"
 """What a host shows while a job adds it, or takes it away."""
 FAILED = "install_failed"
-DETAIL = "status_detail"
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ def _failed(work: Work, host_id: str, *, was_inside: bool) -> None:
     again."""
 
     def how(host: Entity) -> Entity:
-        after = without_token(host)
+        after = host.without(TOKEN)
         return after if was_inside else replace(after.with_body(**{DETAIL: work.why}), status=FAILED)
 
     work.entities.change("host", host_id, how)
@@ -157,13 +156,7 @@ class HostInstall(JobType[InstallHost]):
 
 
 def _finished(work: Work, host_id: str, status: str) -> Mapping[str, Any]:
-    gone = (OUTSIDE, DETAIL, TOKEN)
-
-    def how(host: Entity) -> Entity:
-        body = {name: value for name, value in host.body.items() if name not in gone}
-        return replace(host, body=body, status=status)
-
-    work.entities.change("host", host_id, how)
+    work.entities.change("host", host_id, lambda host: replace(host.without(OUTSIDE, DETAIL, TOKEN), status=status))
     return {"host": host_id}
 
 

@@ -11,8 +11,9 @@ from appliance import layout
 from appliance.errors import Conflict, TrivetError, Unavailable
 from appliance.model.cluster import Cluster, Member
 from appliance.model.vm import VmState
+from appliance.tools.systemd import HA_UNITS, WARM_UNITS
 from engine.decide.schedule_words import listed
-from engine.jobs.enrol import HA_UNITS, WARM_UNITS, node_of, refuse_another, speaker_of, tell_members
+from engine.jobs.enrol import node_of, refuse_another, speaker_of, tell_members
 from engine.jobs.evicted import refused
 from engine.jobs.host_install import FAILED, INSTALLING, LEAVING
 from engine.jobs.host_vms import vms_on

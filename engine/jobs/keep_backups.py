@@ -5,7 +5,7 @@ As the keeper of image transfers it remembers nothing that matters: each turn de
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -36,7 +36,7 @@ class BackupKeeper(Watcher):
             live = [one for one in rows if one.status not in OVER and one.body[LIVE]]
             now_s = self.desk.clock.monotonic_s()
             is_due = now_s - self._swept_s >= SWEEP_EVERY_S
-            told = self._ask() if live or is_due else {}
+            told = self._ask(None if is_due else {one.ref("host") for one in live})
             for row in rows:
                 self._tried(row.id, lambda row=row: self._look(row, told))  # type: ignore[misc]
             if is_due:
@@ -47,15 +47,15 @@ class BackupKeeper(Watcher):
         except TrivetError as error:
             self._tell("all", f"{self.watched}: {error} [{error.code}]")
 
-    def _ask(self) -> Mapping[str, Mapping[str, VmBackupState]]:
-        """Host's id → what it serves. Without those that do not answer."""
+    def _ask(self, hosts: Collection[str] | None) -> Mapping[str, Mapping[str, VmBackupState]]:
+        """Host's id → what it serves, of these hosts (None: of all). Without those that do not answer."""
         found = {}
-        for report in self.nodes.reports():
-            if report.is_up:
+        for report in self.nodes.reports() if hosts is None or hosts else ():
+            if report.is_up and (hosts is None or report.id in hosts):
                 try:
                     found[report.id] = {one.id: one for one in self.nodes.vms(report.name).vm_backups()}
                 except TrivetError as error:
-                    self._tell(report.name, f"backups, {report.name}: {error} [{error.code}]")
+                    self._tell(report.name, f"{self.watched}, {report.name}: {error} [{error.code}]")
         return found
 
     def _look(self, row: Entity, told: Mapping[str, Mapping[str, VmBackupState]]) -> None:

@@ -7,6 +7,7 @@ case of its own. What it finds served for a transfer that still lasts it goes on
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -41,9 +42,9 @@ class TransferKeeper(Watcher):
     def turn(self) -> None:
         """Look and act once. What fails is logged, and tried with the next turn."""
         try:
-            reports = {one.name: one for one in self.nodes.reports()}
+            reports, lost = {one.name: one for one in self.nodes.reports()}, evicted_names(self.entities)
             for row in self.entities.list(KIND):
-                self._tried(row.id, lambda row=row: self._look(row, reports))  # type: ignore[misc]
+                self._tried(row.id, lambda row=row: self._look(row, reports, lost))  # type: ignore[misc]
             now_s = self.desk.clock.monotonic_s()
             if now_s - self._swept_s >= SWEEP_EVERY_S:
                 self._swept_s = now_s
@@ -53,7 +54,7 @@ class TransferKeeper(Watcher):
         except TrivetError as error:
             self._tell("all", f"{self.watched}: {error} [{error.code}]")
 
-    def _look(self, row: Entity, reports: dict[str, HostReport]) -> None:
+    def _look(self, row: Entity, reports: dict[str, HostReport], lost: Collection[str]) -> None:
         now_ms = int(self.desk.clock.wall_s() * 1000)
         if row.status in FINISHED:
             if now_ms - int(row.body[ENDED]) > KEPT_MS:
@@ -65,8 +66,7 @@ class TransferKeeper(Watcher):
             state = self._state(host, row.id) if is_up else None
             extended_s = (now_ms - int(row.body[EXTENDED])) / 1000
             idle_s = 0.0 if state is None or state.is_active else min(float(state.idle_s), extended_s)
-            is_cut_off = host in evicted_names(self.entities)
-            seen = Seen(is_up, state is not None, state is not None and state.is_served, idle_s, is_cut_off)
+            seen = Seen(is_up, state is not None, state is not None and state.is_served, idle_s, host in lost)
             body = row.body
             verdict = judge(seen, body["direction"], body["timeout_policy"], int(body["inactivity_timeout"]))
             if verdict.what == "go-on" and state is not None:

@@ -78,8 +78,12 @@ def own_layer(disk: Entity) -> Layer:
 
 def layer_file(entities: Entities, disk: Entity, layer: Layer) -> DiskFile:
     """Where a layer is."""
-    domain = entities.need("storage_domain", disk.ref("storage_domains"))
-    return disk_file(domain, disk.id, layer.image, layer.format)
+    return layer_at(entities, disk, layer, disk.ref("storage_domains"))
+
+
+def layer_at(entities: Entities, disk: Entity, layer: Layer, domain_id: str) -> DiskFile:
+    """Where a layer is, or would be, on a domain."""
+    return disk_file(entities.need("storage_domain", domain_id), disk.id, layer.image, layer.format)
 
 
 def memory_of(entities: Entities, snapshot: Entity) -> DiskFile | None:

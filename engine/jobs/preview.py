@@ -24,7 +24,7 @@ from engine.jobs.layers import (
     without_disk,
 )
 from engine.jobs.vm_config_of import bring_back, config_of
-from engine.jobs.vm_state import RESUME, without
+from engine.jobs.vm_state import RESUME
 from engine.store.entities import Entities
 from engine.store.entity import Entity
 
@@ -131,11 +131,11 @@ def begin(entities: Entities, given: PreviewSnapshot, sizes: Mapping[str, int]) 
         _write_to(entities, disk, Layer(image, OVERLAY), sizes.get(disk))
     entities.change("snapshot", snapshot.id, lambda one: replace(one, status=IN_PREVIEW))
     bring_back(entities, vm.id, snapshot)
-    entities.change("vm", vm.id, lambda one: without(one, RESUME))
+    entities.change("vm", vm.id, lambda one: one.without(RESUME))
     if given.with_memory:
         resume = {RESUME: {**snapshot.body[MEMORY], "snapshot": snapshot.id}}
         # what waited for a start then was not in force, and is not in the memory
-        entities.change("vm", vm.id, lambda one: without(one, NEXT, NEXT_EXISTS).with_body(**resume))
+        entities.change("vm", vm.id, lambda one: one.without(NEXT, NEXT_EXISTS).with_body(**resume))
 
 
 def commit(entities: Entities, vm_id: str) -> None:
@@ -154,7 +154,7 @@ def commit(entities: Entities, vm_id: str) -> None:
 
 def _left_of(snapshot: Entity, gone: Mapping[str, Layer]) -> Entity:
     """Without those disks, and without memory, which belongs to all of them."""
-    left = without(snapshot, MEMORY)
+    left = snapshot.without(MEMORY)
     for disk in gone:
         left = without_disk(left, disk)
     return left.with_body(persist_memorystate=False)
@@ -166,7 +166,7 @@ def undo(entities: Entities, vm_id: str) -> None:
     for disk, layer in images(row).items():
         _write_to(entities, disk, layer, (row.body.get(SIZES) or {}).get(disk))
     resume = {RESUME: row.body[RESUME]} if RESUME in row.body else {}
-    entities.change("vm", vm_id, lambda one: without(one, RESUME).with_body(**resume))
+    entities.change("vm", vm_id, lambda one: one.without(RESUME).with_body(**resume))
     bring_back(entities, vm_id, row)
     entities.change("snapshot", str(row.body[PREVIEWED]), lambda one: replace(one, status="ok"))
     entities.set_status("disk", dict.fromkeys(images(row), "ok"))

@@ -14,7 +14,7 @@ from engine.decide import guest_init
 from engine.decide.guest_network import GuestNic
 from engine.jobs.job import Work
 from engine.jobs.places import mount_of
-from engine.jobs.vm_state import INITIALIZED, SEED, without
+from engine.jobs.vm_state import INITIALIZED, SEED
 from engine.store.entities import Entities
 from engine.store.entity import Entity
 
@@ -58,7 +58,7 @@ def write(work: Work, vm_id: str, domain_id: str, host: str, body: Mapping[str, 
 
 def forget(entities: Entities, vm_id: str, row_id: str) -> None:
     """The VM has no such CD. What is on the domain is removed as soon as somebody looks."""
-    entities.change("vm", vm_id, lambda vm: without(vm, SEED) if vm.body.get(SEED) == row_id else vm)
+    entities.change("vm", vm_id, lambda vm: vm.without(SEED) if vm.body.get(SEED) == row_id else vm)
 
 
 def nics_of(entities: Entities, vm: Entity) -> list[GuestNic]:

@@ -62,7 +62,7 @@ def _files(work: Work, given: CreateSnapshot, disk_id: str) -> tuple[DiskFile, D
 def _take(work: Work) -> None:
     given = work.parameters(CreateSnapshot)
     vm = work.entities.need("vm", given.vm_id)
-    live = [one for one in given.images if is_plugged(work, vm, one)]
+    live = [one for one in given.images if is_plugged(work.entities, vm, one)]
     host = runs_on(work, vm)
     if host and live and _taken_live(work, given, host, live):
         rest = [one for one in given.images if one not in live]

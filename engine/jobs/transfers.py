@@ -145,9 +145,7 @@ def say(work: Work, name: str, transfer: Entity, reason: str = "") -> None:
 
 def at_rest(transfer: Entity) -> Entity:
     """The transfer without a host."""
-    body = {name: value for name, value in transfer.body.items() if name not in (HOST, *URLS)}
-    refs = {name: held for name, held in transfer.refs.items() if name != "host"}
-    return replace(transfer, body={**body, "active": False}, refs=refs)
+    return transfer.without(HOST, *URLS).with_body(active=False).with_refs(host=())
 
 
 def end(work: Work, transfer_id: str, phase: str, status: JobStatus) -> None:
@@ -157,9 +155,7 @@ def end(work: Work, transfer_id: str, phase: str, status: JobStatus) -> None:
     now_ms = int(work.clock.wall_s() * 1000)
 
     def how(one: Entity) -> Entity:
-        rested = at_rest(one)
-        left = {name: value for name, value in rested.body.items() if name != TICKET}
-        return replace(rested, status=phase, body={**left, ENDED: now_ms}, refs={})
+        return replace(at_rest(one).without(TICKET).with_body(**{ENDED: now_ms}), status=phase, refs={})
 
     work.entities.change(KIND, transfer_id, how)
     Jobs(work.entities, work.clock).release(transfer_id, status)

@@ -8,7 +8,7 @@ from typing import Any
 
 from engine.jobs.layers import CONFIG
 from engine.jobs.vm_parts import NewNic, add_nic
-from engine.jobs.vm_state import OF_THE_RUN, without
+from engine.jobs.vm_state import OF_THE_RUN
 from engine.store.entities import Entities
 from engine.store.entity import Entity
 
@@ -20,7 +20,7 @@ def config_of(entities: Entities, vm: Entity) -> dict[str, Any]:
     """The VM as it is now: for the body of a snapshot."""
     nics = [{**one.body, "id": one.id, "name": one.name, **_profile_of(one)} for one in entities.children(vm.key, "nic")]
     drives = {one.ref("disk"): dict(one.body) for one in entities.children(vm.key, "disk_attachment")}
-    return {CONFIG: {"vm": {**without(vm, *OF_THE_RUN).body, "name": vm.name}, "nics": nics, "drives": drives}}
+    return {CONFIG: {"vm": {**vm.without(*OF_THE_RUN).body, "name": vm.name}, "nics": nics, "drives": drives}}
 
 
 def _profile_of(nic: Entity) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from engine.decide.vm_growth import Growth, grown, why_not
 from engine.jobs import placing
 from engine.jobs.job import JobType, Planned, Step, Told, Work
 from engine.jobs.vm_place import ANSWERING, DOWN, host_of, need_vm
-from engine.jobs.vm_state import GROW, without
+from engine.jobs.vm_state import GROW
 from engine.store.entities import Entities
 from engine.store.entity import Entity
 from engine.store.jobs import Lock
@@ -73,7 +73,7 @@ def amount(body: Mapping[str, Any], given: GrowCpus | GrowMemory) -> str:
 def kept(vm: Entity, job_id: str) -> Entity:
     """The VM without what was promised to that job."""
     left = {job: wanted for job, wanted in (vm.body.get(GROW) or {}).items() if job != job_id}
-    return vm.with_body(**{GROW: left}) if left else without(vm, GROW)
+    return vm.with_body(**{GROW: left}) if left else vm.without(GROW)
 
 
 def _forget(work: Work, vm_id: str) -> None:

@@ -14,7 +14,7 @@ from engine.jobs.job import JobType, Planned, Step, Told, Work
 from engine.jobs.task import await_task, task_id
 from engine.jobs.vm_place import found_at, host_of, id_of, name_of, need_vm
 from engine.jobs.vm_spec import parts_of
-from engine.jobs.vm_state import MOVE, RUN, without
+from engine.jobs.vm_state import MOVE, RUN
 from engine.store.audit import Audit
 from engine.store.entities import Entities
 from engine.store.entity import Entity
@@ -81,7 +81,7 @@ def _target(work: Work, vm: Entity, given: MigrateVm) -> tuple[str, str, str]:
 
 
 def _forget(work: Work) -> None:
-    work.entities.change("vm", work.parameters(MigrateVm).vm_id, lambda vm: without(vm, MOVE))
+    work.entities.change("vm", work.parameters(MigrateVm).vm_id, lambda vm: vm.without(MOVE))
 
 
 def _move(work: Work) -> Mapping[str, Any]:
@@ -114,7 +114,7 @@ def arrive(work: Work, vm_id: str, host_id: str) -> None:
 
     def how(vm: Entity) -> Entity:
         run = {**(vm.body.get(RUN) or {}), "host": host_id}
-        return without(vm, MOVE).with_body(**{RUN: run}).with_refs(host=host_id)
+        return vm.without(MOVE).with_body(**{RUN: run}).with_refs(host=host_id)
 
     work.entities.change("vm", vm_id, how)
 

@@ -38,28 +38,23 @@ def placed(vm: Entity, host_id: str, job_id: str, tried: Mapping[str, str] | Non
 
 def unplaced(vm: Entity) -> Entity:
     """It runs nowhere."""
-    return without(vm, RUN).with_refs(host=())
+    return vm.without(RUN).with_refs(host=())
 
 
 def started(vm: Entity, status: str, now_ms: int, **more: Any) -> Entity:
     """It runs, with what waited for this start in force."""
     run = {name: value for name, value in (vm.body.get(RUN) or {}).items() if name != "tried"}
-    body = {**with_next_run(without(vm, *OF_THE_RUN).body), RUN: run, "start_time": now_ms, **more}
+    body = {**with_next_run(vm.without(*OF_THE_RUN).body), RUN: run, "start_time": now_ms, **more}
     return replace(vm, body=body, status=status)
 
 
 def went_down(vm: Entity, now_ms: int) -> Entity:
     """It has ended; what waited for its next start is its definition now."""
-    ended = without(vm, *OF_THE_RUN, SEED)
+    ended = vm.without(*OF_THE_RUN, SEED)
     body = {**with_next_run(ended.body), "stop_time": now_ms}
     return replace(ended, body=body, status="down").with_refs(host=())
 
 
-def without(vm: Entity, *names: str) -> Entity:
-    """The VM without those attributes of its body."""
-    return replace(vm, body={name: value for name, value in vm.body.items() if name not in names})
-
-
 def forget_memory(vm: Entity, snapshot_id: str) -> Entity:
     """Its next start does not go on from that snapshot's memory."""
-    return without(vm, RESUME) if (vm.body.get(RESUME) or {}).get("snapshot") == snapshot_id else vm
+    return vm.without(RESUME) if (vm.body.get(RESUME) or {}).get("snapshot") == snapshot_id else vm

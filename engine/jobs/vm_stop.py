@@ -14,7 +14,7 @@ from engine.jobs.places import host_for_cleaning, mount_of, need_reached_domain
 from engine.jobs.ports import VmNode
 from engine.jobs.task import await_task, task_id
 from engine.jobs.vm_place import ANSWERING, ON_A_HOST, host_of, name_of, need_vm
-from engine.jobs.vm_state import ASKED, MEMORY, MOVE, OF_THE_RUN, RUN, went_down, without
+from engine.jobs.vm_state import ASKED, MEMORY, MOVE, OF_THE_RUN, RUN, went_down
 from engine.store.entities import Entities
 from engine.store.entity import Entity
 from engine.store.jobs import Lock
@@ -197,4 +197,4 @@ class VmResume(_OnVm):
     told = Told("", "USER_RESUME_VM", "USER_FAILED_RESUME_VM")
 
     def after(self, vm: Entity, given: OnVm, now_ms: int) -> Entity:
-        return replace(without(vm, *(set(OF_THE_RUN) - {RUN, "run_once"})), status="up")
+        return replace(vm.without(*(set(OF_THE_RUN) - {RUN, "run_once"})), status="up")

@@ -16,7 +16,7 @@ from engine.jobs.vm_place import host_of, need_vm, state_at
 from engine.jobs.vm_spec import parts_of
 from engine.jobs.vm_start import chosen, locks_of
 from engine.jobs.vm_start_on import choose_host, forget_host
-from engine.jobs.vm_state import ASKED, MEMORY, RUN, started, without
+from engine.jobs.vm_state import ASKED, MEMORY, RUN, started
 from engine.jobs.vm_stop import drop_memory, memory_domain, memory_file
 from engine.store.entities import Entities
 from engine.store.jobs import Lock
@@ -101,7 +101,7 @@ class VmSuspend(JobType[SuspendVm]):
         work.entities.change(
             "vm",
             given.vm_id,
-            lambda vm: replace(without(vm, RUN, ASKED).with_body(**memory).with_refs(host=()), status="suspended"),
+            lambda vm: replace(vm.without(RUN, ASKED).with_body(**memory).with_refs(host=()), status="suspended"),
         )
         return {}
 

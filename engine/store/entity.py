@@ -59,6 +59,10 @@ class Entity:
         """A copy with these attributes changed."""
         return replace(self, body={**self.body, **attributes})
 
+    def without(self, *names: str) -> Entity:
+        """A copy without these attributes."""
+        return replace(self, body={name: value for name, value in self.body.items() if name not in names})
+
     def with_refs(self, **refs: str | tuple[str, ...]) -> Entity:
         """A copy with these references changed; an empty one is dropped."""
         given = {name: (value,) if isinstance(value, str) and value else tuple(value) for name, value in refs.items()}

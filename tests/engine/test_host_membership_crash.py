@@ -12,10 +12,11 @@ import pytest
 
 from appliance.errors import Failed, TrivetError
 from appliance.model.cluster import Member
+from appliance.tools.systemd import HA_UNITS
 from engine.fakes.enrolment import TOKEN as SECRET
 from engine.fakes.enrolment import VOLUMES, FakeEnrolment
 from engine.jobs.desk import Desk
-from engine.jobs.enrol import HA_UNITS, TOKEN
+from engine.jobs.enrol import TOKEN
 from engine.jobs.host_install import AddHost, HostAdd, HostInstall, InstallHost
 from engine.jobs.host_remove import HostRemove, RemoveHost
 from engine.jobs.job import JobType
