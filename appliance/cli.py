@@ -7,7 +7,7 @@ import importlib
 import json
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from appliance.errors import Conflict, Refused, TrivetError
 from appliance.verbs.membership import MembershipFiles
 
 if TYPE_CHECKING:
-    from appliance.model.cluster import Cluster
+    from appliance.model.cluster import Cluster, Member
     from appliance.wire.signatures import Method
 
 ROOT = Option(("--root",), "where the node's file system begins (for tests)", {"default": "/", "metavar": "FOLDER"})
@@ -92,19 +92,10 @@ def leave(arguments: argparse.Namespace, output: Output) -> None:
 
 def denials(files: MembershipFiles, cluster: Cluster, name: str, port: int) -> dict[str, str]:
     """Other member → the code with which it refuses us, empty when it does not."""
-    from appliance.wire.client import connect
-    from appliance.wire.definition import NodeApi
-
-    tls, found = files.tls(), dict[str, str]()
-    for member in cluster.members:
-        if member.name != name:
-            agent = connect(NodeApi, member.address, port, tls, name=member.name, timeout_s=STATUS_TIMEOUT_S)  # type: ignore[type-abstract]
-            try:
-                agent.epoch()
-                found[member.name] = ""
-            except TrivetError as error:
-                found[member.name] = error.code
-    return found
+    others = tuple(one for one in cluster.members if one.name != name)
+    return {
+        member: said.code if isinstance(said, TrivetError) else "" for member, said in _epochs(files, others, port).items()
+    }
 
 
 def refuse_member(name: str, told: Mapping[str, str], force: bool) -> None:
@@ -169,26 +160,37 @@ def status(arguments: argparse.Namespace, output: Output) -> None:
 
 
 def _ask_agents(files: MembershipFiles, cluster: Cluster, port: int) -> list[dict[str, Any]]:
-    """All at once, in the order of the cluster file."""
+    """In the order of the cluster file."""
+    rows: list[dict[str, Any]] = []
+    for one, said in zip(cluster.members, _epochs(files, cluster.members, port).values(), strict=True):
+        row = {"name": one.name, "address": one.address, "reachable": True, "reason": "", "epoch": said}
+        if isinstance(said, TrivetError):
+            row |= {"reachable": False, "reason": said.reason, "epoch": None}
+        rows.append(row)
+    return rows
+
+
+def _epochs(files: MembershipFiles, members: Sequence[Member], port: int) -> dict[str, int | TrivetError]:
+    """Member → the epoch that its agent knows, or why it does not say; all at once, in their order."""
     from appliance.wire.client import connect
     from appliance.wire.definition import NodeApi
 
     tls = files.tls()
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, int | TrivetError] = {}
 
     def ask(name: str, address: str) -> None:
         agent = connect(NodeApi, address, port, tls, name=name, timeout_s=STATUS_TIMEOUT_S)  # type: ignore[type-abstract]
         try:
-            found[name] = {"name": name, "address": address, "reachable": True, "reason": "", "epoch": agent.epoch()}
+            found[name] = agent.epoch()
         except TrivetError as error:
-            found[name] = {"name": name, "address": address, "reachable": False, "reason": error.reason, "epoch": None}
+            found[name] = error
 
-    threads = [threading.Thread(target=ask, args=(one.name, one.address), daemon=True) for one in cluster.members]
+    threads = [threading.Thread(target=ask, args=(one.name, one.address), daemon=True) for one in members]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return [found[member.name] for member in cluster.members]
+    return {member.name: found[member.name] for member in members}
 
 
 def _engine(root: Root) -> tuple[dict[str, Any] | None, str, set[str]]:

@@ -17,13 +17,13 @@ from appliance import layout
 from appliance.agent.gate import MemberGate
 from appliance.agent.server_tls import Identity, server_context
 from appliance.codec import decode
-from appliance.effects.duplex import Duplex, wait
+from appliance.effects.duplex import Duplex, read_line, wait
 from appliance.effects.root import Root
 from appliance.errors import Denied, Refused, TrivetError
 from appliance.model.console import ConsoleRequest
 from appliance.ports import Clock, Hypervisor
 from appliance.verbs.epoch import EpochStore, StaleCalls
-from appliance.verbs.membership import CA_CERTIFICATE, NODE_CERTIFICATE, NODE_KEY, MembershipFiles
+from appliance.verbs.membership import CA_CERTIFICATE, NODE_CERTIFICATE, NODE_KEY, MemberNames, MembershipFiles
 from appliance.verbs.vm_console import Attached, VmConsoles
 from appliance.wire.server import Caller
 from appliance.wire.tls import subject
@@ -41,14 +41,14 @@ LAST_WORDS_S = 1.0
 def serve(root: Root, hypervisor: Hypervisor, clock: Clock, plain: socket.socket) -> None:
     """Serve the connection ``plain`` to its end. What is refused is told to the other side."""
     identity = Identity(root.at(NODE_CERTIFICATE), root.at(NODE_KEY), root.at(CA_CERTIFICATE))
-    MembershipFiles(root).require()
+    cluster, _ = MembershipFiles(root).require()
     try:
         channel = server_context(identity).wrap_socket(plain, server_side=True)
     except OSError as error:  # somebody knocked who is nobody of ours
         print(f"console: no TLS: {error}", file=sys.stderr)  # noqa: T201 - the journal
         return
     try:
-        request = _admitted(root, clock, channel)
+        request = _admitted(root, cluster.id, clock, channel)
         with VmConsoles(root.at(layout.CONSOLES), hypervisor, clock).attached(request.vm, request.holder) as attached:
             _tell(channel, {"result": "attached"})
             _Relay(Duplex(channel), attached, clock).run()
@@ -60,15 +60,13 @@ def serve(root: Root, hypervisor: Hypervisor, clock: Clock, plain: socket.socket
         channel.close()
 
 
-def _admitted(root: Root, clock: Clock, channel: ssl.SSLSocket) -> ConsoleRequest:
+def _admitted(root: Root, cluster_id: str, clock: Clock, channel: ssl.SSLSocket) -> ConsoleRequest:
     """What is asked, by whom it may be. Raises ``Denied``, ``Conflict`` (``engine.stale-epoch``), ``Refused``."""
-    cluster, _ = MembershipFiles(root).require()
     asked = _line(channel)  # first: who is told while their line is unread is told nothing, TCP drops both
     found = subject(channel.getpeercert())
     caller = Caller(found.get("commonName", ""), found.get("organizationName", ""), found.get("organizationalUnitName", ""))
     stale = StaleCalls(root.at(layout.STALE_CALL_FILE), clock)
-    names = {member.name for member in cluster.members}  # read for this one connection
-    gate = MemberGate(cluster.id, EpochStore(root.at(layout.EPOCH_FILE)), stale, lambda: names)
+    gate = MemberGate(cluster_id, EpochStore(root.at(layout.EPOCH_FILE)), stale, MemberNames(root))
     gate.admit("node", caller, None)
     if caller.unit != "engine":
         raise Denied(
@@ -83,14 +81,8 @@ def _admitted(root: Root, clock: Clock, channel: ssl.SSLSocket) -> ConsoleReques
 
 
 def _line(channel: ssl.SSLSocket) -> object:
-    found = b""
-    while not found.endswith(b"\n") and len(found) < REQUEST_LIMIT_BYTES:
-        more = channel.recv(1)  # what follows is already typed
-        if not more:
-            break
-        found += more
     try:
-        return json.loads(found)
+        return json.loads(read_line(channel, REQUEST_LIMIT_BYTES))  # what follows is already typed
     except ValueError as error:
         reason, remedy = f"its first line is not JSON ({error})", "Send a JSON object."
         raise Refused("agent.request", subject="a console's request", reason=reason, remedy=remedy) from error

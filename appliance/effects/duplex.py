@@ -98,6 +98,17 @@ def wait(readers: Sequence[End], writers: Sequence[End], timeout_s: float) -> No
     select.select(readers, unsent, (), timeout_s)
 
 
+def read_line(channel: socket.socket, limit_bytes: int) -> bytes:
+    """Up to the end of a line, of the connection, or ``limit_bytes``. What follows is left: it is somebody else's."""
+    line = b""
+    while not line.endswith(b"\n") and len(line) < limit_bytes:
+        more = channel.recv(1)
+        if not more:
+            break
+        line += more
+    return line
+
+
 def notice_silence(channel: socket.socket) -> None:
     """Let TCP find out that the other side is gone."""
     channel.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

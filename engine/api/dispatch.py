@@ -4,7 +4,7 @@ need: who calls, bodies, references, what is mandatory, links, ``follow``, entit
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -202,9 +202,14 @@ def _add(call: Call, noun: Noun, reading: Reading) -> Response:
 
 
 def _update(call: Call, spot: Spot, noun: Noun, reading: Reading) -> Response:
-    kind, before = spot.service.kind, call.engine.store.entities.get(*_key(call, spot))
-    given = _body(kind, hashes_in(before.body) if before is not None else frozenset())
-    _may(call, "update", kind, _key(call, spot))
+    kind, key = spot.service.kind, _key(call, spot)
+
+    def kept() -> frozenset[str]:
+        before = call.engine.store.entities.get(*key)
+        return hashes_in(before.body) if before is not None else frozenset()
+
+    given = _body(kind, kept)
+    _may(call, "update", kind, key)
     expected = expected_generation(reading, spot.identifier)
     mandatory.check(spot.service.name, "update", kind, given)
     given = references.resolve(call, kind, given, spot.service.name, "update")
@@ -230,7 +235,9 @@ def _action(call: Call, spot: Spot, noun: Noun | None) -> Response:
     run = actions.get(spot.action)
     if run is None:
         if noun is not None and spot.action in noun.refused_actions:
-            raise _cannot(spot, noun.refused_actions[spot.action])
+            reason, remedy = noun.refused_actions[spot.action]
+            subject = f"{spot.service.kind} {spot.identifier}"
+            raise Conflict("api.action-refused", subject=subject, reason=reason, remedy=remedy)
         return _not_here([call.service, spot.action])
     _may(call, spot.action, spot.service.kind, _key(call, spot) if spot.is_object else SYSTEM)
     given = _body("Action") if request.get_data(cache=True) else {}
@@ -242,13 +249,6 @@ def _action(call: Call, spot: Spot, noun: Noun | None) -> Response:
     done = run(noun, call, spot.identifier, given)
     return answer(
         Item("Action", {**_told(done), **done.values}), 202 if done.pending and call.parameters.is_asynchronous else 200
-    )
-
-
-def _cannot(spot: Spot, why: str) -> Conflict:
-    reason, _, remedy = why.rpartition(". ")
-    return Conflict(
-        "api.action-refused", subject=f"{spot.service.kind} {spot.identifier}", reason=reason, remedy=f"{remedy}."
     )
 
 
@@ -276,8 +276,8 @@ def _told(done: Done) -> dict[str, Any]:
     return found
 
 
-def _body(kind: str, kept: frozenset[str] = frozenset()) -> dict[str, Any]:
-    """The request's body as an object of ``kind``, by its content type. ``kept``: hashes of passwords that it has."""
+def _body(kind: str, kept: Callable[[], Collection[str]] = tuple) -> dict[str, Any]:
+    """The request's body as an object of ``kind``, by its content type. ``kept``: says the hashes of passwords it has."""
     chosen = body_codec()
     if chosen is None:
         raise UnsupportedMedia(

@@ -4,7 +4,7 @@ ever has one."""
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from appliance.errors import Refused
@@ -17,10 +17,10 @@ LIMIT_CHARACTERS = 256
 """More is no password, and each round would hash it all."""
 
 
-def sealed(value: Any, kept: Collection[str] = ()) -> Any:
+def sealed(value: Any, kept: Callable[[], Collection[str]] = tuple) -> Any:
     """A body with all passwords of its ``initialization`` (a VM's, a template's, a start's) as hashes. One that is a hash
-    already, in the forms that cloud-init knows, stays. ``kept``: hashes that the object has (:func:`hashes_in`); a password
-    that is one of these is no change, and stays that hash."""
+    already, in the forms that cloud-init knows, stays. ``kept``: says the hashes that the object has (:func:`hashes_in`), if
+    there is a password; one that is one of these is no change, and stays that hash."""
     if isinstance(value, list):
         return [sealed(one, kept) for one in value]
     if not isinstance(value, dict):
@@ -39,16 +39,16 @@ def hashes_in(body: Any) -> frozenset[str]:
     return frozenset().union(*(hashes_in(one) for one in parts))
 
 
-def _initialization(given: Any, kept: Collection[str]) -> Any:
+def _initialization(given: Any, kept: Callable[[], Collection[str]]) -> Any:
     if not isinstance(given, Mapping):
         return given
     found = dict(given)
     if found.get("root_password"):
-        found["root_password"] = hashed(str(found["root_password"]), kept)
+        found["root_password"] = hashed(str(found["root_password"]), kept())
     cloud_init = found.get("cloud_init")
     if isinstance(cloud_init, Mapping) and cloud_init.get("users"):
         users = [
-            {**one, "password": hashed(str(one["password"]), kept)} if one.get("password") else one
+            {**one, "password": hashed(str(one["password"]), kept())} if one.get("password") else one
             for one in cloud_init["users"]
         ]
         found["cloud_init"] = {**cloud_init, "users": users}

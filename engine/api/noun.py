@@ -92,8 +92,8 @@ class Noun:
     actions: ClassVar[Mapping[str, Action]] = {}
     """Actions on an object, by path segment."""
     collection_actions: ClassVar[Mapping[str, Action]] = {}
-    refused_actions: ClassVar[Mapping[str, str]] = {}
-    """Actions of v4 that cannot be had here, and why, with what to ask instead: they are linked nowhere."""
+    refused_actions: ClassVar[Mapping[str, tuple[str, str]]] = {}
+    """Actions of v4 that cannot be had here, why, and what to ask instead: they are linked nowhere."""
     forms: ClassVar[Mapping[str, tuple[str, Callable[[Call, str], str]]]] = {}
     """Media types in which an object can be had beside the three of all: (the action whose permit it needs, the text)."""
     searchable: ClassVar[bool] = True

@@ -142,6 +142,13 @@ class Stored(Noun):
             return found if parent and identifier in parent.refs.get(scope.name, ()) else None
         return found if call.parent_id in found.refs.get(scope.name, ()) else None
 
+    def mine(self, call: Call, identifier: str) -> Entity:
+        """The same; raises ``NotFound`` when there is none."""
+        found = self.find(call, identifier)
+        if found is None:
+            raise gone(self.kind, identifier)
+        return found
+
     def _seen(self, call: Call) -> Iterable[Entity]:
         """What belongs to the parent, and is seen: what it owns is seen with it."""
         found = self._scoped(call)
@@ -198,14 +205,11 @@ class Stored(Noun):
                 raise changed(before)
             return self._keyed(self.apply(call, before, given))
 
-        if self.find(call, identifier) is None:
-            raise gone(self.kind, identifier)
+        self.mine(call, identifier)
         return self.show(call, self.entities(call).change(self.entity, identifier, how))
 
     def remove(self, call: Call, identifier: str, given: Object) -> Done:
-        found = self.find(call, identifier)
-        if found is None:
-            raise gone(self.kind, identifier)
+        found = self.mine(call, identifier)
         scope = self.scope(call) if call.parents else None
         if isinstance(scope, Held | Joined):
             self._reassign(call, scope, identifier, keep=False)

@@ -18,11 +18,17 @@ def order(call: Call, kind: type[JobType[Any]], given: Any) -> JobRecord:
     desk = call.engine.desk
     job = desk.order(kind, given, owner_id=call.account.id, correlation_id=call.correlation_id)
     if call.parameters.is_asynchronous is False:
-        job = desk.wait(job.id)
-        error = error_of(job)
-        if error is not None:
-            raise error
+        job = settled(call, job)
     return job
+
+
+def settled(call: Call, job: JobRecord, *limits: Any) -> JobRecord:
+    """The job after it was waited for, within the limits of :meth:`engine.jobs.desk.Desk.wait`. Raises why it failed."""
+    waited = call.engine.desk.wait(job.id, *limits)
+    error = error_of(waited)
+    if error is not None:
+        raise error
+    return waited
 
 
 AWAITED_S = 10.0
@@ -37,10 +43,7 @@ def awaited(call: Call, kind: type[JobType[Any]], given: Any) -> JobRecord:
     """
     job = order(call, kind, given)
     if job.state != "ended" and call.parameters.is_asynchronous is None:
-        job = call.engine.desk.wait(job.id, AWAITED_S)
-        error = error_of(job)
-        if error is not None:
-            raise error
+        job = settled(call, job, AWAITED_S)
     return job
 
 
@@ -49,10 +52,7 @@ def accepted(call: Call, kind: type[JobType[Any]], given: Any, step: str) -> Job
     done, and gets its refusal."""
     job = order(call, kind, given)
     if job.state != "ended" and call.parameters.is_asynchronous is None:
-        job = call.engine.desk.wait(job.id, AWAITED_S, step)
-        error = error_of(job)
-        if error is not None:
-            raise error
+        job = settled(call, job, AWAITED_S, step)
     return job
 
 

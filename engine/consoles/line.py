@@ -10,7 +10,7 @@ from typing import Protocol
 
 from appliance import layout
 from appliance.codec import encode
-from appliance.effects.duplex import Duplex
+from appliance.effects.duplex import Duplex, read_line
 from appliance.errors import Unavailable, from_json
 from appliance.model.cluster import Cluster, Member
 from appliance.model.console import ConsoleRequest
@@ -71,14 +71,8 @@ class _WireConsoles:
 
 
 def _need_attached(host: str, member: Member, channel: ssl.SSLSocket) -> None:
-    line = b""
-    while not line.endswith(b"\n") and len(line) < ANSWER_LIMIT_BYTES:
-        more = channel.recv(1)  # what follows is the guest's
-        if not more:
-            break
-        line += more
     try:
-        answer = json.loads(line)
+        answer = json.loads(read_line(channel, ANSWER_LIMIT_BYTES))  # what follows is the guest's
     except ValueError as error:
         raise _unreachable(host, member, "it ended the connection without a word") from error
     if answer.get("result") != "attached":

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from appliance.errors import Conflict, Denied, NotFound, TrivetError
 from appliance.model.cluster import Cluster
+from engine.decide.permit import may
 from engine.decide.serial_console import Seen, Wanted, has_console, refusal
 from engine.decide.ssh_key import identity
 from engine.jobs.vm_place import ENGINE_MARK
@@ -43,10 +44,11 @@ class People:
     def vms(self, account: AccountRecord) -> list[Seen]:
         """Those whose console the account could have now, by name."""
         permits = Permits(self.store.entities)
-        found = self.store.entities.list("vm", only=permits.visible(account, "vm"))
+        grants = permits.grants(account)
+        found = self.store.entities.list("vm", only=permits.condition(grants, "vm", "all"))
         seen = [self._seen(one) for one in found]
         return sorted(
-            (one for one in seen if refusal(one) is None and permits.may(account, PERMIT, ("vm", one.id)).allowed),
+            (one for one in seen if refusal(one) is None and may(grants, PERMIT, permits.chain(("vm", one.id))).allowed),
             key=lambda one: (one.name, one.id),
         )
 

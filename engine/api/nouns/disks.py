@@ -12,7 +12,7 @@ from engine.api.documents import Object
 from engine.api.noun import Action, Call, Done, Made
 from engine.api.nouns.unregistered import disk_registration, unregistered_disks
 from engine.api.parameters import Listing
-from engine.api.stored import NOT_BODY, Referring, Stored, gone
+from engine.api.stored import NOT_BODY, Referring, Stored
 from engine.jobs.backups import need_remembering
 from engine.jobs.disk_copy import DiskCopy
 from engine.jobs.disk_create import CreateDisk, DiskCreate
@@ -92,7 +92,7 @@ class Disks(Stored):
         if "alias" in changed:
             changed.setdefault("name", changed.pop("alias"))
         if changed.get("backup") == "incremental":
-            need_remembering(self.entities(call), self._mine(call, identifier))
+            need_remembering(self.entities(call), self.mine(call, identifier))
         shown = super().update(call, identifier, changed)
         wanted = int(given.get("provisioned_size") or 0)
         if not wanted or wanted == int(shown.get("provisioned_size") or 0):
@@ -105,7 +105,7 @@ class Disks(Stored):
 
     def _copy(self, call: Call, identifier: str, given: Object) -> Done:
         """A new disk on the domain that is named, under the name that is given (else its own)."""
-        source, target = self._mine(call, identifier), str(given["storage_domain"]["id"])
+        source, target = self.mine(call, identifier), str(given["storage_domain"]["id"])
         call.rights.need("create_disk", ("storage_domain", target))
         body, asked = source.body, given.get("disk") or {}
         new = CreateDisk(
@@ -123,7 +123,7 @@ class Disks(Stored):
 
     def _move(self, call: Call, identifier: str, given: Object) -> Done:
         """To the domain that is named; while a VM runs with it, the VM goes over."""
-        disk, target = self._mine(call, identifier), str(given["storage_domain"]["id"])
+        disk, target = self.mine(call, identifier), str(given["storage_domain"]["id"])
         call.rights.need("create_disk", ("storage_domain", target))
         vm = running_with(self.entities(call), disk)
         if vm is not None:
@@ -133,12 +133,6 @@ class Disks(Stored):
         return work.done(call, DiskMove, move)
 
     actions: ClassVar[Mapping[str, Action]] = {"copy": _copy, "move": _move}
-
-    def _mine(self, call: Call, identifier: str) -> Entity:
-        found = self.find(call, identifier)
-        if found is None:
-            raise gone(self.kind, identifier)
-        return found
 
 
 def _need_described(call: Call, given: Mapping[str, Any]) -> None:

@@ -12,11 +12,10 @@ from engine.api import work
 from engine.api.documents import Object
 from engine.api.noun import Action, Call, Done, Made, Noun
 from engine.api.references import unknown
-from engine.api.stored import NOT_BODY, Referring, Stored, gone
+from engine.api.stored import NOT_BODY, Referring, Stored
 from engine.api.tell import tell
 from engine.decide import vm_config
 from engine.decide.domain_space import CRITICAL_SPACE_GIB, WARNING_LOW_SPACE_PERCENT
-from engine.jobs.desk import error_of
 from engine.jobs.domain_activate import ActivateDomain, AttachDomain, DomainActivate, DomainAttach
 from engine.jobs.domain_create import ADD, CreateDomain, DomainCreate, check_storage
 from engine.jobs.domain_deactivate import DeactivateDomain, DomainDeactivate
@@ -87,11 +86,7 @@ class StorageDomains(Stored):
         check_storage(new)
         order = ImportDomain(new.domain_id, new.name, new.storage, new.host_id, new.attributes,
                              str(given.get("id") or ""), str(given.get("comment") or ""))  # fmt: skip
-        job = work.awaited(call, DomainImport, order)
-        job = call.engine.desk.wait(job.id)
-        error = error_of(job)
-        if error is not None:
-            raise error
+        job = work.settled(call, work.awaited(call, DomainImport, order))
         if job.state != "ended":
             why, remedy = "it is still being looked at", "Ask for the list of storage domains in a while."
             raise Unavailable("domain.importing", subject=f"storage domain {new.name}", reason=why, remedy=remedy)
@@ -99,9 +94,7 @@ class StorageDomains(Stored):
 
     def remove(self, call: Call, identifier: str, given: Object) -> Done:
         """``format`` takes its mark away, so that the storage can be used anew; ``destroy`` only forgets it."""
-        found = self.find(call, identifier)
-        if found is None:
-            raise gone(self.kind, identifier)
+        found = self.mine(call, identifier)
         asked = {name: call.parameters.flag(name) or bool(given.get(name)) for name in ("format", "destroy")}
         host = str(call.parameters.text("host") or (given.get("host") or {}).get("id") or "")
         chosen = host_named(self.entities(call), host) if host else ""
@@ -190,10 +183,7 @@ class AttachedStorageDomains(StorageDomains):
     actions = {"activate": _activate, "deactivate": _deactivate}
 
     def _mine(self, call: Call, identifier: str) -> Entity:
-        found = self.find(call, identifier)
-        if found is None:
-            raise gone(self.kind, identifier)
-        return self.entities(call).need(*found.key)
+        return self.entities(call).need(*self.mine(call, identifier).key)
 
 
 def need_started(call: Call, name: str, volume: str, storage: Mapping[str, Any], action: str) -> None:

@@ -10,7 +10,7 @@ the token does not. Refused with the reason: public keys (they prove who *we* ar
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from appliance.errors import Conflict, TrivetError, Unavailable
@@ -19,7 +19,6 @@ from appliance.wire.definition import JoinHello
 from engine.api import work
 from engine.api.documents import Object
 from engine.api.noun import Call, Done, Made
-from engine.api.stored import gone
 from engine.core import Engine
 from engine.decide.host_join import Problem, accelerated, token_of, unfit, unfit_name, unsaid
 from engine.jobs.enrol import TOKEN
@@ -75,9 +74,7 @@ def install(noun: Hosts, call: Call, identifier: str, given: Object) -> Done:
 
 def remove(noun: Hosts, call: Call, identifier: str, given: Object) -> Done:
     """Answered when it is certain that it can go. ``force``: although it does not answer."""
-    host = noun.find(call, identifier)
-    if host is None:
-        raise gone(noun.kind, identifier)
+    host = noun.mine(call, identifier)
     force = bool(call.parameters.flag("force")) or bool(given.get("force"))
     return work.told(work.accepted(call, HostRemove, removal_of(call.engine.founded, host, force), LOOK))
 
@@ -116,7 +113,7 @@ def _looked_at(engine: Engine, name: str, address: str, token: str) -> JoinHello
 def _said(engine: Engine, name: str, address: str, error: TrivetError) -> TrivetError:
     """A node's refusal, in the words of who wants to add it. A member's certificate is another than the bare node's was: so
     whoever is not who the token says is asked whether it is a member, without a secret."""
-    told = next(_members(engine, address, error), None)
+    told = _membership(engine, address, error)
     if told is not None:
         return told
     code, why = SAID.get(error.code, (f"host.{error.code.replace('.', '-')}", "{reason}"))
@@ -125,23 +122,25 @@ def _said(engine: Engine, name: str, address: str, error: TrivetError) -> Trivet
     return kind(code, subject=f"host {name}", reason=reason, remedy=error.remedy, facts=error.facts)
 
 
-def _members(engine: Engine, address: str, error: TrivetError) -> Iterator[TrivetError]:
+def _membership(engine: Engine, address: str, error: TrivetError) -> Conflict | None:
+    """That it is a member, if it is one."""
     cluster_id = error.facts.get("cluster_id")
     if error.code == "join.fingerprint":
         try:
             engine.bare(address, "").join_hello("")
         except TrivetError as second:
             cluster_id = second.facts.get("cluster_id")
-    if cluster_id:
-        is_ours = cluster_id == engine.founded.id
-        whose = "this cluster already, or was when it was removed" if is_ours else f"another cluster ({cluster_id})"
-        yield Conflict(
-            "host.member",
-            subject=f"host at {address}",
-            reason=f"Cannot add Host. It is a member of {whose}",
-            remedy="Run `trivet node leave` on it: then it is bare, and shows a new token.",
-            facts={"cluster_id": cluster_id},
-        )
+    if not cluster_id:
+        return None
+    is_ours = cluster_id == engine.founded.id
+    whose = "this cluster already, or was when it was removed" if is_ours else f"another cluster ({cluster_id})"
+    return Conflict(
+        "host.member",
+        subject=f"host at {address}",
+        reason=f"Cannot add Host. It is a member of {whose}",
+        remedy="Run `trivet node leave` on it: then it is bare, and shows a new token.",
+        facts={"cluster_id": cluster_id},
+    )
 
 
 def _kept(given: Mapping[str, Any], fingerprint: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from engine.api import work
 from engine.api.documents import Object
 from engine.api.noun import Action, Call, Done, Made, Noun
 from engine.api.nouns import ref
-from engine.api.stored import Stored, gone
+from engine.api.stored import Stored
 from engine.decide.permit import SYSTEM, Key
 from engine.decide.transfer import INACTIVITY_S
 from engine.jobs.backups import KIND as BACKUP_KIND
@@ -36,8 +36,7 @@ def _job(kind: type[JobType[Any]], given: Ordered) -> Action:
     """An action that is one job; callers take it for done when they are answered."""
 
     def run(noun: ImageTransfers, call: Call, identifier: str, parameters: Object) -> Done:
-        if noun.find(call, identifier) is None:
-            raise gone(noun.kind, identifier)
+        noun.mine(call, identifier)
         return work.told(work.awaited(call, kind, given(identifier)))
 
     return run

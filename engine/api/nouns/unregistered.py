@@ -57,6 +57,14 @@ def attributes_of(kind: str, given: Mapping[str, Any], name: str) -> dict[str, A
         raise Refused("descriptor.attributes", subject=f"{kind} {name}", reason=error.reason, remedy=remedy) from error
 
 
+def row_of(call: Call, registered: str, kind: str, identifier: str) -> Entity:
+    """What the domain has under that id. Raises ``NotFound``."""
+    row = next((one for one in rows_of(call, registered) if one.body["of"] == identifier), None)
+    if row is None:
+        raise gone(kind, identifier)
+    return row
+
+
 class Unregistered(Rows):
     """``GET …;unregistered`` lists, ``register`` makes one of ours of it."""
 
@@ -80,9 +88,7 @@ class Unregistered(Rows):
         return {**shown, "id": said.id, "name": said.name, "status": "down" if said.kind == "vm" else "ok"}
 
     def _register(self, call: Call, identifier: str, given: Object) -> Done:
-        row = next((one for one in rows_of(call, self.registered) if said_by(one).id == identifier), None)
-        if row is None:
-            raise gone(self.kind, identifier)
+        row = row_of(call, self.registered, self.kind, identifier)
         if given.get("clone"):
             why = f"Cannot register {self.kind}. A registered one has the ids that it had"
             raise Refused("register.clone", subject=f"{self.kind} {row.name}", reason=why, remedy="Register it, then clone.")
@@ -123,9 +129,7 @@ def registration(call: Call, row: Entity, given: Object, kind: str) -> Register:
 
 def disk_registration(call: Call, identifier: str) -> Register:
     """The order for a disk that nobody has. Raises ``NotFound``."""
-    row = next((one for one in rows_of(call, "disk") if said_by(one).id == identifier), None)
-    if row is None:
-        raise gone("Disk", identifier)
+    row = row_of(call, "disk", "Disk", identifier)
     said = said_by(row)
     disks = _disks_here(call.engine.store.entities, said, is_partial=False)
     return Register("disk", row.id, call.parent_id, said.id, said.name, disks=disks)

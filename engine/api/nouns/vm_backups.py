@@ -11,7 +11,7 @@ from engine.api.documents import Object
 from engine.api.noun import Action, Call, Done, Made, Noun
 from engine.api.nouns import vm_making
 from engine.api.observed import Rows
-from engine.api.stored import Child, ReadOnlyStored, Stored, gone
+from engine.api.stored import Child, ReadOnlyStored, Stored
 from engine.jobs.backup_end import BackupFinalize, EndBackup
 from engine.jobs.backup_start import ACTION, BackupStart, StartBackup
 from engine.jobs.backups import CHECKPOINT, DISKS, KIND, disks_of
@@ -21,8 +21,7 @@ from engine.store.entity import Entity
 
 def _finalize(noun: VmBackups, call: Call, identifier: str, parameters: Object) -> Done:
     """Serve it no more; callers take it for done when they are answered."""
-    if noun.find(call, identifier) is None:
-        raise gone(noun.kind, identifier)
+    noun.mine(call, identifier)
     return work.told(work.awaited(call, BackupFinalize, EndBackup(identifier)))
 
 
@@ -75,9 +74,7 @@ class VmCheckpoints(ReadOnlyStored):
 
     def remove(self, call: Call, identifier: str, given: Object) -> Done:
         """Any of them; who waits is told when it is forgotten."""
-        found = self.find(call, identifier)
-        if found is None:
-            raise gone(self.kind, identifier)
+        self.mine(call, identifier)
         return work.told(work.awaited(call, CheckpointRemove, RemoveCheckpoint(call.parent_id, identifier)))
 
 

@@ -11,7 +11,7 @@ from engine.api import work
 from engine.api.documents import Object
 from engine.api.noun import Call, Done, Made
 from engine.api.nouns import vm_making
-from engine.api.stored import Child, Stored, gone
+from engine.api.stored import Child, Stored
 from engine.api.tell import tell
 from engine.decide import vm_config
 from engine.decide.mac import normal
@@ -68,7 +68,7 @@ class VmNics(Stored):
         return Made(self._now(call, new.nic_id))
 
     def update(self, call: Call, identifier: str, given: dict[str, Any]) -> Object:
-        nic, vm = self._mine(call, identifier), vm_of(call)
+        nic, vm = self.mine(call, identifier), vm_of(call)
         wanted = self._wanted(call, nic, given)
         need_quiet(vm, "edit VM Interface")
         is_in = nic.body.get("plugged") is not False
@@ -116,7 +116,7 @@ class VmNics(Stored):
         return replace(after, unique_key=address)
 
     def remove(self, call: Call, identifier: str, given: Object) -> Done:
-        nic, vm = self._mine(call, identifier), vm_of(call)
+        nic, vm = self.mine(call, identifier), vm_of(call)
         need_quiet(vm, "remove VM Interface")
         if vm.status in ANSWERING and nic.body.get("plugged") is not False:
             return work.told(work.awaited(call, VmUnplugNic, UnplugNic(vm.id, nic.id, remove=True)))
@@ -129,7 +129,7 @@ class VmNics(Stored):
     def _plug(self, call: Call, nic_id: str, *, is_in: bool) -> Done:
         vm = vm_of(call)
         need_quiet(vm, "plug VM Interface" if is_in else "unplug VM Interface")
-        if (self._mine(call, nic_id).body.get("plugged") is not False) == is_in:
+        if (self.mine(call, nic_id).body.get("plugged") is not False) == is_in:
             return Done()
         if vm.status in ANSWERING:
             if is_in:
@@ -149,12 +149,6 @@ class VmNics(Stored):
         return self._plug(call, identifier, is_in=False)
 
     actions = {"activate": _activate, "deactivate": _deactivate}
-
-    def _mine(self, call: Call, identifier: str) -> Entity:
-        found = self.find(call, identifier)
-        if found is None:
-            raise gone(self.kind, identifier)
-        return found
 
     def _now(self, call: Call, identifier: str) -> Object:
         return self.show(call, self.entities(call).need("nic", identifier))
@@ -207,7 +201,7 @@ class DiskAttachments(Stored):
         return Made(self._now(call, new.disk.disk_id), work.unfinished(job))
 
     def update(self, call: Call, identifier: str, given: dict[str, Any]) -> Object:
-        attachment, vm = self._mine(call, identifier), vm_of(call)
+        attachment, vm = self.mine(call, identifier), vm_of(call)
         disk_id = attachment.ref("disk")
         need_quiet(vm, "edit Virtual Disk")
         wanted = vm_making.attributes_of(given)
@@ -245,12 +239,12 @@ class DiskAttachments(Stored):
             return
         with call.engine.store.connection.transaction():
             call.engine.jobs.refuse_held(vm.key, ("disk", disk_id))
-            attachment = self._mine(call, disk_id)
+            attachment = self.mine(call, disk_id)
             self.entities(call).change("disk_attachment", attachment.id, lambda one: one.with_body(active=active))
 
     def remove(self, call: Call, identifier: str, given: Object) -> Done:
         """Detach it; ``detach_only=false`` removes the disk itself, too."""
-        attachment, vm = self._mine(call, identifier), vm_of(call)
+        attachment, vm = self.mine(call, identifier), vm_of(call)
         disk_id = attachment.ref("disk")
         need_quiet(vm, "detach Virtual Disk")
         if call.parameters.flag("detach_only") is False:
@@ -266,16 +260,10 @@ class DiskAttachments(Stored):
 
     def _remove_disk(self, call: Call, vm: Entity, disk_id: str) -> Done:
         call.rights.need("delete_disk", ("disk", disk_id))
-        if runs(vm) and self._mine(call, disk_id).body.get("active") is not False:
+        if runs(vm) and self.mine(call, disk_id).body.get("active") is not False:
             reason = "Cannot remove Virtual Disk. It is plugged into a VM that runs"
             raise Conflict("disk.in-use", subject=f"disk {disk_id}", reason=reason, remedy="Deactivate it first.")
         return call.nouns["Disks"].remove(call.below("Disks", ""), disk_id, {})
-
-    def _mine(self, call: Call, identifier: str) -> Entity:
-        found = self.find(call, identifier)
-        if found is None:
-            raise gone(self.kind, identifier)
-        return found
 
     def _now(self, call: Call, disk_id: str) -> Object:
         found = self.find(call, disk_id)

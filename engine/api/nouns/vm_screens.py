@@ -91,8 +91,10 @@ class VmGraphicsConsoles(_Screens):
 
     services, parent = ("VmGraphicsConsoles",), "Vm"
     refused_actions = {
-        "proxyticket": "Cannot get proxy ticket. There is no proxy: a screen is reached at its host."
-        " Ask for remoteviewerconnectionfile, or for a ticket and the console with current=true",
+        "proxyticket": (
+            "Cannot get proxy ticket. There is no proxy: a screen is reached at its host",
+            "Ask for remoteviewerconnectionfile, or for a ticket and the console with current=true.",
+        ),
     }
     actions = {"ticket": vm_viewer.ticket, "remoteviewerconnectionfile": vm_viewer.connection_file}
     forms = {vm_viewer.VIEWER_TYPE: ("remoteviewerconnectionfile", vm_viewer.connection_text)}

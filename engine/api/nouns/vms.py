@@ -110,7 +110,9 @@ class Vms(Stored):
         """With the address and port of its screen while it runs. Only its host knows the port, which libvirt gives at each
         start and move: so it is asked when somebody reads one VM, and lists, which say nothing of it, ask nobody."""
         shown = self.show(call, vm)
-        if call.engine.view().vm_of(vm.id) is None or vm.id == call.engine.founded.engine.id:
+        if vm.id == call.engine.founded.engine.id or vm.status not in vm_viewer.SEEN:
+            return shown
+        if call.engine.view().vm_of(vm.id) is None:
             return shown  # no host has said lately that it has it: a silent one would keep the caller waiting
         try:
             where = vm_viewer.current(call, vm)
