@@ -7,55 +7,36 @@ As in test_snapshot_crash.py; the fake guest writes around each effect (engine/f
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from appliance.errors import Failed, TrivetError
+from appliance.errors import TrivetError
 from appliance.model.disk import DiskFile
 from engine.fakes.hosts import FakeNodes
 from engine.fakes.layers import FakeLayers
 from engine.fakes.vm_backups import served
-from engine.fakes.vm_layers import guest_writes, written
+from engine.fakes.vm_layers import written
 from engine.jobs.backup_end import BackupFail, BackupFinalize, EndBackup
 from engine.jobs.backup_start import BackupStart, StartBackup
 from engine.jobs.backups import CHECKPOINT, KIND
 from engine.jobs.checkpoint_remove import CheckpointRemove, RemoveCheckpoint
-from engine.jobs.desk import Desk
-from engine.jobs.evicted import EVICTED
 from engine.jobs.keep_backups import BackupKeeper
 from engine.jobs.places import file_of
 from engine.jobs.vm_start import StartVm, VmStart
 from engine.jobs.vm_stop import OnVm, VmStop
 from engine.store.durable import Store
-from engine.store.entities import Entity
 from engine.store.jobs import LOCK
-from tests.engine.crash import DATABASE, HOSTS, kill_everywhere
-from tests.engine.job_world import MIB, desk_of, files, nodes_at, open_store, work_off
+from tests.engine.crash import DATABASE, HOSTS, Act, cancelled, kill_case, lose_host, order
+from tests.engine.job_world import desk_of, files, nodes_at, work_off
+from tests.engine.test_snapshot_crash import BROKEN, play, with_disks
 
-BROKEN = Failed("vm.broken", subject="VM v1", reason="it breaks here", remedy="Mend it.")
-BODY = {"memory": 256 * MIB, "memory_policy": {"guaranteed": 256 * MIB, "max": 256 * MIB}}
 B1, B2, C1, C2, H1, H2 = (f"{number}1111111-2222-4333-8444-555555555555" for number in range(1, 7))
-Act = Callable[[Desk], str]
 DISKS: dict[str, dict[str, str]] = {
     "d1": {"format": "raw", "backup": "none"}, "d2": {"format": "cow", "backup": "incremental"},
 }  # fmt: skip
-
-
-def order(kind: type, given: object) -> Act:
-    return lambda desk: str(desk.order(kind, given, owner_id="admin", correlation_id="c").id)
-
-
-def cancelled(act: Act) -> Act:
-    def both(desk: Desk) -> str:
-        job = act(desk)
-        desk.cancel(job)
-        return job
-
-    return both
 
 
 UP, DOWN = order(VmStart, StartVm("v1")), order(VmStop, OnVm("v1", force=True))
@@ -75,7 +56,7 @@ class Case:
     """
 
     name: str
-    act: Act
+    order: Act
     phases: dict[str, str]
     checkpoints: tuple[str, ...] = ()
     before: tuple[Act, ...] = ()
@@ -121,10 +102,6 @@ CASES = (
 )  # fmt: skip
 
 
-def image(folder: Path, store: Store, disk: str) -> DiskFile:
-    return file_of(store.entities, store.entities.need("disk", disk))
-
-
 def break_all(folder: Path) -> None:
     """What was remembered was not written when the QEMU ended."""
     layers = FakeLayers(folder / HOSTS)
@@ -134,27 +111,8 @@ def break_all(folder: Path) -> None:
 
 
 def prepare(folder: Path, case: Case) -> None:
-    store = open_store(folder / DATABASE)
-    entities = store.entities
-    for host in ("node1", "node2"):
-        entities.add(Entity("host", host, host, {}, {"cluster": ("c1",)}))
-    entities.change("vm", "v1", lambda vm: vm.with_body(**BODY))
-    for disk, more in DISKS.items():
-        body = {"image_id": f"{disk}-base", "provisioned_size": MIB, **more}
-        entities.add(Entity("disk", disk, disk, body, {"storage_domains": ("s1",)}, status="ok"))
-        entities.add(Entity("disk_attachment", disk, "", {}, {"disk": (disk,)}, parent=("vm", "v1")))
-        place = folder / HOSTS / "domains" / "vmstore" / "images" / disk / f"{disk}-base"
-        place.parent.mkdir(parents=True)
-        place.write_bytes(bytes(16))
-    nodes = nodes_at(folder / HOSTS)
-    for number, act in enumerate(case.before):
-        act(desk_of(store))
-        work_off(store, nodes)
-        if entities.need("vm", "v1").status == "powering_up":
-            entities.set_status("vm", {"v1": "up"})
-        if nodes.host("node1").vm("v1"):
-            for disk in DISKS:
-                guest_writes(nodes.host("node1"), "v1", disk, f"place {number}", "written")
+    store = with_disks(folder, DISKS)
+    play(store, folder, case.before, lambda number: {f"place {number}": "written"})
     if case.then == "broken":
         break_all(folder)
     store.close()
@@ -165,12 +123,8 @@ def meanwhile(folder: Path, case: Case) -> FakeNodes:
     if case.then == "ends":
         nodes.host("node1").end("v1")
     if case.then == "lost":
-        nodes.down.add("node1")
-        nodes.pools("node2").gluster_reject("vmstore", ("node1",))
+        lose_host(folder, nodes, "vmstore")
         break_all(folder)
-        store = Store(folder / DATABASE)
-        store.entities.change("host", "node1", lambda one: one.with_body(**{EVICTED: {"domains": ["vmstore"]}}))
-        store.close()
     return nodes
 
 
@@ -180,7 +134,7 @@ def remembered(folder: Path) -> set[str]:
     return {name for one in DISKS for name in layers.get(DiskFile("vmstore", f"images/{one}/{one}-base")).bitmaps}
 
 
-def check(folder: Path, case: Case, job_id: str, where: str) -> None:
+def check(case: Case, folder: Path, job_id: str, where: str) -> None:
     store, nodes = Store(folder / DATABASE), nodes_at(folder / HOSTS)
     entities = store.entities
     job = desk_of(store).jobs.need(job_id)
@@ -205,7 +159,9 @@ def check(folder: Path, case: Case, job_id: str, where: str) -> None:
         found -= {one for one in found if "/backups/" in one}  # it could not be removed: that is what failed
     assert found == known | (scratch if is_live else set()), where
     for one in DISKS:
-        assert FakeLayers(folder / HOSTS).content(image(folder, store, one)) == written(folder / HOSTS, one), (where, one)
+        assert FakeLayers(folder / HOSTS).content(file_of(entities, entities.need("disk", one))) == written(
+            folder / HOSTS, one
+        ), (where, one)
     # what hosts serve is what the rows say, once the keeper has looked
     if case.then == "lost":
         return store.close()
@@ -228,12 +184,4 @@ def _of(backup: Any, identifier: str) -> list[str]:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: str(case.name))
 def test_killed_at_every_place(case: Case, tmp_path: Path) -> None:
-    kill_everywhere(
-        tmp_path,
-        lambda folder: prepare(folder, case),
-        case.act,
-        lambda folder, job_id, where: check(folder, case, job_id, where),
-        case.fail_with,
-        case.places,
-        lambda folder: meanwhile(folder, case),
-    )
+    kill_case(tmp_path, case, prepare, check, meanwhile)

@@ -65,7 +65,7 @@ class Case:
     in test_snapshot_crash.py."""
 
     name: str
-    act: Act
+    order: Act
     before: tuple[Act, ...]
     source: str = ""
     statuses: tuple[str, ...] = ("finished",)
@@ -76,7 +76,7 @@ class Case:
     @property
     def world(self) -> World:
         """For what is shared."""
-        return World(self.name, self.act, (), self.before, then=self.then, fail_with=self.fail_with)
+        return World(self.name, self.order, (), self.before, then=self.then, fail_with=self.fail_with)
 
 
 CASES = (
@@ -150,7 +150,7 @@ def test_killed_at_every_place(case: Case, tmp_path: Path) -> None:
     kill_everywhere(
         tmp_path,
         prepared,
-        case.act,
+        case.order,
         lambda folder, job_id, where: check(folder, case, job_id, had, where),
         case.fail_with,
         case.places,

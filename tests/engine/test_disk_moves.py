@@ -17,24 +17,19 @@ from engine.jobs.disk_copy import DiskCopy
 from engine.jobs.disk_create import CreateDisk, DiskCreate
 from engine.jobs.disk_extend import DiskExtend, ExtendDisk
 from engine.jobs.disk_move import DiskMove, MoveDisk
-from engine.jobs.job import JobType
 from engine.jobs.places import MOUNTED_ON
 from engine.jobs.vm_start import StartVm, VmStart
 from engine.store.durable import Store
 from engine.store.entities import Entity
 from engine.store.jobs import LOCK
 from tests.engine import world
-from tests.engine.crash import DATABASE, HOSTS, kill_everywhere
+from tests.engine.crash import DATABASE, HOSTS, kill_case, order
 from tests.engine.job_world import DISK, desk_of, files, nodes_at, open_store, work_off
 from tests.engine.test_domains import new_disk
 from tests.engine.vm_world import DOMAIN, MIB, Vms, detail, fake_hosts
 
 BROKEN = Failed("disk.no-space", subject="s2", reason="it is full", remedy="Make room.")
 OLD, NEW = "vmstore/images/d1/i1", "s2/images/d1/i1"
-
-
-def order(kind: type[JobType[Any]], given: Any) -> Callable[[Desk], str]:
-    return lambda desk: desk.order(kind, given, owner_id="admin", correlation_id="c").id
 
 
 copy = order(DiskCopy, CreateDisk("d2", "i2", "copy", "s2", 8 * MIB, source_disk_id="d1"))
@@ -105,14 +100,7 @@ def check(case: Case, folder: Path, job_id: str, where: str) -> None:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: str(case.name))
 def test_killed_at_every_place(case: Case, tmp_path: Path) -> None:
-    kill_everywhere(
-        tmp_path,
-        lambda folder: prepare(folder, case),
-        case.order,
-        lambda folder, job_id, where: check(case, folder, job_id, where),
-        case.fail_with,
-        case.places,
-    )
+    kill_case(tmp_path, case, prepare, check)
 
 
 @pytest.fixture

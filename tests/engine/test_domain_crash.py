@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,23 +17,18 @@ from engine.jobs.domain_create import CreateDomain, DomainCreate
 from engine.jobs.domain_deactivate import DeactivateDomain, DomainDeactivate
 from engine.jobs.domain_remove import DomainRemove, RemoveDomain
 from engine.jobs.host_storage import ConnectHost, HostStorage
-from engine.jobs.job import JobType
 from engine.jobs.places import MOUNTED_ON
 from engine.store.audit import EVENT
 from engine.store.durable import Store
 from engine.store.entities import Entity
 from engine.store.jobs import LOCK
-from tests.engine.crash import DATABASE, HOSTS, kill_everywhere
+from tests.engine.crash import DATABASE, HOSTS, kill_case, order
 from tests.engine.job_world import desk_of, nodes_at, open_store, work_off
 
 ID = "5e0d0d0c-0000-4000-8000-000000000001"
 STORAGE = {"type": "posixfs", "vfs_type": "nfs", "path": "nas:/export/data"}
 BROKEN = Failed("process.failed", subject="systemctl", reason="it breaks here", remedy="Mend it.")
 BOTH = ("node1", "node2")
-
-
-def order(kind: type[JobType[Any]], given: Any) -> Callable[[Desk], str]:
-    return lambda desk: desk.order(kind, given, owner_id="admin", correlation_id="c").id
 
 
 create = order(DomainCreate, CreateDomain(ID, "data", STORAGE, "node1"))
@@ -131,11 +125,4 @@ def check(case: Case, folder: Path, job_id: str, where: str) -> None:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: str(case.name))
 def test_killed_at_every_place(case: Case, tmp_path: Path) -> None:
-    kill_everywhere(
-        tmp_path,
-        lambda folder: prepare(folder, case),
-        case.order,
-        lambda folder, job_id, where: check(case, folder, job_id, where),
-        case.fail_with,
-        case.places,
-    )
+    kill_case(tmp_path, case, prepare, check)

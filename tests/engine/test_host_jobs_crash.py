@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,21 +13,16 @@ from appliance.errors import Failed, TrivetError
 from engine.jobs.desk import Desk
 from engine.jobs.host_activate import ActivateHost, HostActivate
 from engine.jobs.host_deactivate import DeactivateHost, HostDeactivate
-from engine.jobs.job import JobType
 from engine.jobs.vm_start import StartVm, VmStart
 from engine.store.audit import EVENT
 from engine.store.durable import Store
 from engine.store.entities import Entity
 from engine.store.jobs import LOCK
-from tests.engine.crash import kill_everywhere
+from tests.engine.crash import kill_case, order
 from tests.engine.job_world import MIB, desk_of, nodes_at, open_store, work_off
 
 BROKEN = Failed("vm.broken", subject="VM v1", reason="it breaks here", remedy="Mend it.")
 BODY = {"memory": 256 * MIB, "memory_policy": {"guaranteed": 256 * MIB, "max": 256 * MIB}}
-
-
-def order(kind: type[JobType[Any]], given: Any) -> Callable[[Desk], str]:
-    return lambda desk: desk.order(kind, given, owner_id="admin", correlation_id="c").id
 
 
 @dataclass(frozen=True)
@@ -101,11 +95,4 @@ def check(case: Case, folder: Path, job_id: str, where: str) -> None:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: str(case.name))
 def test_killed_at_every_place(case: Case, tmp_path: Path) -> None:
-    kill_everywhere(
-        tmp_path,
-        lambda folder: prepare(folder, case),
-        case.order,
-        lambda folder, job_id, where: check(case, folder, job_id, where),
-        case.fail_with,
-        case.places,
-    )
+    kill_case(tmp_path, case, prepare, check)

@@ -25,7 +25,8 @@ from engine.store.audit import EVENT
 from engine.store.durable import Store
 from engine.store.entities import Entity
 from engine.store.jobs import LOCK
-from tests.engine.crash import kill_everywhere
+from tests.engine import crash
+from tests.engine.crash import DATABASE, HOSTS, Act, kill_case
 from tests.engine.job_world import desk_of, nodes_at, open_store
 
 BROKEN = Failed("node.broken", subject="node4", reason="it breaks here", remedy="Mend it.")
@@ -33,9 +34,9 @@ NEW = Member("h4", "node4", "node4")
 ALL, FOUNDERS = ("node1", "node2", "node4"), ("node1", "node2")
 
 
-def order(kind: type[JobType[Any]], given: Any) -> Callable[[Desk], str]:
+def order(kind: type[JobType[Any]], given: Any) -> Act:
     def run(desk: Desk) -> str:
-        job = desk.order(kind, given, owner_id="admin", correlation_id="c").id
+        job = crash.order(kind, given)(desk)
         if kind is HostAdd:  # as the noun does, in one transaction with the order
             desk.entities.change("host", "h4", lambda host: host.with_body(**{TOKEN: SECRET}))
         return job
@@ -48,7 +49,7 @@ class Case:
     """``status``: the host's own at the end, ``None``: it has gone. ``known``: who is in everybody's cluster file."""
 
     name: str
-    order: Callable[[Desk], str]
+    order: Act
     outcome: str
     status: str | None
     known: tuple[str, ...]
@@ -122,16 +123,16 @@ CASES = (
 
 
 def prepare(folder: Path, case: Case) -> None:
-    store = open_store(folder / "engine.sqlite")
+    store = open_store(folder / DATABASE)
     for host in FOUNDERS:
         store.entities.add(Entity("host", host, host, {}, {"cluster": ("c1",)}))
-    case.before(store, nodes_at(folder / "hosts").enrolment)
+    case.before(store, nodes_at(folder / HOSTS).enrolment)
     store.connection.run(EVENT.delete())
     store.close()
 
 
 def check(case: Case, folder: Path, job_id: str, where: str) -> None:
-    store, enrolment = Store(folder / "engine.sqlite"), nodes_at(folder / "hosts").enrolment
+    store, enrolment = Store(folder / DATABASE), nodes_at(folder / HOSTS).enrolment
     ended = desk_of(store).jobs.need(job_id)
     assert (ended.state, ended.status) == ("ended", case.outcome), (where, ended.error)
     assert store.connection.rows(LOCK.select()) == [], where
@@ -164,11 +165,4 @@ def check(case: Case, folder: Path, job_id: str, where: str) -> None:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: str(case.name))
 def test_killed_at_every_place(case: Case, tmp_path: Path) -> None:
-    kill_everywhere(
-        tmp_path,
-        lambda folder: prepare(folder, case),
-        case.order,
-        lambda folder, job_id, where: check(case, folder, job_id, where),
-        case.fail_with,
-        case.places,
-    )
+    kill_case(tmp_path, case, prepare, check)

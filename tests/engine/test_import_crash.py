@@ -22,7 +22,7 @@ from engine.jobs.register import Register, VmRegister
 from engine.store.durable import Store
 from engine.store.entities import Entity
 from engine.store.jobs import LOCK
-from tests.engine.crash import DATABASE, HOSTS, kill_everywhere
+from tests.engine.crash import DATABASE, HOSTS, kill_case
 from tests.engine.job_world import MIB, desk_of, nodes_at, open_store, work_off
 from tests.engine.test_domain_crash import BOTH, BROKEN, ID, STORAGE, attach, create, deactivate, destroy, order
 
@@ -146,11 +146,4 @@ def whole(store: Store, folder: Path) -> bool:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: str(case.name))
 def test_killed_at_every_place(case: Case, tmp_path: Path) -> None:
-    kill_everywhere(
-        tmp_path,
-        lambda folder: prepare(folder, case),
-        case.order,
-        lambda folder, job_id, where: check(case, folder, job_id, where),
-        case.fail_with,
-        case.places,
-    )
+    kill_case(tmp_path, case, prepare, check)

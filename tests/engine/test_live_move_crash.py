@@ -22,7 +22,7 @@ from engine.fakes.layers import FakeLayers, file_at
 from engine.fakes.vm_layers import guest_writes, written
 from engine.jobs.disk_move import DiskMove, MoveDisk
 from engine.jobs.disk_move_live import DiskMoveLive, LiveMoveDisk
-from engine.jobs.evicted import EVICTED, GOING_OVER, cannot_write, writes
+from engine.jobs.evicted import GOING_OVER, cannot_write, writes
 from engine.jobs.layers import chain, layer_file
 from engine.jobs.places import MOUNTED_ON
 from engine.jobs.vm_place import runs
@@ -30,9 +30,9 @@ from engine.store.durable import Store
 from engine.store.entities import Entity
 from engine.store.jobs import LOCK
 from tests.engine import test_snapshot_crash as snapshots
-from tests.engine.crash import DATABASE, HOSTS, kill_everywhere
+from tests.engine.crash import DATABASE, HOSTS, Act, cancelled, lose_host, order
 from tests.engine.job_world import desk_of, files, in_a_process, nodes_at, work_off
-from tests.engine.test_snapshot_crash import ONE, START, TWO, Act, cancelled, kept, order
+from tests.engine.test_snapshot_crash import ONE, START, TWO, kept, kill_keeping
 
 FULL = Failed("disk.no-space", subject="s2", reason="it is full", remedy="Make room.")
 ON = "d2"
@@ -49,7 +49,7 @@ class Case:
     """
 
     name: str
-    act: Act = MOVE
+    order: Act = MOVE
     before: tuple[Act, ...] = (START,)
     ends: tuple[tuple[str, str], ...] = (("finished", "s2"),)
     then: str = ""
@@ -86,7 +86,7 @@ def add_target(folder: Path) -> None:
 
 
 def prepare(folder: Path, case: Case) -> None:
-    snapshots.prepare(folder, snapshots.Case(case.name, case.act, (), case.before))
+    snapshots.prepare(folder, snapshots.Case(case.name, case.order, (), case.before))
     add_target(folder)
 
 
@@ -145,39 +145,14 @@ def meanwhile(folder: Path, case: Case) -> FakeNodes:
     if case.then == "ends":
         nodes.host("node1").end("v1")
     if case.then == "lost":
-        lose(folder, nodes, "vmstore", "other")
+        lose_host(folder, nodes, "vmstore", "other")
     return nodes
-
-
-def lose(folder: Path, nodes: FakeNodes, *domains: str) -> None:
-    """Its host does not answer any more, and the bricks of those domains refuse it."""
-    nodes.down.add("node1")
-    nodes.pools("node2").gluster_reject("vmstore", ("node1",))
-    store = Store(folder / DATABASE)
-    store.entities.change("host", "node1", lambda one: one.with_body(**{EVICTED: {"domains": list(domains)}}))
-    store.close()
 
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: str(case.name))
 def test_killed_at_every_place(case: Case, tmp_path: Path) -> None:
-    had: dict[str, dict[str, str]] = {}
-
-    def prepared(folder: Path) -> None:
-        prepare(folder, case)
-        store = Store(folder / DATABASE)
-        had.update(kept(store, folder))
-        store.close()
-
-    kill_everywhere(
-        tmp_path,
-        prepared,
-        case.act,
-        lambda folder, job_id, where: check(folder, case, job_id, had, where),
-        case.fail_with,
-        case.places,
-        lambda folder: meanwhile(folder, case),
-    )
+    kill_keeping(tmp_path, case, prepare, check, meanwhile)
 
 
 def test_a_host_is_harmless_only_when_both_domains_refuse_it(tmp_path: Path) -> None:
@@ -189,9 +164,9 @@ def test_a_host_is_harmless_only_when_both_domains_refuse_it(tmp_path: Path) -> 
     assert writes(entities, vm) == {"vmstore"}
     entities.change("disk", ON, lambda one: one.with_body(**{GOING_OVER: "s2"}))
     assert writes(entities, vm) == {"vmstore", "other"}
-    lose(tmp_path, nodes_at(tmp_path / HOSTS), "vmstore")
+    lose_host(tmp_path, nodes_at(tmp_path / HOSTS), "vmstore")
     assert not cannot_write(entities, vm, entities.need("host", "node1"))
-    lose(tmp_path, nodes_at(tmp_path / HOSTS), "vmstore", "other")
+    lose_host(tmp_path, nodes_at(tmp_path / HOSTS), "vmstore", "other")
     assert cannot_write(entities, vm, entities.need("host", "node1"))
     store.close()
 
@@ -212,7 +187,7 @@ def test_it_waits_for_who_can_say_where_the_vm_wrote_last(tmp_path: Path, place:
 
     assert in_a_process(lambda: work_off(Store(tmp_path / DATABASE), nodes_at(tmp_path / HOSTS, die), die)) == -9
     nodes = nodes_at(tmp_path / HOSTS)
-    lose(tmp_path, nodes, "vmstore")
+    lose_host(tmp_path, nodes, "vmstore")
     store = Store(tmp_path / DATABASE)
     back = threading.Timer(3.0, lambda: (nodes.host("node1").end("v1"), nodes.down.clear()))
     back.start()

@@ -25,9 +25,9 @@ from engine.jobs.vm_stop import OnVm, VmStop
 from engine.jobs.vm_suspend import WakeVm
 from engine.store.durable import Store
 from engine.store.jobs import LOCK
-from tests.engine.crash import DATABASE, HOSTS, kill_everywhere
+from tests.engine.crash import DATABASE, HOSTS, Act, cancelled, kill_everywhere, order
 from tests.engine.job_world import desk_of, files, nodes_at
-from tests.engine.test_snapshot_crash import BROKEN, DISKS, START, Act, cancelled, kept, meanwhile, order, prepare, take
+from tests.engine.test_snapshot_crash import BROKEN, DISKS, START, kept, meanwhile, prepare, take
 from tests.engine.test_snapshot_crash import Case as World
 
 STOP = order(VmStop, OnVm("v1"))
@@ -54,7 +54,7 @@ class Case:
     ``marked``: what is not to be used (the row of the preview, disks). ``power``: the VM's, on its host."""
 
     name: str
-    act: Act
+    order: Act
     before: tuple[Act, ...]
     snapshots: tuple[str, ...]
     past: tuple[str, ...] = ()
@@ -69,7 +69,7 @@ class Case:
     @property
     def world(self) -> World:
         """For what is shared."""
-        return World(self.name, self.act, self.snapshots, self.before, then=self.then, fail_with=self.fail_with)
+        return World(self.name, self.order, self.snapshots, self.before, then=self.then, fail_with=self.fail_with)
 
 
 CASES = (
@@ -164,7 +164,7 @@ def test_killed_at_every_place(case: Case, tmp_path: Path) -> None:
     kill_everywhere(
         tmp_path,
         prepared,
-        case.act,
+        case.order,
         lambda folder, job_id, where: check(folder, case, job_id, was[0], where),
         case.fail_with,
         case.places,

@@ -8,7 +8,7 @@ used too long, or too early, loses something here.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,8 +18,6 @@ from appliance.errors import Failed, TrivetError
 from engine.fakes.hosts import FakeNodes
 from engine.fakes.layers import FakeLayers, file_at
 from engine.fakes.vm_layers import guest_writes, written
-from engine.jobs.desk import Desk
-from engine.jobs.evicted import EVICTED
 from engine.jobs.layers import chain, images, layer_file, memory_of
 from engine.jobs.snapshot_create import CreateSnapshot, SnapshotCreate
 from engine.jobs.snapshot_remove import RemoveSnapshot, SnapshotRemove
@@ -27,26 +25,12 @@ from engine.jobs.vm_start import StartVm, VmStart
 from engine.store.durable import Store
 from engine.store.entities import Entity
 from engine.store.jobs import LOCK
-from tests.engine.crash import DATABASE, kill_everywhere
+from tests.engine.crash import DATABASE, HOSTS, Act, C, cancelled, kill_case, lose_host, order
 from tests.engine.job_world import MIB, desk_of, files, nodes_at, open_store, work_off
 
 BROKEN = Failed("vm.broken", subject="VM v1", reason="it breaks here", remedy="Mend it.")
 BODY = {"memory": 256 * MIB, "memory_policy": {"guaranteed": 256 * MIB, "max": 256 * MIB}}
 DISKS = ("d1", "d2")
-Act = Callable[[Desk], str]
-
-
-def order(kind: type, given: object) -> Act:
-    return lambda desk: str(desk.order(kind, given, owner_id="admin", correlation_id="c").id)
-
-
-def cancelled(act: Act) -> Act:
-    def both(desk: Desk) -> str:
-        job = act(desk)
-        desk.cancel(job)
-        return job
-
-    return both
 
 
 def take(name: str, disks: tuple[str, ...] = DISKS, memory: bool = False) -> Act:
@@ -68,7 +52,7 @@ class Case:
     """
 
     name: str
-    act: Act
+    order: Act
     snapshots: tuple[str, ...]
     before: tuple[Act, ...] = ()
     statuses: tuple[str, ...] = ("finished",)
@@ -102,36 +86,47 @@ CASES = (
 )
 
 
-def prepare(folder: Path, case: Case) -> None:
-    """A VM with two disks, one raw and one qcow2; its guest writes before and after each step."""
-    store = open_store(folder / "engine.sqlite")
+def with_disks(folder: Path, disks: Mapping[str, Mapping[str, str]]) -> Store:
+    """Two hosts, and a VM with these disks, one image each."""
+    store = open_store(folder / DATABASE)
     entities = store.entities
     for host in ("node1", "node2"):
         entities.add(Entity("host", host, host, {}, {"cluster": ("c1",)}))
     entities.change("vm", "v1", lambda vm: vm.with_body(**BODY))
-    for disk, kind in (("d1", "raw"), ("d2", "cow")):
-        body = {"image_id": f"{disk}-base", "format": kind, "provisioned_size": MIB}
+    for disk, more in disks.items():
+        body = {"image_id": f"{disk}-base", "provisioned_size": MIB, **more}
         entities.add(Entity("disk", disk, disk, body, {"storage_domains": ("s1",)}, status="ok"))
         entities.add(Entity("disk_attachment", disk, "", {}, {"disk": (disk,)}, parent=("vm", "v1")))
-        image = folder / "hosts" / "domains" / "vmstore" / "images" / disk / f"{disk}-base"
+        image = folder / HOSTS / "domains" / "vmstore" / "images" / disk / f"{disk}-base"
         image.parent.mkdir(parents=True)
         image.write_bytes(bytes(16))
-    nodes = nodes_at(folder / "hosts")
-    for number, act in enumerate(case.before):
+    return store
+
+
+def play(store: Store, folder: Path, acts: Sequence[Act], writes: Callable[[int], Mapping[str, str]]) -> None:
+    """One job after the other; after each the guest, if it runs, writes to all its disks."""
+    nodes, entities = nodes_at(folder / HOSTS), store.entities
+    for number, act in enumerate(acts):
         act(desk_of(store))
         work_off(store, nodes)
         if entities.need("vm", "v1").status == "powering_up":
             entities.set_status("vm", {"v1": "up"})
         if nodes.host("node1").vm("v1"):
             for disk in DISKS:
-                guest_writes(nodes.host("node1"), "v1", disk, "same place", f"time {number}")
-                guest_writes(nodes.host("node1"), "v1", disk, f"place {number}", "written")
+                for key, value in writes(number).items():
+                    guest_writes(nodes.host("node1"), "v1", disk, key, value)
+
+
+def prepare(folder: Path, case: Case) -> None:
+    """A VM with two disks, one raw and one qcow2; its guest writes before and after each step."""
+    store = with_disks(folder, {"d1": {"format": "raw"}, "d2": {"format": "cow"}})
+    play(store, folder, case.before, lambda number: {"same place": f"time {number}", f"place {number}": "written"})
     store.close()
 
 
 def kept(store: Store, folder: Path) -> dict[str, dict[str, str]]:
     """``snapshot/disk`` → what it has."""
-    layers = FakeLayers(folder / "hosts")
+    layers = FakeLayers(folder / HOSTS)
     return {
         f"{one.id}/{disk}": layers.content(layer_file(store.entities, store.entities.need("disk", disk), layer))
         for one in store.entities.list("snapshot")
@@ -140,7 +135,7 @@ def kept(store: Store, folder: Path) -> dict[str, dict[str, str]]:
 
 
 def check(folder: Path, case: Case, job_id: str, had: dict[str, dict[str, str]], where: str) -> None:
-    store, nodes, layers = Store(folder / "engine.sqlite"), nodes_at(folder / "hosts"), FakeLayers(folder / "hosts")
+    store, nodes, layers = Store(folder / DATABASE), nodes_at(folder / HOSTS), FakeLayers(folder / HOSTS)
     entities = store.entities
     job = desk_of(store).jobs.need(job_id)
     assert job.state == "ended", where
@@ -152,12 +147,12 @@ def check(folder: Path, case: Case, job_id: str, had: dict[str, dict[str, str]],
     for disk in (entities.need("disk", one) for one in DISKS):
         rows = [layer_file(entities, disk, one) for one in reversed(chain(entities, disk))]
         assert [one.file for one in layers.chain(rows[0])] == rows, (where, disk.id)
-        assert layers.content(rows[0]) == written(folder / "hosts", disk.id), (where, disk.id)
+        assert layers.content(rows[0]) == written(folder / HOSTS, disk.id), (where, disk.id)
         assert not layers.get(rows[0]).merged, (where, disk.id)
         assert disk.shown_status == "ok" or (job.status == "failed" and disk.status == "illegal"), (where, disk.id)
         known |= {f"{one.domain}/{one.path}" for one in rows}
     known |= {f"{file.domain}/{file.path}" for one in snapshots.values() if (file := memory_of(entities, one))}
-    assert set(files(folder / "hosts")) == known, where
+    assert set(files(folder / HOSTS)) == known, where
     now = kept(store, folder)
     for name, content in had.items():
         assert now.get(name, content) == content, (where, name)
@@ -172,49 +167,51 @@ def check(folder: Path, case: Case, job_id: str, had: dict[str, dict[str, str]],
 
 def meanwhile(folder: Path, case: Case) -> FakeNodes:
     """The world as the next process finds it."""
-    nodes = nodes_at(folder / "hosts", fail_with=case.fail_with)
+    nodes = nodes_at(folder / HOSTS, fail_with=case.fail_with)
     if case.then == "ends":
         nodes.host("node1").end("v1")
     if case.then == "lost":
-        nodes.down.add("node1")
-        nodes.pools("node2").gluster_reject("vmstore", ("node1",))
-        store = Store(folder / "engine.sqlite")
-        store.entities.change("host", "node1", lambda one: one.with_body(**{EVICTED: {"domains": ["vmstore"]}}))
-        store.close()
+        lose_host(folder, nodes, "vmstore")
     return nodes
+
+
+Had = dict[str, dict[str, str]]
+
+
+def kill_keeping(
+    folder: Path,
+    case: C,
+    prepare: Callable[[Path, C], None],
+    check: Callable[[Path, C, str, Had, str], None],
+    meanwhile: Callable[[Path, C], FakeNodes],
+) -> None:
+    """Killed everywhere; ``check`` is told what the snapshots had before."""
+    had: Had = {}
+
+    def prepared(place: Path, case: C) -> None:
+        prepare(place, case)
+        store = Store(place / DATABASE)
+        had.update(kept(store, place))
+        store.close()
+
+    kill_case(folder, case, prepared, lambda case, place, job, where: check(place, case, job, had, where), meanwhile)
 
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: str(case.name))
 def test_killed_at_every_place(case: Case, tmp_path: Path) -> None:
-    had: dict[str, dict[str, str]] = {}
-
-    def prepared(folder: Path) -> None:
-        prepare(folder, case)
-        store = Store(folder / DATABASE)
-        had.update(kept(store, folder))
-        store.close()
-
-    kill_everywhere(
-        tmp_path,
-        prepared,
-        case.act,
-        lambda folder, job_id, where: check(folder, case, job_id, had, where),
-        case.fail_with,
-        case.places,
-        lambda folder: meanwhile(folder, case),
-    )
+    kill_keeping(tmp_path, case, prepare, check, meanwhile)
 
 
 def test_what_a_snapshot_keeps_is_what_was_there(tmp_path: Path) -> None:
     case = CASES[3]
     prepare(tmp_path, case)
-    store = Store(tmp_path / "engine.sqlite")
-    before = written(tmp_path / "hosts", "d1")
-    case.act(desk_of(store))
-    work_off(store, nodes_at(tmp_path / "hosts"))
+    store = Store(tmp_path / DATABASE)
+    before = written(tmp_path / HOSTS, "d1")
+    case.order(desk_of(store))
+    work_off(store, nodes_at(tmp_path / HOSTS))
     found = kept(store, tmp_path)
     assert found["s2/d1"] == before
     assert found["s1/d1"] == {"same place": "time 0", "place 0": "written"}
-    assert json.dumps(written(tmp_path / "hosts", "d1")) != json.dumps(before), "the guest has written since"
+    assert json.dumps(written(tmp_path / HOSTS, "d1")) != json.dumps(before), "the guest has written since"
     store.close()

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from appliance.errors import Failed, TrivetError
 from engine.jobs.desk import Desk
 from engine.jobs.disk_create import CreateDisk
-from engine.jobs.job import JobType
 from engine.jobs.places import file_of
 from engine.jobs.template_create import CreateTemplate, TemplateCreate
 from engine.jobs.template_remove import RemoveTemplate, TemplateRemove
@@ -22,25 +20,12 @@ from engine.store.audit import EVENT
 from engine.store.durable import Store
 from engine.store.entities import Entity
 from engine.store.jobs import LOCK
-from tests.engine.crash import kill_everywhere
+from tests.engine.crash import cancelled, kill_case, order
 from tests.engine.job_world import MIB, desk_of, files, nodes_at, open_store, work_off
 
 FULL = Failed("disk.no-space", subject="vmstore", reason="it is full", remedy="Make room.")
 BODY = {"memory": 256 * MIB, "memory_policy": {"guaranteed": 256 * MIB, "max": 256 * MIB}}
 REFS = {"cluster": ("c1",)}
-
-
-def order(kind: type[JobType[Any]], given: Any) -> Callable[[Desk], str]:
-    return lambda desk: desk.order(kind, given, owner_id="admin", correlation_id="c").id
-
-
-def cancelled(kind: type[JobType[Any]], given: Any) -> Callable[[Desk], str]:
-    def act(desk: Desk) -> str:
-        job = order(kind, given)(desk)
-        desk.cancel(job)
-        return job
-
-    return act
 
 
 def begun(disk: str, source: str, *, is_thin: bool = False) -> AddedDisk:
@@ -85,7 +70,7 @@ class Case:
 CASES = (
     Case("create", MADE, "finished", ("template", "t1", "ok"), VMS + COPIES, before=()),
     Case("create-fails", MADE, "failed", ("template", "t1", ""), VMS, before=(), fail_with={"copy": FULL}),
-    Case("create-cancelled", cancelled(TemplateCreate, MAKE), "aborted", ("template", "t1", ""), VMS, before=(), places=4),
+    Case("create-cancelled", cancelled(MADE), "aborted", ("template", "t1", ""), VMS, before=(), places=4),
     Case("version", order(TemplateCreate, VERSION), "finished", ("template", "t2", "ok"), (*VMS, *COPIES, "f1")),
     Case("thin", order(VmCreate, THIN), "finished", ("vm", "v9", "down"), VMS + COPIES + LAYERS,
          below=(("g1", "e1"), ("g2", "e2"))),
@@ -144,11 +129,4 @@ def check(case: Case, folder: Path, job_id: str, where: str) -> None:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: str(case.name))
 def test_killed_at_every_place(case: Case, tmp_path: Path) -> None:
-    kill_everywhere(
-        tmp_path,
-        lambda folder: prepare(folder, case),
-        case.order,
-        lambda folder, job_id, where: check(case, folder, job_id, where),
-        case.fail_with,
-        case.places,
-    )
+    kill_case(tmp_path, case, prepare, check)

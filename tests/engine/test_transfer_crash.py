@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -30,7 +29,7 @@ from engine.jobs.transfers import KIND
 from engine.store.durable import Store
 from engine.store.entities import Entity
 from engine.store.jobs import LOCK
-from tests.engine.crash import DATABASE, HOSTS, kill_everywhere
+from tests.engine.crash import DATABASE, HOSTS, kill_case, order
 from tests.engine.job_world import MIB, desk_of, files, nodes_at, open_store, work_off
 
 T = "11111111-2222-4333-8444-555555555555"
@@ -38,10 +37,6 @@ START = StartTransfer(T, "99999999-2222-4333-8444-555555555555", "d1", "upload",
 IMAGE = "vmstore/images/d1/i1"
 FILE = DiskFile("vmstore", "images/d1/i1")
 BROKEN = Failed("image.broken", subject="it", reason="it breaks here", remedy="Mend it.")
-
-
-def order(kind: Any, given: Any) -> Callable[[Desk], str]:
-    return lambda desk: str(desk.order(kind, given, owner_id="admin", correlation_id="c").id)
 
 
 start, resume = order(TransferStart, START), order(TransferResume, ResumeTransfer(T))
@@ -140,14 +135,7 @@ def check(case: Case, folder: Path, job_id: str, where: str) -> None:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: str(case.name))
 def test_killed_at_every_place(case: Case, tmp_path: Path) -> None:
-    kill_everywhere(
-        tmp_path,
-        lambda folder: prepare(folder, case),
-        case.order,
-        lambda folder, job_id, where: check(case, folder, job_id, where),
-        case.fail_with,
-        case.places,
-    )
+    kill_case(tmp_path, case, prepare, check)
 
 
 @dataclass

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,7 +16,6 @@ from appliance.errors import Failed, TrivetError
 from engine.fakes.hosts import FakeNodes
 from engine.jobs.desk import Desk
 from engine.jobs.disk_create import CreateDisk
-from engine.jobs.job import JobType
 from engine.jobs.snapshot_create import CreateSnapshot, SnapshotCreate
 from engine.jobs.vm_create import AddedDisk, CreateVm, VmCreate
 from engine.jobs.vm_disks import AddVmDisk, PlugDisk, UnplugDisk, VmAddDisk, VmPlugDisk, VmUnplugDisk
@@ -34,26 +32,13 @@ from engine.store.audit import EVENT
 from engine.store.durable import Store
 from engine.store.entities import Entity
 from engine.store.jobs import LOCK
-from tests.engine.crash import kill_everywhere
+from tests.engine.crash import cancelled, kill_case, order
 from tests.engine.job_world import MIB, desk_of, files, nodes_at, open_store, work_off
 
 BROKEN = Failed("vm.broken", subject="VM v1", reason="it breaks here", remedy="Mend it.")
 FULL = Failed("disk.no-space", subject="vmstore", reason="it is full", remedy="Make room.")
 NEW = tuple(AddedDisk(CreateDisk(one, f"i-{one}", one, "s1", MIB), {"interface": "virtio_scsi"}) for one in ("d2", "d3"))
 BODY = {"memory": 256 * MIB, "memory_policy": {"guaranteed": 256 * MIB, "max": 1024 * MIB}}
-
-
-def order(kind: type[JobType[Any]], given: Any) -> Callable[[Desk], str]:
-    return lambda desk: desk.order(kind, given, owner_id="admin", correlation_id="c").id
-
-
-def cancelled(kind: type[JobType[Any]], given: Any) -> Callable[[Desk], str]:
-    def act(desk: Desk) -> str:
-        job = order(kind, given)(desk)
-        desk.cancel(job)
-        return job
-
-    return act
 
 
 START = order(VmStart, StartVm("v1"))
@@ -86,7 +71,7 @@ class Case:
 CASES = (
     Case("start", START, vm="powering_up", before=()),
     Case("start-fails", START, "failed", "down", "", before=(), fail_with={"start": BROKEN}),
-    Case("start-cancelled", cancelled(VmStart, StartVm("v1")), "aborted", "down", "", before=(), places=4),
+    Case("start-cancelled", cancelled(START), "aborted", "down", "", before=(), places=4),
     Case("stop", order(VmStop, OnVm("v1")), vm="down", has=""),
     Case("stop-fails", order(VmStop, OnVm("v1")), "failed", "unknown", fail_with={"destroy": BROKEN}),
     Case("shutdown", order(VmShutdown, OnVm("v1")), vm="powering_down"),
@@ -100,7 +85,7 @@ CASES = (
     ),
     Case("migrate", order(VmMigrate, MigrateVm("v1")), has="node2: d1 m1", told=2),
     Case("migrate-fails", order(VmMigrate, MigrateVm("v1")), "failed", fail_with={"move": BROKEN}, told=2),
-    Case("migrate-cancelled", cancelled(VmMigrate, MigrateVm("v1")), "aborted", places=4),
+    Case("migrate-cancelled", cancelled(order(VmMigrate, MigrateVm("v1"))), "aborted", places=4),
     Case("remove", order(VmRemove, RemoveVm("v1")), vm=None, has="", disks=(), before=()),
     Case("remove-with-memory", order(VmRemove, RemoveVm("v1")), vm=None, has="", disks=(), before=(START, TAKE, STOP)),
     Case("remove-fails", order(VmRemove, RemoveVm("v1")), "failed", "down", "", before=(), fail_with={"remove": FULL}),
@@ -176,7 +161,7 @@ def prepare(folder: Path, case: Case) -> None:
     store.close()
 
 
-def check(folder: Path, case: Case, job_id: str, where: str) -> None:
+def check(case: Case, folder: Path, job_id: str, where: str) -> None:
     store, nodes = Store(folder / "engine.sqlite"), nodes_at(folder / "hosts")
     job, vm_id = store.entities, "v2" if case.name.startswith("create") else "v1"
     ended = desk_of(store).jobs.need(job_id)
@@ -203,11 +188,4 @@ def check(folder: Path, case: Case, job_id: str, where: str) -> None:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("case", [*CASES, CREATE, CREATE_FAILS], ids=lambda case: str(case.name))
 def test_killed_at_every_place(case: Case, tmp_path: Path) -> None:
-    kill_everywhere(
-        tmp_path,
-        lambda folder: prepare(folder, case),
-        case.order,
-        lambda folder, job_id, where: check(folder, case, job_id, where),
-        case.fail_with,
-        case.places,
-    )
+    kill_case(tmp_path, case, prepare, check)

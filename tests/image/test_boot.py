@@ -92,10 +92,7 @@ class EngineVm:
         (api, _), (ssh, _) = machine.forwards
         with running(SystemProcesses(), tools, self.folder, machine, 2 * BOOT_LIMIT_S) as guest:
             found = self.verifier.watch(Kind.ENGINE, firmware, guest, health_asker(self.identity.ca_pem), api)
-            look = (
-                "cat /var/lib/trivet-engine/ssh/*.pub; systemctl show -P ConditionResult trivet-engine-cloud.service; sync"
-            )
-            probe = partial(over_ssh, ssh, self.key, look)
+            probe = partial(over_ssh, ssh, self.key, LOOK)
             said = self.verifier.until(guest, probe, BOOT_LIMIT_S, "ssh lets nobody in").splitlines()
             return Start(found, said[0], said[1] == "yes", guest.console())
 

@@ -31,7 +31,6 @@ POLL_REST = 2.0
 VIRSH_LIST = "virsh -c qemu:///system list --name"
 APP = "/usr/lib/trivet/app"
 COMMAND_TIMEOUT_S = 120.0
-UP_S = 300.0
 HEAL_EVERY_S = 10.0
 """glusterd does one thing at a time for a volume, and the brokers have things to ask of it, too."""
 SSH_ATTEMPTS = 60
@@ -123,10 +122,14 @@ class Cluster:
         whole = all((node.power, node.link) == ("on", "up") for node in self._lab.status())
         return whole and not self._lab.wanted().drops
 
-    def make_whole(self) -> None:
+    def make_whole(self, timeout_s: float) -> None:
         """Whatever was done to its machines and cables."""
         if not self.is_whole():
-            self.lab("up", timeout_s=UP_S)
+            self.lab("up", timeout_s=timeout_s)
+
+    def power_of(self, node: str) -> str:
+        """``on`` or ``off``."""
+        return next(one.power for one in self._lab.status() if one.name == node)
 
     def root(self, node: str) -> Path:
         """The node's files as this machine sees them, its mounts among them."""

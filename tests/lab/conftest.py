@@ -46,7 +46,7 @@ def known(installed: str) -> Cluster:
 @pytest.fixture
 def cluster(known: Cluster) -> Cluster:
     """The installed cluster, every node on and every link healed, whatever the test before has done to it."""
-    known.make_whole()
+    known.make_whole(UP_S)
     return known
 
 

@@ -26,7 +26,7 @@ file.write_text(json.dumps(notes))
 def good_state(cluster: Cluster) -> dict[str, Any]:
     """Bring about the known good state: no fault left, engine up, all hosts alive, all healed, its disk open on every brick,
     no starts on record. Answers the status."""
-    cluster.make_whole()
+    cluster.make_whole(SETTLED_S)
     wait("the engine up", SETTLED_S, cluster.health)
     _forget_starts(cluster)
     status = wait("all hosts alive, all healed", SETTLED_S, lambda: _settled(cluster))

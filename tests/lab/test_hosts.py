@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -80,8 +79,7 @@ def peers(cluster: Cluster, node: str) -> set[str]:
 
 def members(cluster: Cluster, node: str) -> set[str]:
     """The members that a node's broker knows."""
-    found = cluster.on(node, "trivet", "ha", "status", "--json").stdout
-    return {str(one["name"]) for one in json.loads(found)["hosts"]}
+    return {str(one["name"]) for one in cluster.ha(node)["hosts"]}
 
 
 def test_a_fourth_node_joins_runs_a_vm_and_leaves(cluster: Cluster, system: Any, host: Any) -> None:

@@ -222,13 +222,8 @@ def test_all_nodes_restart_one_after_another(cluster: Cluster, tmp_path: Path) -
 def restart(cluster: Cluster, node: str) -> None:
     """As somebody who restarts a server does it: it is told to end, not cut off."""
     cluster.shell(node, "systemctl poweroff", ok=False)
-    wait(f"{node} off", OFF_S, lambda: power_of(cluster, node) == "off" or None)
+    wait(f"{node} off", OFF_S, lambda: cluster.power_of(node) == "off" or None)
     cluster.power(node, "on")
-
-
-def power_of(cluster: Cluster, node: str) -> str:
-    nodes = cluster.lab("status", "--json").json()["nodes"]
-    return str(next(one["power"] for one in nodes if one["name"] == node))
 
 
 def back(cluster: Cluster, node: str, by: str) -> bool:
