@@ -53,6 +53,12 @@ _POWER: dict[int, VmPower] = {
 }
 
 
+def _went_without_a_word(error: Failed) -> bool:
+    """Whether QEMU ended while it started, and libvirt read its log before virtlogd had written QEMU's last words into it:
+    they begin with its program's name."""
+    return error.code == "vm.start" and "monitor" in error.reason and "qemu-system" not in error.reason
+
+
 class LibvirtHost(LibvirtDevices, LibvirtGuests, LibvirtBlocks, LibvirtBackups, LibvirtMoves):
     """A :class:`appliance.ports.Hypervisor`."""
 
@@ -72,7 +78,16 @@ class LibvirtHost(LibvirtDevices, LibvirtGuests, LibvirtBlocks, LibvirtBackups, 
 
     def start(self, xml: str, *, paused: bool) -> None:
         flags = libvirt.VIR_DOMAIN_START_PAUSED if paused else libvirt.VIR_DOMAIN_NONE
-        self._ask(lambda wire: wire.createXML(xml, flags), CHANGE_TIMEOUT_S, "vm.start")
+
+        def create() -> None:
+            self._ask(lambda wire: wire.createXML(xml, flags), CHANGE_TIMEOUT_S, "vm.start")
+
+        try:
+            create()
+        except Failed as error:
+            if not _went_without_a_word(error):
+                raise
+            create()  # the reason decides what the broker does
 
     def resume(self, name: str) -> None:
         self._ask(lambda wire: wire.lookupByName(name).resume(), CHANGE_TIMEOUT_S, "vm.resume", name)

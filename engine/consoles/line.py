@@ -51,38 +51,36 @@ class _WireConsoles:
         try:
             plain = socket.create_connection((member.address, self._port), timeout=CONNECT_S)
         except OSError as error:
-            raise _unreachable(host, member, str(error)) from error
+            raise self._unreachable(member, str(error)) from error
         try:
             plain.settimeout(ANSWER_S)  # the handshake is the program's first act
             channel = self._tls.context().wrap_socket(plain, server_hostname=member.address)
             self._tls.admit(host, channel)
             channel.sendall(json.dumps(encode(ConsoleRequest(vm_id, holder, self._epoch))).encode() + b"\n")
-            _need_attached(host, member, channel)
+            self._need_attached(member, channel)
         except ssl.SSLCertVerificationError as error:
             plain.close()
             raise wrong_certificate(host, member.address, error) from error
         except OSError as error:
             plain.close()
-            raise _unreachable(host, member, str(error) or type(error).__name__) from error
+            raise self._unreachable(member, str(error) or type(error).__name__) from error
         except BaseException:
             plain.close()
             raise
         return Duplex(channel)
 
+    def _need_attached(self, member: Member, channel: ssl.SSLSocket) -> None:
+        try:
+            answer = json.loads(read_line(channel, ANSWER_LIMIT_BYTES))  # what follows is the guest's
+        except ValueError as error:
+            raise self._unreachable(member, "it ended the connection without a word") from error
+        if answer.get("result") != "attached":
+            raise from_json(int(answer.get("status") or 500), answer.get("error") or {})
 
-def _need_attached(host: str, member: Member, channel: ssl.SSLSocket) -> None:
-    try:
-        answer = json.loads(read_line(channel, ANSWER_LIMIT_BYTES))  # what follows is the guest's
-    except ValueError as error:
-        raise _unreachable(host, member, "it ended the connection without a word") from error
-    if answer.get("result") != "attached":
-        raise from_json(int(answer.get("status") or 500), answer.get("error") or {})
-
-
-def _unreachable(host: str, member: Member, why: str) -> Unavailable:
-    return Unavailable(
-        "agent.unreachable",
-        subject=host,
-        reason=f"its consoles at {member.address}:{layout.CONSOLE_PORT} could not be asked: {why}",
-        remedy="Check that the node is on and reached, and `systemctl status trivet-vmconsole.socket` there.",
-    )
+    def _unreachable(self, member: Member, why: str) -> Unavailable:
+        return Unavailable(
+            "agent.unreachable",
+            subject=member.name,
+            reason=f"its consoles at {member.address}:{self._port} could not be asked: {why}",
+            remedy="Check that the node is on and reached, and `systemctl status trivet-vmconsole.socket` there.",
+        )

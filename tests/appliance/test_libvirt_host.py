@@ -93,6 +93,23 @@ def test_any_other_failure_keeps_what_libvirt_said(monkeypatch: pytest.MonkeyPat
     assert (error.code, type(error), error.reason) == ("vm.start", Failed, "out of cheese")
 
 
+def test_a_qemu_that_ended_without_a_word_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """virtlogd writes them, and libvirt may look before it has."""
+    silent = Said("internal error: QEMU unexpectedly closed the monitor (vm='web1')", libvirt.VIR_ERR_INTERNAL_ERROR)
+    locked = f'{silent.get_error_message()}: qemu-system-x86_64: -blockdev: Failed to get "write" lock'
+    asked = [silent, Said(locked, libvirt.VIR_ERR_INTERNAL_ERROR)]
+    wire = Wire()
+
+    def create(_xml: str, _flags: int) -> None:
+        raise asked.pop(0)
+
+    wire.createXML = create  # type: ignore[method-assign]
+    monkeypatch.setattr(libvirt, "open", lambda _uri: wire)
+    with pytest.raises(Conflict) as caught:
+        libvirt_host.LibvirtHost().start("<domain/>", paused=False)
+    assert (caught.value.code, asked) == ("vm.disk-locked", [])
+
+
 def test_no_libvirtd_is_unavailable() -> None:
     with pytest.raises(Unavailable) as caught:
         libvirt_host.LibvirtHost("qemu+unix:///system?socket=/nonexistent/socket").domains()

@@ -30,6 +30,8 @@ DEFINITIONS: dict[str, dict[str, Any]] = {
 def test_it_starts_and_grows(node: LiveNode, name: str) -> None:
     body = {"memory": 256 * MIB, "memory_policy": {"guaranteed": 256 * MIB, "max": 1024 * MIB}, **DEFINITIONS[name]}
     spec = replace(machine(SPEC.id, body, {}, (), ()), name=NAME, cpu_model=SPEC.cpu_model)
+    if spec.console is not None:  # its place is a node's
+        spec = replace(spec, console=replace(spec.console, log=str(node.root.path / "console.log")))
     node.vms.start(spec, True)
     each = spec.cpu.cores * spec.cpu.threads
     assert node.domain().cpus == (spec.cpus, most_sockets(body) * each)

@@ -112,9 +112,8 @@ class VmconsoleHost:
         make_member(self.node, certificates)
         self.guest = self._engine(certificates)
         self.store = Store(self.guest.database)
-        self.store.entities.add(Entity("host", "id-1", "node1", refs={"cluster": (world.CLUSTER.id,)}))
         body = {"console": {"enabled": True}}
-        refs = {"cluster": (world.CLUSTER.id,), "host": ("id-1",)}
+        refs = {"cluster": (world.CLUSTER.id,), "host": (world.MEMBERS[0].id,)}
         self.store.entities.add(Entity("vm", NAME, VM, body, refs, status="up"))
         self.console_port, self.ssh_port = free_port(), free_port()
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "host-key")], check=True)
@@ -134,7 +133,9 @@ class VmconsoleHost:
         tls = certificates.tls("engine", "engine")
         for place, source in ((guest.ca, tls.ca), (guest.certificate, tls.certificate), (guest.key, tls.key)):
             place.write_text(source.read_text())
-        write_private(guest.cluster, json.dumps(encode(cluster())), 0o644)
+        # the hosts that the engine has stored, all on this machine
+        members = tuple(replace(one, address="127.0.0.1") for one in world.MEMBERS)
+        write_private(guest.cluster, json.dumps(encode(replace(cluster(), members=members))), 0o644)
         return guest
 
     def person(self, name: str, *, may: bool = True, known: bool = True) -> Path:

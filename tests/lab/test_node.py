@@ -131,7 +131,8 @@ def test_a_second_qemu_does_not_get_the_disk(pair: tuple[str, str]) -> None:
     try:
         assert call("vm_start", spec=first, paused=True)["power"] == "paused"
         assert call("vm_start", spec=first, paused=True)["power"] == "paused", "asked twice, it is found"
-        assert call("vm_start", spec=second, paused=True)["error"]["code"] == "vm.disk-locked"
+        error = call("vm_start", spec=second, paused=True)["error"]
+        assert error["code"] == "vm.disk-locked", error
         assert powers("node1") == {"contract1": "paused"}
         call("vm_resume", name="contract1")
         assert powers("node1") == {"contract1": "running"}
