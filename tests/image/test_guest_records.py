@@ -26,6 +26,7 @@ from image.guest.records import (
     read_console,
     read_records,
 )
+from image.recipe import MIB
 
 A = Run(UUID("11111111-2222-4333-8444-555555555555"), 0)
 B = Run(UUID("aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee"), 0)
@@ -197,6 +198,19 @@ def test_the_writer_goes_on_behind_the_newest_record(tmp_path: Path) -> None:
         path.write_bytes(disk)
     said = said_by(built(tmp_path, FIND), *paths)
     assert list(zip(said[::2], said[1::2], strict=True)) == list(cases.values())
+
+
+def test_a_disk_that_asks_for_it_is_measured_behind_its_first_piece(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.write_bytes(b"TRIVPACE".ljust(5 * MIB, b"\0"))
+    statements = '(void)count; int disk = open(words[1], O_RDWR); measure(disk, "vdb", lseek(disk, 0, SEEK_END));'
+    done = subprocess.run([built(tmp_path, statements), disk], check=True, capture_output=True, text=True, timeout=60)
+    *rounds, last = done.stdout.splitlines()
+    assert len(rounds) == 7 and last == "TRIVET-GUEST pace vdb over"
+    for line in rounds:
+        found = re.fullmatch(r"TRIVET-GUEST pace vdb write ([0-9.]+) read ([0-9.]+) MiB/s", line)
+        assert found and min(map(float, found.groups())) > 0, line
+    assert disk.read_bytes() == b"TRIVPACE".ljust(MIB, b"\0") + b"\xa5" * 4 * MIB
 
 
 def test_the_recorder_is_compiled_without_a_warning() -> None:

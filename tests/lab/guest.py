@@ -37,13 +37,14 @@ def await_status(vm: Any, status: Any, within_s: float = PATIENCE_S) -> None:
     wait(f"the VM {status.name}", within_s, lambda: vm.get().status == status or None)
 
 
-def disk(alias: str, *, bootable: bool, size_mib: int = 64, kind: Any = types.DiskFormat.COW) -> Any:
-    """A new disk on ``vmstore``, to be attached."""
+def disk(alias: str, *, bootable: bool, size_mib: int = 64, kind: Any = types.DiskFormat.COW, backup: bool = False) -> Any:
+    """A new disk on ``vmstore``, to be attached. ``backup``: enabled for incremental ones."""
     made = types.Disk(
         name=alias,
         provisioned_size=size_mib * MIB,
         format=kind,
         sparse=True,
+        backup=types.DiskBackup.INCREMENTAL if backup else types.DiskBackup.NONE,
         storage_domains=[types.StorageDomain(name="vmstore")],
     )
     return types.DiskAttachment(disk=made, interface=types.DiskInterface.VIRTIO, bootable=bootable, active=True)

@@ -105,10 +105,10 @@ class Recording:
 
 @contextmanager
 def recording(
-    cluster: Cluster, system: Any, is_ha: bool = False, records: int = 0, least: int = ENOUGH
+    cluster: Cluster, system: Any, is_ha: bool = False, records: int = 0, least: int = ENOUGH, backup: bool = False
 ) -> Iterator[Recording]:
     """Make it, and remove it with all it has. ``records``: so many are on its disk already, and it goes on behind them;
-    ``least``: so many new ones are waited for."""
+    ``least``: so many new ones are waited for; ``backup``: its disk is one of which incremental backups can be made."""
     given = {
         "memory": MEMORY_MIB * MIB,
         "console": types.Console(enabled=True),
@@ -119,7 +119,8 @@ def recording(
         serial = Serial(cluster, made.id)
         raw = types.DiskFormat.RAW
         root = attachments.add(disk(f"{made.name}-root", bootable=True, kind=raw))
-        data = attachments.add(disk(f"{made.name}-data", bootable=False, size_mib=DATA_MIB, kind=raw))
+        kind = types.DiskFormat.COW if backup else raw
+        data = attachments.add(disk(f"{made.name}-data", bootable=False, size_mib=DATA_MIB, kind=kind, backup=backup))
         await_usable(attachments, root)
         await_usable(attachments, data)
         with file_of(cluster, cluster.nodes[0], root.id).open("r+b") as target:

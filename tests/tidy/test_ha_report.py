@@ -85,7 +85,7 @@ def test_runs_are_kept_one_by_one_and_the_report_is_written_from_them(
     monkeypatch.setattr(ha, "ROOT", tmp_path)
     ha.keep(played("1", 7.0, 13.0))
     ha.keep(played("4", 0.5, 5.0))
-    (tmp_path / "sim-report.json").write_text(json.dumps({"seeds": 3}))
+    (tmp_path / "ha-simulation.json").write_text(json.dumps({"seeds": 3}))
     assert run.main(["--only", "report"]) == 0
     text = (tmp_path / "ha-report.md").read_text()
     assert "| 1 | A loses power |" in text

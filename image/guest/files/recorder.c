@@ -6,7 +6,7 @@
  * somewhere else destroys no evidence. records.py reads the disk; the layout is told there and here, and a test compares.
  *
  * A data disk is a virtio or SCSI disk without partitions (the boot disk has one) which is empty or holds records: anything
- * else is left alone. Standard output is the serial line. SIGTERM ends it between two records.
+ * else is left alone, but for one that begins with TRIVPACE: how fast that is, is measured, and nothing is recorded on it. Standard output is the serial line. SIGTERM ends it between two records.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -27,7 +27,9 @@ enum {
     PACE_MS = 20,
     LOOK_MS = 200,   /* for a disk: well below what a person calls a wait */
     AGAIN_MS = 1000, /* after a failed write: no flood of lines while a disk is gone */
-    TELL_S = 1
+    TELL_S = 1,
+    PACE_BYTES = 1 << 20, /* at a time, as a program that copies does */
+    PACE_ROUNDS = 7       /* their median counts */
 };
 
 struct record { /* little endian, as every machine we run on */
@@ -43,6 +45,8 @@ struct record { /* little endian, as every machine we run on */
 _Static_assert(sizeof(struct record) == RECORD_BYTES, "a record fills its slot");
 
 static const char MAGIC[8] = "TRIVREC1";
+static const char PACE[8] = "TRIVPACE";
+static uint8_t piece[PACE_BYTES] __attribute__((aligned(RECORD_BYTES)));
 static volatile sig_atomic_t stop;
 static struct record buffer __attribute__((aligned(RECORD_BYTES))); /* O_DIRECT wants it aligned */
 static uint32_t table[256];
@@ -137,6 +141,31 @@ static uint64_t next_sequence(int disk, uint64_t *slots) {
     return lap * *slots + low + 1;
 }
 
+/* MiB/s of one pass over the disk behind its first piece, past every cache; negative: it failed. */
+static double pace(int disk, uint64_t bytes, int is_write) {
+    uint64_t done = 0;
+    double begun_s = now_s();
+    for (uint64_t at = PACE_BYTES; at + PACE_BYTES <= bytes; at += PACE_BYTES, done += PACE_BYTES) {
+        ssize_t moved = is_write ? pwrite(disk, piece, PACE_BYTES, at) : pread(disk, piece, PACE_BYTES, at);
+        if (moved != PACE_BYTES)
+            return -1;
+    }
+    if (is_write && fdatasync(disk))
+        return -1;
+    return done / (double)(1 << 20) / (now_s() - begun_s);
+}
+
+/* A disk whose first block asks for it: the first round makes its file, and is not told. */
+static void measure(int disk, const char *name, uint64_t bytes) {
+    memset(piece, 0xa5, sizeof piece);
+    for (int round = 0; round <= PACE_ROUNDS && !stop; round++) {
+        double written = pace(disk, bytes, 1), read = pace(disk, bytes, 0);
+        if (round)
+            printf("TRIVET-GUEST pace %s write %.1f read %.1f MiB/s\n", name, written, read);
+    }
+    printf("TRIVET-GUEST pace %s over\n", name);
+}
+
 /* Open a data disk and name it, or -1. Of several the first by name, so that a test knows which. */
 static int open_disk(char *name, uint64_t *slots, uint64_t *next) {
     struct dirent **entries;
@@ -161,6 +190,8 @@ static int open_disk(char *name, uint64_t *slots, uint64_t *next) {
                 strcpy(name, found);
                 break;
             }
+            if (size && !memcmp(buffer.magic, PACE, 8) && !strstr(refused, found))
+                measure(disk, found, size);
             close(disk);
             disk = -1;
             if (!strstr(refused, found) && strlen(refused) + strlen(found) + 2 <= sizeof refused) {
