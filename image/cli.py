@@ -11,6 +11,7 @@ from appliance.effects.clock import SystemClock
 from appliance.effects.process import SystemProcesses
 from image.build import Builder
 from image.guest import build as guest
+from image.guest import cloud
 from image.manifest import Manifest, read_manifest
 from image.qemu import Firmware
 from image.recipe import CACHE, IMAGES, MIB, RECIPES, Kind
@@ -18,8 +19,11 @@ from image.verify import Verifier
 
 KIND = Option(("kind",), "which image", {"choices": [kind.value for kind in Kind], "metavar": "node|engine"})
 
+GUESTS = {guest.NAME: guest.GuestBuilder, cloud.NAME: cloud.CloudGuestBuilder}
 BUILT = Option(
-    ("kind",), "which image", {"choices": [*(kind.value for kind in Kind), guest.NAME], "metavar": "node|engine|guest"}
+    ("kind",),
+    "which image",
+    {"choices": [*(kind.value for kind in Kind), *GUESTS], "metavar": "node|engine|guest|cloud-guest"},
 )
 
 FIRMWARE = Option(
@@ -31,8 +35,8 @@ def build(arguments: argparse.Namespace, output: Output) -> None:
     """``trivet image build``."""
     require_root()
     builder = Builder(SystemProcesses(), SystemClock(), output, os.environ)
-    if arguments.kind == guest.NAME:
-        built = guest.GuestBuilder(SystemProcesses(), output, builder).build()
+    if arguments.kind in GUESTS:
+        built = GUESTS[arguments.kind](SystemProcesses(), output, builder).build()
     else:
         built = builder.build(Kind(arguments.kind))
     words = "unchanged" if built.reused else "built"

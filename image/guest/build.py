@@ -24,7 +24,8 @@ from image.recipe import CACHE, DEBIAN_RELEASE, ENGINE, IMAGES, MIB
 NAME: Final = "guest"
 """What the image is called beside the kinds of :class:`image.recipe.Kind`: it is no appliance, and has no recipe."""
 
-FILES: Final = Path(__file__).resolve().parent / "files"
+HERE: Final = Path(__file__).resolve().parent
+FILES: Final = HERE / "files"
 CODE: Final = ("build.py", *(f"files/{name}" for name in ("recorder.c", "init", "guest.sh", "power-button", "dhcp")))
 """Our own files that decide the image, beside those of :data:`image.hashing.DISK_CODE`."""
 
@@ -73,26 +74,28 @@ class GuestBuilder:
     engine: Builder
     cache: Path = CACHE
     images: Path = IMAGES
+    name: str = NAME
 
     @property
     def image(self) -> Path:
         """Where the image is, or will be."""
-        return self.images / f"trivet-{NAME}-{VERSION}.raw"
+        return self.images / f"trivet-{self.name}-{VERSION}.raw"
 
     def inputs_sha256(self) -> str:
-        """Hash of everything that decides the image, the compiler and its C library included."""
-        here = Path(__file__).resolve().parent
+        """Hash of everything that decides the image."""
+        shared = [HERE.parent / name for name in hashing.DISK_CODE]
+        code = hashing.files_sha256(HERE.parent, [*shared, *(HERE / name for name in self.code)])
+        return hashing.combined({"os": self.engine.os_sha256(ENGINE), "code": code, "version": VERSION, **self.tools()})
+
+    @property
+    def code(self) -> tuple[str, ...]:
+        """Files beside this one that decide the image."""
+        return CODE
+
+    def tools(self) -> dict[str, str]:
+        """What decides the image besides: the compiler and its C library."""
         compiler = self.processes.run([COMPILE[0], "-dumpfullversion"], timeout_s=TOOL_TIMEOUT_S).stdout
-        shared = [here.parent / name for name in hashing.DISK_CODE]
-        return hashing.combined(
-            {
-                "os": self.engine.os_sha256(ENGINE),
-                "code": hashing.files_sha256(here.parent, [*shared, *(here / name for name in CODE)]),
-                "compiler": compiler,
-                "libc": hashing.file_sha256(LIBC),
-                "version": VERSION,
-            }
-        )
+        return {"compiler": compiler, "libc": hashing.file_sha256(LIBC)}
 
     def build(self) -> Built:
         """Build the image unless it is current. Raises what :meth:`image.build.Builder.build` raises."""
@@ -110,14 +113,11 @@ class GuestBuilder:
     def _make(self, layer: Path, inputs: str) -> Manifest:
         making = self.images / f"{self.image.name}.making"
         try:
-            with TemporaryDirectory(prefix="guest-", dir=self.images) as scratch:
-                boot = Path(scratch) / "boot"
-                shutil.copytree(layer / "boot", boot)
-                (boot / "initrd").write_bytes(cpio(entries(layer / "root", self._recorder(Path(scratch)))))
-                made = disk.make_boot_disk(self.processes, NAME, boot, ARGUMENTS, inputs, making)
+            with TemporaryDirectory(prefix="guest-", dir=self.scratch) as scratch:
+                made = self.make_disk(layer, Path(scratch), inputs, making)
             workshop.sync_file(making)
             manifest = Manifest(
-                kind=NAME,
+                kind=self.name,
                 version=VERSION,
                 file=self.image.name,
                 size_bytes=making.stat().st_size,
@@ -126,13 +126,29 @@ class GuestBuilder:
                 inputs_sha256=inputs,
                 os_sha256=self.engine.os_sha256(ENGINE),
                 release=DEBIAN_RELEASE,
-                debian=packages(oslayer.read_packages(layer)["debian"]),
+                debian=self.packages(oslayer.read_packages(layer)["debian"]),
                 python={},
             )
             publish(making, manifest)
             return manifest
         finally:
             making.unlink(missing_ok=True)
+
+    @property
+    def scratch(self) -> Path:
+        """Where the parts lie while they are made."""
+        return self.images
+
+    def make_disk(self, layer: Path, scratch: Path, inputs: str, making: Path) -> disk.Layout:
+        """Write the disk out of the engine's OS layer."""
+        boot = scratch / "boot"
+        shutil.copytree(layer / "boot", boot)
+        (boot / "initrd").write_bytes(cpio(entries(layer / "root", self._recorder(scratch))))
+        return disk.make_boot_disk(self.processes, self.name, boot, ARGUMENTS, inputs, making)
+
+    def packages(self, installed: dict[str, str]) -> dict[str, str]:
+        """Those of the layer's packages that are inside."""
+        return packages(installed)
 
     def _recorder(self, scratch: Path) -> bytes:
         program = scratch / "recorder"

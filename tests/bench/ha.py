@@ -85,7 +85,9 @@ def measure(what: Wanted) -> int:
     return failed
 
 
-PLANNED_TESTS = tuple(f"tests/lab/test_{name}.py" for name in ("maintenance", "disk_life", "vm_faults", "hosts"))
+PLANNED_TESTS = tuple(
+    f"tests/lab/test_{name}.py" for name in ("maintenance", "disk_life", "cloud_guest", "vm_faults", "hosts")
+)
 
 
 def measure_planned(what: Wanted) -> int:

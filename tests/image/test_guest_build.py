@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import lzma
 import os
 import re
@@ -15,6 +16,7 @@ from appliance.effects.clock import SystemClock
 from appliance.effects.process import SystemProcesses
 from image.build import Builder, Quiet
 from image.disk import MBR_CODE
+from image.guest import cloud
 from image.guest.build import APPLETS, CODE, FILES, LIBC, MODULES, GuestBuilder, entries, packages
 from image.manifest import check_sums
 from image.recipe import CHECKOUT, ENGINE, MIB
@@ -23,6 +25,10 @@ TOOLS = ("gcc", "sfdisk", "mkfs.vfat", "mcopy", "syslinux")
 needs_tools = pytest.mark.skipif(
     any(shutil.which(tool) is None for tool in TOOLS) or not (MBR_CODE.exists() and LIBC.exists()),
     reason="a disk tool or the C library is not installed",
+)
+needs_squashfs = pytest.mark.skipif(
+    any(shutil.which(tool) is None for tool in (*TOOLS, "mksquashfs", "unsquashfs")),
+    reason="squashfs-tools is not installed",
 )
 LAYER_FILES = ("usr/bin/busybox", "usr/lib64/ld-linux-x86-64.so.2", "usr/lib/x86_64-linux-gnu/libc.so.6",
                "usr/lib/x86_64-linux-gnu/libresolv.so.2")  # fmt: skip
@@ -105,13 +111,36 @@ def test_every_applet_is_used_and_every_file_is_hashed() -> None:
     text = "\n".join((FILES / name).read_text() for name in SCRIPTS)
     unused = [applet for applet in APPLETS if not re.search(rf"(?m)(^|[\s;&|(/]){re.escape(applet)}\s", text)]
     assert unused == []
-    assert {f"files/{path.name}" for path in FILES.iterdir()} | {"build.py"} == set(CODE)
+    assert {f"files/{path.name}" for path in FILES.iterdir()} | {"build.py", "cloud.py"} == {*CODE, *cloud.CODE}
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_the_scripts_are_shell(name: str) -> None:
     subprocess.run(["sh", "-n", FILES / name], check=True, capture_output=True)
     assert os.access(FILES / name, os.X_OK) == (name != "guest.sh")
+
+
+@needs_squashfs
+def test_the_cloud_guest_is_the_engines_layer_with_its_masks_off(tmp_path: Path) -> None:
+    engine = guest(tmp_path).engine
+    layer = engine.os_layer(ENGINE)
+    for name in (*cloud.ENGINES_OWN, "etc/cloud/cloud.cfg"):
+        (layer / "root" / name).parent.mkdir(parents=True, exist_ok=True)
+        (layer / "root" / name).write_text("the engine's")
+    builder = cloud.CloudGuestBuilder(SystemProcesses(), Quiet(), engine, tmp_path / "cache", tmp_path / "images")
+    built = builder.build()
+    assert builder.build().reused and built.manifest.debian == {"bash": "5", "busybox": "1"}
+    dump = subprocess.run(["sfdisk", "--json", built.image], capture_output=True, text=True, check=True).stdout
+    root = json.loads(dump)["partitiontable"]["partitions"][1]
+    with built.image.open("rb") as file, (tmp_path / "root.squashfs").open("wb") as out:
+        file.seek(root["start"] * 512)
+        out.write(file.read(root["size"] * 512))
+    listing = ["unsquashfs", "-l", "-d", "", str(tmp_path / "root.squashfs")]
+    files = subprocess.run(listing, capture_output=True, text=True, check=True).stdout.split()
+    assert {"/etc/cloud/cloud.cfg", "/etc/cloud/cloud.cfg.d/10_trivet-guest.cfg"} <= set(files)
+    assert not {f"/{name}" for name in cloud.ENGINES_OWN} & set(files)
+    assert root["name"] == "trivet-engine-root", "as the initrd looks for it"
+    assert all((layer / "root" / name).exists() for name in cloud.ENGINES_OWN), "the layer is as it was"
 
 
 def test_only_packages_that_are_inside_are_named() -> None:
