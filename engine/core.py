@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from appliance import layout
 from appliance.effects.clock import Clock
@@ -14,7 +15,7 @@ from appliance.model.engine_start import EngineStart
 from appliance.version import VERSION
 from engine import addresses
 from engine.accounts import Accounts
-from engine.decide.view import Said, View, look, runs_on
+from engine.decide.view import Read, Said, View, look, runs_on
 from engine.jobs.desk import Desk
 from engine.jobs.follow import ENGINE, SUPERSEDED
 from engine.jobs.ports import BareNode, ScreenNode
@@ -59,11 +60,16 @@ class Engine:
     resolve: Callable[[str], str] = addresses.resolve
     """A host name's IP address, itself for an address; empty: nobody knows it."""
     probed: Probed = field(default_factory=Probed)
+    read: Read = field(default_factory=Read)
 
     @property
     def cluster(self) -> Cluster:
         """The cluster with its members of now. Asks the database: for its id and the engine's VM ``founded`` is enough."""
-        return Members(self.founded, self.store.entities)()
+        return self._members()
+
+    @cached_property
+    def _members(self) -> Members:
+        return Members(self.founded, self.store.entities)
 
     @property
     def jobs(self) -> Jobs:
@@ -81,11 +87,11 @@ class Engine:
 
     def view(self) -> View:
         """The picture of the cluster now."""
-        return look(self.cluster, self._said(), self.clock.monotonic_s() - self.began_s)
+        return look(self.cluster, self._said(), self.clock.monotonic_s() - self.began_s, self.read)
 
     def runs_on(self) -> str:
         """The member that has the engine VM now, which a migration changes; until a node has said so, that of the start."""
-        return runs_on(self.cluster, self._said(), layout.ENGINE_VM_NAME) or self.start.host
+        return runs_on(self.cluster, self._said(), layout.ENGINE_VM_NAME, self.read) or self.start.host
 
     def _said(self) -> Said:
         return {key: (heard.body, heard.age_s) for key, heard in self.observations.all().items()}

@@ -5,7 +5,7 @@ says only with whom the cluster was founded.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from appliance.model.cluster import Cluster, Member
 from engine.store.entities import Entities
@@ -25,18 +25,24 @@ def member_of(host: Entity, founded: Cluster) -> Member:
 
 @dataclass(frozen=True)
 class Members:
-    """The cluster with its members of now, read from the database at each call."""
+    """The cluster with its members of now: what was read last, as long as no row of a host has changed."""
 
     founded: Cluster
     entities: Entities
+    _kept: dict[str, tuple[tuple[tuple[str, int, int], ...], Cluster]] = field(default_factory=dict, compare=False)
 
     def __call__(self) -> Cluster:
         """The founders first, as the cluster file has them; then the others by age: who has bricks comes before who has
         none."""
+        state = self.entities.state("host")
+        kept = self._kept.get("cluster")
+        if kept is not None and kept[0] == state:
+            return kept[1]
         hosts = {one.id: one for one in self.entities.list("host")}
-        if not hosts:
-            return self.founded  # before the first start has stored any
-        return replace(self.founded, members=tuple(self._in_order(hosts)))
+        found = replace(self.founded, members=tuple(self._in_order(hosts))) if hosts else self.founded
+        if self.entities.state("host") == state:  # else somebody wrote between the two readings
+            self._kept["cluster"] = (state, found)
+        return found
 
     def _in_order(self, hosts: dict[str, Entity]) -> Iterator[Member]:
         founders = [one.id for one in self.founded.members]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from appliance.codec import decode
 from appliance.model.cluster import Cluster, Member
@@ -60,9 +60,29 @@ class View:
         return self.pool.volume(name) if self.pool else None
 
 
-def look(cluster: Cluster, said: Said, since_start_s: float = SILENCE_S) -> View:
+class Read:
+    """Reads what hosts said into types. Data that is the very object of last time was read then: each request looks at what
+    all hosts said, and they say something new once in seconds."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[str, str], tuple[object, object]] = {}
+
+    def __call__(self, kind: type[T], said: Said, node: str, name: str) -> T | None:
+        """What ``node`` said of ``name``; None: nothing. Raises what :func:`appliance.codec.decode` raises."""
+        found = said.get((node, name))
+        if found is None:
+            return None
+        kept = self._kept.get((node, name))
+        if kept is None or kept[0] is not found[0]:
+            subject = f"what {node} said of {name}"
+            kept = found[0], decode(kind, found[0], subject=subject, code="engine.observation", ignore_unknown=True)
+            self._kept[node, name] = kept
+        return cast(T, kept[1])
+
+
+def look(cluster: Cluster, said: Said, since_start_s: float = SILENCE_S, read: Read | None = None) -> View:
     """Join. ``since_start_s``: how long the nodes have been asked."""
-    hosts = []
+    hosts, read = [], read or Read()
     for member in cluster.members:
         age_s = _age(said, member.name, "heard")
         hosts.append(
@@ -70,9 +90,9 @@ def look(cluster: Cluster, said: Said, since_start_s: float = SILENCE_S) -> View
                 member,
                 host_status(age_s, since_start_s),
                 age_s,
-                _as(NodeFacts, said, member.name, "facts"),
-                _as(NodeStatistics, said, member.name, "statistics"),
-                _as(tuple[VmState, ...], said, member.name, "vms") or (),
+                read(NodeFacts, said, member.name, "facts"),
+                read(NodeStatistics, said, member.name, "statistics"),
+                read(tuple[VmState, ...], said, member.name, "vms") or (),
             )
         )
     pool_of = _freshest(cluster, said, "pool")
@@ -80,20 +100,21 @@ def look(cluster: Cluster, said: Said, since_start_s: float = SILENCE_S) -> View
     return View(
         cluster,
         tuple(hosts),
-        _as(PoolStatus, said, pool_of, "pool"),
+        read(PoolStatus, said, pool_of, "pool"),
         _age(said, pool_of, "pool"),
-        _as(HaStatus, said, ha_of, "ha"),
+        read(HaStatus, said, ha_of, "ha"),
         _age(said, ha_of, "ha"),
     )
 
 
-def runs_on(cluster: Cluster, said: Said, name: str) -> str:
+def runs_on(cluster: Cluster, said: Said, name: str, read: Read | None = None) -> str:
     """The member on which the VM ``name`` runs, by the newest word of a node that has it running; else the one that it is
     leaving, where it runs until it has left; empty: none said so."""
+    read = read or Read()
     running = [
         (vm.power == "migrating", said[member.name, "vms"][1], member.name)
         for member in cluster.members
-        for vm in _as(tuple[VmState, ...], said, member.name, "vms") or ()
+        for vm in read(tuple[VmState, ...], said, member.name, "vms") or ()
         if vm.name == name and vm.power in ("running", "migrating")
     ]
     return min(running, default=(False, 0.0, ""))[2]
@@ -107,10 +128,3 @@ def _freshest(cluster: Cluster, said: Said, kind: str) -> str:
 def _age(said: Said, node: str, kind: str) -> float | None:
     found = said.get((node, kind))
     return found[1] if found else None
-
-
-def _as(kind: type[T], said: Said, node: str, name: str) -> T | None:
-    found = said.get((node, name))
-    if found is None:
-        return None
-    return decode(kind, found[0], subject=f"what {node} said of {name}", code="engine.observation", ignore_unknown=True)

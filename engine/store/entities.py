@@ -32,6 +32,8 @@ HELD = (
     " WHERE e.kind = {} AND r.source_kind = {} AND"
 )
 STAMPS = [ENTITY.kind, ENTITY.id, ENTITY.generation, ENTITY.changed_ms]
+SOME = "SELECT kind, id, generation, changed_ms FROM entity WHERE kind = {} AND id IN"
+STATE = "SELECT id, generation, changed_ms FROM entity WHERE kind = {} ORDER BY id"
 STAMP = "SELECT generation, changed_ms FROM entity WHERE kind = {} AND id = {}"
 Many = list[Entity]
 """Also because ``list`` is a method here."""
@@ -66,6 +68,10 @@ class Entities:
             raise unknown(kind, identifier)
         return found
 
+    def state(self, kind: str) -> tuple[tuple[str, int, int], ...]:
+        """(id, generation, when it was changed) of all of a kind: another one as soon as one of them is."""
+        return tuple(self.connection.all(STATE, (kind,)))
+
     def name_of(self, kind: str, identifier: str) -> str:
         """Its name, for people; of one that is no more, its id."""
         found = self.get(kind, identifier)
@@ -73,12 +79,11 @@ class Entities:
 
     def many(self, kind: str, identifiers: Iterable[str]) -> dict[str, Entity]:
         """Those of a kind that there are, by id."""
-        wanted = list(dict.fromkeys(identifiers))
-        return {
-            one.id: one
-            for piece in chunks(wanted)
-            for one in self._select((ENTITY.kind == kind) & ENTITY.id.in_(list(piece)), sort=False)
-        }
+        found: dict[str, Entity] = {}
+        for piece in chunks(list(dict.fromkeys(identifiers))):
+            places = ", ".join(["{}"] * len(piece))
+            found |= {one.id: one for one in self._filled(self.connection.all(f"{SOME} ({places})", (kind, *piece)))}
+        return found
 
     def held_by(self, kind: str, holders: Sequence[Key]) -> Many:
         """Those of ``kind`` that refer to one of ``holders`` (a few, by whatever reference), in no order."""
@@ -175,10 +180,8 @@ class Entities:
         one = self._read.get((kind, identifier))
         return one if one is not None and (one.generation, one.changed_ms) == (generation, changed_ms) else None
 
-    def _select(self, where: Any, *, sort: bool = True) -> Many:
-        select = ENTITY.select(*STAMPS).where(where)
-        if sort:
-            select = select.order_by(ENTITY.name, ENTITY.created_ms, ENTITY.id)
+    def _select(self, where: Any) -> Many:
+        select = ENTITY.select(*STAMPS).where(where).order_by(ENTITY.name, ENTITY.created_ms, ENTITY.id)
         return self._filled(self.connection.rows(select))
 
     def _filled(self, stamps: Sequence[Any]) -> Many:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from engine.store.database import explained
 from engine.store.records import Heard
 from engine.store.tables import Observation
 
+ROWS = "SELECT node, kind, monotonic_s, saying FROM observation"
+BODY = "SELECT body FROM observation WHERE saying = ?"
 BUSY_TIMEOUT_MS = 2_000
 """The file is in memory: a writer is done in microseconds."""
 
@@ -23,6 +26,8 @@ class Observations:
 
     def __init__(self, path: Path, clock: Clock) -> None:
         self._clock = clock
+        self._bodies: dict[str, object] = {}
+        """Saying → JSON data, as of the last reading."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self._database: Any = SqliteDatabase(
             str(path), pragmas={"journal_mode": "wal", "synchronous": "off", "busy_timeout": BUSY_TIMEOUT_MS}
@@ -40,7 +45,7 @@ class Observations:
         with explained():
             heard = str(self._clock.monotonic_s())
             Observation.insert(
-                node=node, kind=kind, body=json.dumps(body), monotonic_s=heard
+                node=node, kind=kind, body=json.dumps(body), monotonic_s=heard, saying=uuid.uuid4().hex
             ).on_conflict_replace().execute()
 
     def drop(self, node: str) -> None:
@@ -49,12 +54,21 @@ class Observations:
             Observation.delete().where(Observation.node == node).execute()
 
     def all(self) -> dict[tuple[str, str], Heard]:
-        """(node, kind) → :class:`engine.store.records.Heard`, one consistent reading."""
-        now_s = self._clock.monotonic_s()
+        """(node, kind) → :class:`engine.store.records.Heard`, one consistent reading. What was said once is one object for
+        as long as nothing newer was said."""
+        now_s, bodies = self._clock.monotonic_s(), self._bodies
         with explained():
-            return {
-                (row.node, row.kind): Heard(
-                    row.node, row.kind, json.loads(row.body), max(0.0, now_s - float(row.monotonic_s))
-                )
-                for row in Observation.select()
-            }
+            rows = self._database.execute_sql(ROWS).fetchall()
+            if any(saying not in bodies for _node, _kind, _heard, saying in rows):
+                with self._database.atomic():
+                    rows = self._database.execute_sql(ROWS).fetchall()
+                    bodies = {saying: bodies[saying] if saying in bodies else self._body(saying) for *_one, saying in rows}
+                self._bodies = bodies
+        return {
+            (node, kind): Heard(node, kind, bodies[saying], max(0.0, now_s - float(heard)))
+            for node, kind, heard, saying in rows
+        }
+
+    def _body(self, saying: str) -> object:
+        ((text,),) = self._database.execute_sql(BODY, (saying,)).fetchall()
+        return json.loads(text)

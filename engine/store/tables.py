@@ -59,12 +59,14 @@ TABLES = (Start, Account, Token, Item, Setting)
 
 
 class Observation(Model):
-    """In /run: the last thing a node said of one kind. ``monotonic_s`` is this machine's clock when it was heard."""
+    """In /run: the last thing a node said of one kind. ``monotonic_s`` is this machine's clock when it was heard, ``saying``
+    is never the same twice."""
 
     node = TextField()
     kind = TextField()
     body = TextField()
     monotonic_s = TextField()
+    saying = TextField(index=True)
 
     class Meta:
         primary_key = CompositeKey("node", "kind")

@@ -25,7 +25,7 @@ from engine.fakes.enrolment import FINGERPRINT, FakeEnrolment, FakeServer
 from engine.fakes.enrolment import TOKEN as SECRET
 from engine.jobs.enrol import TOKEN
 from engine.jobs.ports import MemberNode
-from engine.members import Members
+from engine.members import OUTSIDE, Members
 from tests.engine import world
 from tests.engine.vm_world import CLUSTER, GIB, Vms, detail, fake_hosts
 
@@ -271,6 +271,18 @@ def test_a_founder_that_was_removed_does_not_come_back_with_an_upgrade(site: Sit
     settle(store, world.CLUSTER)
     assert store.entities.get("host", gone.id) is None
     assert [one.name for one in Members(world.CLUSTER, store.entities)().members] == ["node1", "node2"]
+
+
+def test_members_are_read_anew_when_a_host_has_changed(site: Site) -> None:
+    store = site.engine.store
+    members = Members(world.CLUSTER, store.entities)
+    first = members()
+    assert members() is first
+    before = store.entities.need("host", world.MEMBERS[1].id)
+    store.entities.change("host", before.id, lambda one: replace(one, body={**one.body, OUTSIDE: True}))
+    assert [one.name for one in members().members] == ["node1", "node3"]
+    store.entities.change("host", before.id, lambda one: replace(one, body=before.body))
+    assert members() == first
 
 
 def test_a_host_may_be_called_otherwise_and_is_reached_as_before(site: Site) -> None:

@@ -99,6 +99,22 @@ def test_items_are_replaced(store: Store) -> None:
     assert store.item("vm", "1") is None
 
 
+def test_what_was_said_is_one_object_until_something_newer_is_said(tmp_path: Path) -> None:
+    """Also by another process, and within one reading of the clock."""
+    clock = FakeClock()
+    jobs, web = (Observations(tmp_path / "observed.sqlite", clock) for _ in range(2))
+    jobs.put("node1", "facts", {"cpus": 2})
+    jobs.put("node2", "facts", {"cpus": 2})
+    first, again = web.all(), web.all()
+    assert first[("node1", "facts")].body is again[("node1", "facts")].body
+    jobs.put("node2", "facts", {"cpus": 3})
+    later = web.all()
+    assert later[("node2", "facts")].body == {"cpus": 3}
+    assert later[("node1", "facts")].body is first[("node1", "facts")].body
+    jobs.drop("node1")
+    assert web.all().keys() == {("node2", "facts")}
+
+
 def test_observations_know_their_age(tmp_path: Path) -> None:
     clock = FakeClock()
     observations = Observations(tmp_path / "observed.sqlite", clock)
