@@ -48,7 +48,7 @@ LONG_S = 600
 PATIENCE = 3
 SHARED = "PYTEST_XDIST_WORKER" in os.environ
 """Whether this process is one of several."""
-BACKGROUND = ("killed_install", "unattended_install", "saved_memory")
+BACKGROUND = ("killed_install", "saved_memory")
 """Fixtures of what goes on beside other tests: who asks how it ended comes last of its phase."""
 GIVEN_WAY = pytest.StashKey[Path | None]()
 
@@ -249,19 +249,10 @@ def installed(request: pytest.FixtureRequest) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def killed_install(alone: None) -> Iterator[Future[None]]:
     """The installation that is killed after every step: minutes in which it mostly waits, so it goes on beside others."""
-    from tests.lab.test_install import install_and_kill
+    from tests.lab.test_unattended import install_and_kill
 
     with ThreadPoolExecutor(1) as pool:
         yield pool.submit(install_and_kill)
-
-
-@pytest.fixture(scope="session")
-def unattended_install(alone: None) -> Iterator[Future[None]]:
-    """The installation that nobody is at the keyboard for: it needs nobody's attention here, either."""
-    from tests.lab.test_unattended import install_at_boot
-
-    with ThreadPoolExecutor(1) as pool:
-        yield pool.submit(install_at_boot)
 
 
 def begin(name: str, request: pytest.FixtureRequest) -> None:

@@ -23,7 +23,12 @@ from image.recipe import CACHE, Kind
 from image.verify import BOOT_LIMIT_S, REPORT_WAIT_S, Verifier
 from tests.image.booted import assert_node_is_up, no_machine_runs
 
-pytestmark = [pytest.mark.images, pytest.mark.slow, pytest.mark.skipif(os.geteuid() != 0, reason="building needs root")]
+pytestmark = [
+    pytest.mark.images,
+    pytest.mark.slow,
+    pytest.mark.measured,  # a boot of ten minutes beside a lab
+    pytest.mark.skipif(os.geteuid() != 0, reason="building needs root"),
+]
 
 RUNTIME_WATCHDOG_S = 30
 """RuntimeWatchdogSec= of the image."""

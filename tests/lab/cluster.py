@@ -64,8 +64,9 @@ def trivet(*words: str, timeout_s: float = COMMAND_TIMEOUT_S, ok: bool = True, s
     return Answer(done.returncode, done.stdout, done.stderr)
 
 
-def wait(what: str, within_s: float, probe: Callable[[], T | None]) -> T:
-    """What ``probe`` returns once it returns something; fails when it did not within ``within_s``."""
+def wait(what: str, within_s: float, probe: Callable[[], T | None], rest_s: float = POLL_S) -> T:
+    """What ``probe`` returns once it returns something; fails when it did not within ``within_s``. ``rest_s``: the least
+    time between two questions."""
     end_s = time.monotonic() + within_s
     while True:
         asked_s = time.monotonic()
@@ -74,7 +75,7 @@ def wait(what: str, within_s: float, probe: Callable[[], T | None]) -> T:
             return found
         now_s = time.monotonic()
         assert now_s < end_s, f"not within {within_s:g} s: {what}"
-        time.sleep(max(POLL_S, POLL_REST * (now_s - asked_s)))
+        time.sleep(max(rest_s, POLL_REST * (now_s - asked_s)))
 
 
 def key_of(name: str) -> Path:

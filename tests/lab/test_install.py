@@ -1,10 +1,9 @@
-"""The installer on real nodes: refusals that change nothing, and one installation that is killed after every step of it."""
+"""The installer on real nodes: refusals that change nothing."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from concurrent.futures import Future
 from typing import Any
 
 import pytest
@@ -15,51 +14,13 @@ from tests.lab.cluster import Answer, trivet
 pytestmark = pytest.mark.lab
 
 LAB = "testinstall"
-KILLED_LAB = "testkilled"
-"""Of its own, because the installation goes on beside other tests (``killed_install`` in tests/conftest.py)."""
 ANSWERS = "/root/answers.toml"
-INSTALL_S = 900.0
-KILLED_S = 1500.0
-"""Some fifty beginnings of one, each of which looks at all that is done already."""
-MOST_KILLS = 100
-LEAST_KILLS = 25
-"""Fewer would mean that the driver did not kill: an installation of three nodes has more than forty steps."""
-
-DRIVER = """
-import os, signal, sys
-sys.path.insert(0, "/usr/lib/trivet/app")
-from appliance.command import main
-from installer import cli
-
-KILLED = "/root/killed"
-tell = cli.tell
-
-def tell_and_die(progress, output):
-    tell(progress, output)
-    killed = open(KILLED).read().split() if os.path.exists(KILLED) else []
-    if progress.event == "done" and progress.step not in killed:
-        with open(KILLED, "a") as file:
-            print(progress.step, file=file)
-        os.kill(os.getpid(), signal.SIGKILL)
-
-cli.tell = tell_and_die
-for _ in range(int(sys.argv[2])):
-    command = os.fork()
-    if command == 0:
-        sys.exit(main(["install", "--json", "--answers", sys.argv[1]]))
-    ended = os.waitstatus_to_exitcode(os.waitpid(command, 0)[1])
-    if ended != -signal.SIGKILL:
-        sys.exit(ended)
-sys.exit("it is killed again and again")
-"""
-"""Runs inside a node: the real command, whose observer kills it right after each step that it did for the first time, until
-it is not killed any more. A process of its own each time, but forked: fifty starts of a Python took two minutes."""
 
 
 @pytest.fixture(scope="module")
 def bare_nodes(request: pytest.FixtureRequest) -> Iterator[str]:
     """Three nodes that stay bare: these tests change nothing on them."""
-    begin("unattended_install", request)
+    begin("killed_install", request)
     trivet("lab", "down", "--name", LAB)
     trivet("lab", "up", "--name", LAB, "--nodes", "3", "--port", "0", timeout_s=600.0)
     yield LAB
@@ -161,55 +122,3 @@ def test_explain_shows_the_plan_and_changes_nothing(bare_nodes: str) -> None:
     assert names.index("pki.ca") < names.index("join.node2") < names.index("volume.engine.start") < names.index("engine.up")
     assert plan["seconds"] > 30
     assert fingerprint(bare_nodes) == before
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-def test_killed_after_every_step_it_ends_the_same(killed_install: Future[None]) -> None:
-    killed_install.result()
-
-
-def install_and_kill() -> None:
-    """Install on a lab of its own, killed after each step; all that has to hold afterwards. Fails with assertions."""
-    trivet("lab", "down", "--name", KILLED_LAB)
-    trivet("lab", "up", "--name", KILLED_LAB, "--nodes", "3", "--port", "0", timeout_s=600.0)
-    try:
-        _install_and_kill(KILLED_LAB)
-    finally:
-        trivet("lab", "down", "--name", KILLED_LAB)
-
-
-def _install_and_kill(lab: str) -> None:
-    tokens = tokens_of(lab)
-    put_answers(lab, "node1", tokens)
-    python = ("/usr/lib/trivet/venv/bin/python3", "-I", "-c")
-    on(lab, "node1", *python, DRIVER, ANSWERS, str(MOST_KILLS), timeout_s=KILLED_S)
-    assert len(on(lab, "node1", "cat", "/root/killed").stdout.split()) >= LEAST_KILLS
-    steps = [
-        json.loads(line) for line in on(lab, "node1", "cat", "/var/lib/trivet/journal/install.jsonl").stdout.splitlines()
-    ]
-    ended = {line["step"] for line in steps if line["event"] in ("done", "already")}
-    planned = {step["step"] for step in install(lab, "node1", "--explain").json()["steps"]}
-    assert ended == planned
-    ha = json.loads(on(lab, "node2", "trivet", "ha", "status", "--json").stdout)
-    assert ha["engine"]["state"] == "up"
-    assert {host["name"] for host in ha["hosts"] if host["alive"]} == {"node1", "node2", "node3"}
-
-    secret = on(lab, "node1", "cat", "/var/lib/trivet/admin-password").stdout
-    again = install(lab, timeout_s=INSTALL_S)
-    assert again.status == 0, again
-    assert on(lab, "node1", "cat", "/var/lib/trivet/admin-password").stdout == secret
-    _no_secret_in_logs(lab, [secret.strip(), *(token.partition(".")[0] for token in tokens.values())])
-
-    # The tokens are used up: another installation, from another node, gets nowhere and says why.
-    put_answers(lab, "node2", tokens, name="thief")
-    assert {node for node, _code in problems(install(lab, "node2"))} >= {"node1", "node2", "node3"}
-
-
-def _no_secret_in_logs(lab: str, secrets: list[str]) -> None:
-    script = "journalctl --no-pager; cat /var/lib/trivet/journal/* /var/log/glusterfs/*.log 2>/dev/null; true"
-    for node in ("node1", "node2", "node3"):
-        logs = on(lab, node, "sh", "-c", script).stdout
-        assert "trivet" in logs
-        for secret in secrets:
-            assert secret not in logs, node
