@@ -22,6 +22,7 @@ ENGINES_OWN: Final = (
     "etc/systemd/system/cloud-init.target",
     "etc/cloud/cloud.cfg.d/10_trivet.cfg",
     "etc/cloud/cloud.cfg.d/20_trivet-engine.cfg",
+    "etc/ssh/sshd_config.d/20-trivet-engine.conf",
     "usr/lib/systemd/system/ssh.service.d/trivet.conf",
 )
 """Masks and settings of the engine VM: cloud-init in its own order, all its modules, and ssh without a data disk."""

@@ -16,7 +16,9 @@ pytestmark = [pytest.mark.lab, pytest.mark.measured, pytest.mark.timeout(1800)]
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHo68YUYPW9exTWHwcMhBrj2kr4RCL22vvj1B/UZRDN6 ann@example.test"
 PASSWORD = "correct horse battery"
-FQDN = "web1.example.test"
+HOST = "web1"
+FQDN = f"{HOST}.example.test"
+"""cloud-init makes the first word of it the guest's name."""
 ADDRESS = "198.18.40.5"
 MEMORY_MIB = 768
 """Half of it is the layer over its root."""
@@ -28,11 +30,12 @@ runcmd:
     - -c
     - |
       {
-        echo "TRIVET-CLOUD host $(hostname -f)"
+        echo "TRIVET-CLOUD host $(hostname)"
         echo "TRIVET-CLOUD user $(id -un ann) $(getent shadow ann | cut -d: -f2 | cut -c1-3)"
         echo "TRIVET-CLOUD keys $(grep -c example.test /home/ann/.ssh/authorized_keys)"
         echo "TRIVET-CLOUD address $(ip -4 -o address | tr -s ' ' | cut -d' ' -f4 | tr '\\n' ' ')"
         echo "TRIVET-CLOUD zone $(readlink /etc/localtime)"
+        echo "TRIVET-CLOUD ssh $(systemctl is-active ssh)"
         echo "TRIVET-CLOUD over"
       } > /dev/ttyS0
 """
@@ -84,10 +87,11 @@ def test_a_guest_becomes_what_its_initialization_says_and_tells_what_it_is(clust
         try:
             wait("the guest made up", BOOT_S, lambda: "over" in told(serial) or None)
             found = told(serial)
-            assert (found["host"], found["keys"], found["zone"]) == (FQDN, "1", "/usr/share/zoneinfo/Europe/Berlin")
+            assert (found["host"], found["keys"], found["zone"]) == (HOST, "1", "/usr/share/zoneinfo/Europe/Berlin")
             assert found["user"] == "ann $6$", "as a hash, whatever was given"
+            assert found["ssh"] == "active"
             assert f"{ADDRESS}/24" in found["address"].split()
-            wait("its name in the API", BOOT_S, lambda: vm.get().fqdn == FQDN or None)
+            wait("its name in the API", BOOT_S, lambda: vm.get().fqdn == HOST or None)
             addresses = [ip.address for one in vm.reported_devices_service().list() for ip in one.ips or ()]
             assert ADDRESS in addresses
             vm.shutdown()
