@@ -14,7 +14,7 @@ from appliance.model.node import NodeFacts, NodeStatistics
 from appliance.model.task import TaskState
 from appliance.model.vm import VmDisk, VmNic, VmSpec, VmState
 from appliance.model.vm_backup import VmBackup, VmBackupState
-from appliance.model.vm_live import DiskMerge, DiskMirror, MigrationLimits, VmSnapshot
+from appliance.model.vm_live import DiskMerge, DiskMirror, GuestInfo, MigrationLimits, VmSnapshot
 from appliance.wire.client import connect
 from appliance.wire.definition import FilesApi, NodeApi, VmApi, VolumeFile
 from appliance.wire.disk_api import DiskApi, TaskApi
@@ -22,7 +22,7 @@ from appliance.wire.host_api import DomainApi
 from appliance.wire.image_api import ImageApi
 from appliance.wire.route import route
 from appliance.wire.tls import MutualTls
-from appliance.wire.vm_api import VmBackupApi, VmDeviceApi, VmDiskApi, VmMoveApi
+from appliance.wire.vm_api import GuestApi, VmBackupApi, VmDeviceApi, VmDiskApi, VmMoveApi
 from engine.jobs.ports import ScreenNode
 from engine.layout import Guest
 from gluster.model import PoolStatus
@@ -148,6 +148,7 @@ class WireVms(_WireTasks):
     moves: VmMoveApi
     layers: VmDiskApi
     backups: VmBackupApi
+    guests: GuestApi
     broker: BrokerApi
 
     def vms(self) -> tuple[VmState, ...]:
@@ -221,6 +222,9 @@ class WireVms(_WireTasks):
 
     def vm_set_memory(self, name: str, memory_mib: int) -> int:
         return self.devices.vm_set_memory(name, memory_mib)
+
+    def vm_guest(self, name: str) -> GuestInfo:
+        return self.guests.vm_guest(name)
 
     def vm_backups(self) -> tuple[VmBackupState, ...]:
         return self.backups.vm_backups()
@@ -337,6 +341,7 @@ def wire_vms(guest: Guest, cluster: Cluster, epoch: int, port: int) -> Callable[
             client(VmMoveApi),
             client(VmDiskApi),
             client(VmBackupApi),
+            client(GuestApi),
             client(BrokerApi),
         )
 

@@ -18,7 +18,7 @@ from appliance.model.disk import DiskFile, DiskInfo
 from appliance.model.task import TaskState
 from appliance.model.vm import VmDisk, VmNic, VmPower, VmSpec, VmState
 from appliance.model.vm_backup import VmBackup, VmBackupState
-from appliance.model.vm_live import DiskMerge, DiskMirror, MigrationLimits, Screen, VmSnapshot, VncTicket
+from appliance.model.vm_live import DiskMerge, DiskMirror, GuestInfo, MigrationLimits, Screen, VmSnapshot, VncTicket
 from engine.fakes import vm_backups, vm_layers, vm_mirrors
 from engine.fakes.disk_node import FakeDiskNode, FakeTasks, grow
 from engine.fakes.layers import file_at
@@ -173,6 +173,18 @@ class FakeVmNode(FakeTasks):
 
     def vm_merge(self, task: str, name: str, merge: DiskMerge) -> TaskState:
         return self._run(task, "merge", lambda: vm_layers.merge(self, name, merge))
+
+    def guest_says(self, name: str, said: GuestInfo) -> None:
+        """Its agent tells that from now on, on whichever host it is."""
+        path = self.folder / "guests" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(encode(said)))
+
+    def vm_guest(self, name: str) -> GuestInfo:
+        self._fail("guest")
+        self._need(name)
+        path = self.folder / "guests" / name
+        return decode(GuestInfo, json.loads(path.read_text()), subject=name) if path.exists() else GuestInfo(agent=False)
 
     def vm_backups(self) -> tuple[VmBackupState, ...]:
         return vm_backups.states(self)

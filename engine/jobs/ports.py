@@ -15,7 +15,7 @@ from appliance.model.node import NodeFacts, NodeStatistics
 from appliance.model.task import TaskState
 from appliance.model.vm import VmDisk, VmNic, VmSpec, VmState
 from appliance.model.vm_backup import VmBackup, VmBackupState
-from appliance.model.vm_live import DiskMerge, DiskMirror, MigrationLimits, Screen, VmSnapshot, VncTicket
+from appliance.model.vm_live import DiskMerge, DiskMirror, GuestInfo, MigrationLimits, Screen, VmSnapshot, VncTicket
 from appliance.wire.definition import JoinHello, VolumeFile
 from gluster.model import PoolStatus
 
@@ -56,8 +56,8 @@ class DiskNode(TaskNode, Protocol):
 
 
 class VmNode(TaskNode, Protocol):
-    """What jobs ask of a node's VMs: the part of ``VmApi``, ``VmDeviceApi``, ``VmDiskApi``, ``VmBackupApi`` and
-    ``VmMoveApi`` of :mod:`appliance.wire` that they use, with the same meaning. The fake is
+    """What jobs ask of a node's VMs: the part of ``VmApi``, ``VmDeviceApi``, ``VmDiskApi``, ``VmBackupApi``,
+    ``GuestApi`` and ``VmMoveApi`` of :mod:`appliance.wire` that they use, with the same meaning. The fake is
     :class:`engine.fakes.vm_node.FakeVmNode`."""
 
     def vms(self) -> tuple[VmState, ...]: ...
@@ -107,6 +107,8 @@ class VmNode(TaskNode, Protocol):
     def vm_set_cpus(self, name: str, cpus: int) -> None: ...
 
     def vm_set_memory(self, name: str, memory_mib: int) -> int: ...
+
+    def vm_guest(self, name: str) -> GuestInfo: ...
 
     def vm_backups(self) -> tuple[VmBackupState, ...]: ...
 

@@ -27,7 +27,9 @@ GROW = "trivet_grow"
 RESUME = "trivet_resume"
 """In the body of a VM that is down: the memory of a snapshot that its next start goes on from (``domain``: id, ``path``,
 ``snapshot``: id). Once it has been up its disks are newer, so it is forgotten then."""
-OF_THE_RUN = (RUN, MOVE, MEMORY, RESUME, ASKED, GROW, "run_once", "status_detail")
+GUEST = "trivet_guest"
+"""In the body of a VM that runs: what its guest agent said last (:class:`appliance.model.vm_live.GuestInfo` as JSON)."""
+OF_THE_RUN = (RUN, MOVE, MEMORY, RESUME, ASKED, GROW, GUEST, "run_once", "status_detail")
 
 
 def placed(vm: Entity, host_id: str, job_id: str, tried: Mapping[str, str] | None = None) -> Entity:

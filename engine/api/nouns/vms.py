@@ -14,7 +14,7 @@ from appliance.model.cluster import EngineVm
 from engine.api import work
 from engine.api.documents import Object
 from engine.api.noun import Call, Done, Made
-from engine.api.nouns import ref, vm_cloning, vm_growing, vm_making, vm_viewer
+from engine.api.nouns import ref, vm_cloning, vm_growing, vm_guest, vm_making, vm_viewer
 from engine.api.nouns.built_in import LARGE_ICON, SMALL_ICON
 from engine.api.nouns.vm_actions import ACTIONS
 from engine.api.parameters import Listing
@@ -129,6 +129,7 @@ class Vms(Stored):
             "cpu_profile": ref(derived_id(call.engine.founded.id, "cpu-profile")),
             "status": "down",
             **super().show(call, entity),
+            **vm_guest.told(entity),
         }
         if entity.id != call.engine.founded.engine.id:
             return value
