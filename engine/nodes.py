@@ -14,7 +14,7 @@ from appliance.model.node import NodeFacts, NodeStatistics
 from appliance.model.task import TaskState
 from appliance.model.vm import VmDisk, VmNic, VmSpec, VmState
 from appliance.model.vm_backup import VmBackup, VmBackupState
-from appliance.model.vm_live import DiskMerge, DiskMirror, GuestInfo, MigrationLimits, VmSnapshot
+from appliance.model.vm_live import DiskMerge, DiskMirror, GuestInfo, MigrationLimits, VmSnapshot, VmStatistics
 from appliance.wire.client import connect
 from appliance.wire.definition import FilesApi, NodeApi, VmApi, VolumeFile
 from appliance.wire.disk_api import DiskApi, TaskApi
@@ -45,6 +45,8 @@ class Node(Protocol):
 
     def vms(self) -> tuple[VmState, ...]: ...
 
+    def vm_statistics(self) -> tuple[VmStatistics, ...]: ...
+
     def ha_status(self) -> HaStatus: ...
 
     def pool(self) -> PoolStatus: ...
@@ -67,6 +69,7 @@ class WireNode:
 
     node: NodeApi
     vm: VmApi
+    guests: GuestApi
     gluster: GlusterApi
 
     def facts(self) -> NodeFacts:
@@ -77,6 +80,9 @@ class WireNode:
 
     def vms(self) -> tuple[VmState, ...]:
         return self.vm.vms()
+
+    def vm_statistics(self) -> tuple[VmStatistics, ...]:
+        return self.guests.vm_statistics()
 
     def ha_status(self) -> HaStatus:
         return self.node.ha_status()
@@ -374,6 +380,7 @@ def wire_nodes(guest: Guest, cluster: Cluster, epoch: int, port: int) -> NodeOf:
         return WireNode(
             client(NodeApi, ASK_TIMEOUT_S),  # type: ignore[arg-type]
             client(VmApi, ASK_TIMEOUT_S),  # type: ignore[arg-type]
+            client(GuestApi, ASK_TIMEOUT_S),  # type: ignore[arg-type]
             client(GlusterApi, POOL_TIMEOUT_S),  # type: ignore[arg-type]
         )
 

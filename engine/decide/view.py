@@ -12,6 +12,7 @@ from appliance.model.ha import HaStatus
 from appliance.model.node import NodeFacts, NodeStatistics
 from appliance.model.vm import VmState
 from engine.decide.follow import SILENCE_S, HostStatus, host_status
+from engine.decide.vm_usage import Measured
 from gluster.model import PoolStatus, Volume
 
 T = TypeVar("T")
@@ -30,6 +31,8 @@ class HostView:
     facts: NodeFacts | None
     statistics: NodeStatistics | None
     vms: tuple[VmState, ...]
+    measured: Measured | None = None
+    """What its VMs use; ``None``: it was not asked, because it has none."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,7 @@ def look(cluster: Cluster, said: Said, since_start_s: float = SILENCE_S, read: R
                 read(NodeFacts, said, member.name, "facts"),
                 read(NodeStatistics, said, member.name, "statistics"),
                 read(tuple[VmState, ...], said, member.name, "vms") or (),
+                read(Measured, said, member.name, "vm-statistics"),
             )
         )
     pool_of = _freshest(cluster, said, "pool")

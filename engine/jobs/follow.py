@@ -7,12 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
+from appliance import layout
 from appliance.codec import encode
 from appliance.effects.clock import Clock
-from appliance.errors import Conflict, TrivetError
+from appliance.errors import Conflict, TrivetError, Unavailable
 from appliance.model.cluster import Cluster, Member
 from appliance.model.vm import VmState
+from appliance.model.vm_live import VmStatistics
 from engine.decide.follow import Change, HostStatus, changes, host_status
+from engine.decide.vm_usage import Measured
 from engine.jobs.follow_domains import DomainFollower
 from engine.jobs.follow_vms import VmFollower
 from engine.members import Members
@@ -29,6 +32,10 @@ REST_FACTOR = 6.0
 REST_MAX_S = 5.0
 """… but no longer: with the turn itself it stays well below the silence (10 s) of which people are told."""
 FACTS_EVERY_S = 30.0
+MEASURED_EVERY_S = 15.0
+"""What VMs use; people and monitoring look each minute or so, and a host with none is not asked."""
+MEASURED = "vm-statistics"
+"""Observation kind: a :class:`engine.decide.vm_usage.Measured`."""
 POOL_EVERY_S = 6.0
 """Heal counts walk the bricks' indices: not more often than anybody can react."""
 HEARD = "heard"
@@ -61,6 +68,8 @@ class Follower:
     vms: VmFollower | None = None
     due_s: dict[str, float] = field(default_factory=dict)
     silent_because: str = ""
+    measured: tuple[float, tuple[VmStatistics, ...]] = (0.0, ())
+    """What its VMs had used at which monotonic time."""
     began_s: float = 0.0
     """Monotonic time since when it is asked: a host that has just joined is not silent yet."""
 
@@ -76,6 +85,8 @@ class Follower:
             self.observations.put(name, "vms", encode(running))
             self._tell_vms(running, asked_ms)
             self._often("facts", FACTS_EVERY_S, lambda: encode(self.node.facts()))
+            if any(one.name != layout.ENGINE_VM_NAME for one in running):
+                self._often(MEASURED, MEASURED_EVERY_S, self._measure)
             if self.silent_because:
                 self.log(f"{name} answers again")
             self.silent_because = ""
@@ -95,6 +106,18 @@ class Follower:
             self.vms.heard(self.member.id, running, asked_ms)
         except TrivetError as error:
             self.log(f"what {self.member.name} says of its VMs could not be written: {error} [{error.code}]")
+
+    def _measure(self) -> object:
+        """All VMs of now, beside those of the last time: rates need both. Whose statistics fail has answered otherwise."""
+        before_s, before = self.measured
+        try:
+            found = self.node.vm_statistics()
+        except Unavailable as error:
+            self.log(f"{self.member.name}: {MEASURED}: {error} [{error.code}]")
+            return encode(Measured(()))
+        now_s = self.clock.monotonic_s()
+        self.measured = (now_s, found)
+        return encode(Measured(found, before, now_s - before_s))
 
     def _silent(self, error: TrivetError) -> None:
         if str(error) != self.silent_because:

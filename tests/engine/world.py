@@ -29,6 +29,7 @@ from appliance.model.engine_start import EngineIdentity, EngineStart
 from appliance.model.ha import EngineHa, HaStatus, HostHa
 from appliance.model.node import CpuFacts, Nic, NodeFacts, NodeStatistics
 from appliance.model.vm import VmState
+from appliance.model.vm_live import VmStatistics
 from appliance.passwords import hash_password
 from engine.accounts import Accounts
 from engine.boot.activate import first_start, record
@@ -213,6 +214,8 @@ class FakeNode:
     pool_error: TrivetError | None = None
     asked: list[str] = field(default_factory=list)
     statistics_now: NodeStatistics = field(default_factory=statistics)
+    used: tuple[VmStatistics, ...] = ()
+    """Of the VMs that it has beside the engine's."""
 
     def _answer(self, what: str) -> None:
         self.asked.append(what)
@@ -229,9 +232,12 @@ class FakeNode:
 
     def vms(self) -> tuple[VmState, ...]:
         self._answer("vms")
-        if not self.engine_here:
-            return ()
-        return (VmState(CLUSTER.engine.id, "HostedEngine", "running", 1024, 2, 12.5, 4242),)
+        own = (VmState(CLUSTER.engine.id, "HostedEngine", "running", 1024, 2, 12.5, 4242),) if self.engine_here else ()
+        return (*own, *(VmState(one.id, one.name, "running", 1024, 1, one.cpu_time_s, 1) for one in self.used))
+
+    def vm_statistics(self) -> tuple[VmStatistics, ...]:
+        self._answer("vm-statistics")
+        return self.used
 
     def ha_status(self) -> HaStatus:
         self._answer("ha")

@@ -9,21 +9,23 @@ from appliance import layout
 from engine.api.documents import Object
 from engine.api.noun import Call
 from engine.api.nouns import ref
-from engine.api.nouns.vms import statistics as vm_statistics
+from engine.api.nouns.vm_statistics import disk_statistics, vm_nic_statistics, vm_statistics
 from engine.api.observed import Rows
 from engine.core import Engine
 from engine.inventory import derived_id
 
 
 class Statistics(Rows):
-    """Statistics of hosts, their NICs, and VMs; those of VMs' NICs, disks and steps are empty."""
+    """Statistics of hosts, their NICs, VMs, their NICs and disks; those of steps are empty."""
 
     services, kind = ("Statistics",), "Statistic"
 
     def rows(self, call: Call) -> Sequence[Object]:
         if call.parent_kind == "HostNic":
             return nic_statistics(call.engine, call.parents[0][1], call.parent_id)
-        of = {"Host": statistics, "Vm": vm_statistics}.get(call.parent_kind)
+        if call.parent_kind == "Nic":
+            return vm_nic_statistics(call.engine, call.parents[0][1], call.parent_id)
+        of = {"Host": statistics, "Vm": vm_statistics, "Disk": disk_statistics}.get(call.parent_kind)
         return of(call.engine, call.parent_id) if of else []
 
 

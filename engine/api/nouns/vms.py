@@ -243,28 +243,3 @@ def engine_vm(engine: Engine, entity: Entity) -> dict[str, Any]:
         "stop_time": began,
         "storage_error_resume_behaviour": "kill",
     }
-
-
-def statistics(engine: Engine, identifier: str) -> list[dict[str, Any]]:
-    """A VM's statistics. Empty while it does not run."""
-    found = engine.view().vm_of(identifier)
-    if found is None:
-        return []
-    vm = found[1]
-    values = (
-        ("memory.installed", "Total memory configured", "gauge", "bytes", "integer", float(vm.memory_mib * 1024 * 1024)),
-        ("cpu.usage.time", "CPU time used since the start", "counter", "seconds", "decimal", vm.cpu_time_s),
-    )
-    return [
-        {
-            "id": derived_id(identifier, name),
-            "name": name,
-            "description": text,
-            "kind": kind,
-            "unit": unit,
-            "type": shape,
-            "values": [{"datum": value if shape == "decimal" else int(value)}],
-            "vm": ref(identifier),
-        }
-        for name, text, kind, unit, shape, value in values
-    ]
