@@ -32,7 +32,7 @@ runcmd:
       {
         echo "TRIVET-CLOUD host $(hostname)"
         echo "TRIVET-CLOUD user $(id -un ann) $(getent shadow ann | cut -d: -f2 | cut -c1-3)"
-        echo "TRIVET-CLOUD keys $(grep -c example.test /home/ann/.ssh/authorized_keys)"
+        echo "TRIVET-CLOUD keys $(grep -c example.test ~ann/.ssh/authorized_keys)"
         echo "TRIVET-CLOUD address $(ip -4 -o address | tr -s ' ' | cut -d' ' -f4 | tr '\\n' ' ')"
         echo "TRIVET-CLOUD zone $(readlink /etc/localtime)"
         echo "TRIVET-CLOUD ssh $(systemctl is-active ssh)"
