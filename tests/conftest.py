@@ -35,11 +35,12 @@ DEADLINES_S = {"lab": 1800, "images": 1500, "slow": 900}
 """The first test of each kind also builds the images, boots the nodes or runs all seeds: minutes."""
 
 
-PHASES = ("quick", "long", "bare", "images", "cluster", "rest")
-QUICK, LONG, BARE, IMAGES, CLUSTERED, AT_REST = range(6)
+PHASES = ("quick", "long", "bare", "images", "cluster", "rest", "alone")
+QUICK, LONG, BARE, IMAGES, CLUSTERED, AT_REST, ALONE = range(7)
 """What a test needs, in the order in which one process alone takes them."""
-LABS = (BARE, CLUSTERED, AT_REST)
-"""Of two workers (``make test``) one plays with these, which mostly wait …"""
+LABS = (BARE, CLUSTERED, AT_REST, ALONE)
+"""Of two workers (``make test``) one plays with these, which mostly wait; at last what boots a whole appliance: beside a
+cluster a node took 12 min instead of two, and those who made the cluster's saved memory got no CPU …"""
 BESIDE = (QUICK, IMAGES, LONG)
 """… and the other takes these: what has deadlines of its own while the bare labs leave most of the CPU, the images' boots
 while the cluster is installed, and at last what only computes."""
@@ -55,6 +56,8 @@ GIVEN_WAY = pytest.StashKey[Path | None]()
 
 def _needs(item: pytest.Item) -> int:
     fixtures = getattr(item, "fixturenames", ())
+    if "nothing_else" in fixtures:
+        return ALONE
     if item.get_closest_marker("cluster") or "installed" in fixtures:
         return AT_REST if "at_rest" in fixtures else CLUSTERED
     if item.get_closest_marker("lab"):
@@ -216,6 +219,15 @@ def saved_memory(installed: str) -> None:
 def at_rest(saved_memory: None, others_at_work: Callable[[], None]) -> None:
     """The bars of what asks for this are seconds of the cluster: measured when nothing else is at work on this machine."""
     others_at_work()
+
+
+@pytest.fixture(scope="session")
+def nothing_else(alone: None, others_at_work: Callable[[], None]) -> None:
+    """Nobody else is at work, and the tests' own cluster is not up any more."""
+    from tests.lab.cluster import trivet
+
+    others_at_work()
+    trivet("stop", "--name", CLUSTER, timeout_s=DOWN_S)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """Both images under both firmware kinds, booted for real under emulation. Minutes, hence a marker of its own.
 
-The node under SeaBIOS is in test_watchdog.py: a boot of it takes two minutes of both CPUs, so that one shows both.
+The node under SeaBIOS is in test_watchdog.py: a boot of it takes two minutes of both CPUs, so that one shows both. What
+boots a whole appliance comes last, when nothing else runs (``nothing_else`` in tests/conftest.py).
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ FOREIGN_LIMIT_S = 120.0
 """The refusal comes before the engine's programs start: 20 s here."""
 
 
+@pytest.mark.usefixtures("nothing_else")
 def test_a_node_boots_under_uefi_and_its_units_are_up(builder: Builder, verifier: Verifier) -> None:
     built = builder.build(Kind.NODE)
     before = built.image.stat().st_mtime_ns
@@ -97,6 +99,7 @@ class EngineVm:
             return Start(found, said[0], said[1] == "yes", guest.console())
 
 
+@pytest.mark.usefixtures("nothing_else")
 def test_an_engine_boots_under_both_and_its_later_start_keeps_everything_and_does_not_pay_for_cloud_init(
     builder: Builder, verifier: Verifier, tmp_path: Path
 ) -> None:
@@ -122,6 +125,7 @@ def test_an_engine_boots_under_both_and_its_later_start_keeps_everything_and_doe
     assert no_machine_runs()
 
 
+@pytest.mark.usefixtures("nothing_else")
 def test_a_data_disk_with_a_foreign_file_system_is_not_touched(builder: Builder, verifier: Verifier) -> None:
     image = builder.build(Kind.ENGINE).image
     with machine_folder(CACHE / "verify") as folder:
