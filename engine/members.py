@@ -5,7 +5,7 @@ says only with whom the cluster was founded.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from appliance.model.cluster import Cluster, Member
 from engine.store.entities import Entities
@@ -23,25 +23,25 @@ def member_of(host: Entity, founded: Cluster) -> Member:
     return known or Member(host.id, str(host.body.get(NODE) or host.name), str(host.body.get("address") or ""))
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Members:
     """The cluster with its members of now: what was read last, as long as no row of a host has changed."""
 
     founded: Cluster
     entities: Entities
-    _kept: dict[str, tuple[tuple[tuple[str, int, int], ...], Cluster]] = field(default_factory=dict, compare=False)
+    _kept: tuple[tuple[tuple[str, int, int], ...], Cluster] | None = None
 
     def __call__(self) -> Cluster:
         """The founders first, as the cluster file has them; then the others by age: who has bricks comes before who has
         none."""
         state = self.entities.state("host")
-        kept = self._kept.get("cluster")
+        kept = self._kept
         if kept is not None and kept[0] == state:
             return kept[1]
         hosts = {one.id: one for one in self.entities.list("host")}
         found = replace(self.founded, members=tuple(self._in_order(hosts))) if hosts else self.founded
         if self.entities.state("host") == state:  # else somebody wrote between the two readings
-            self._kept["cluster"] = (state, found)
+            self._kept = (state, found)
         return found
 
     def _in_order(self, hosts: dict[str, Entity]) -> Iterator[Member]:

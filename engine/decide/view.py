@@ -70,17 +70,19 @@ class Read:
     def __init__(self) -> None:
         self._kept: dict[tuple[str, str], tuple[object, object]] = {}
 
-    def __call__(self, kind: type[T], said: Said, node: str, name: str) -> T | None:
-        """What ``node`` said of ``name``; None: nothing. Raises what :func:`appliance.codec.decode` raises."""
-        found = said.get((node, name))
-        if found is None:
-            return None
+    def __call__(self, kind: type[T], node: str, name: str, body: object) -> T:
+        """What ``node`` said of ``name``. Raises what :func:`appliance.codec.decode` raises."""
         kept = self._kept.get((node, name))
-        if kept is None or kept[0] is not found[0]:
+        if kept is None or kept[0] is not body:
             subject = f"what {node} said of {name}"
-            kept = found[0], decode(kind, found[0], subject=subject, code="engine.observation", ignore_unknown=True)
+            kept = body, decode(kind, body, subject=subject, code="engine.observation", ignore_unknown=True)
             self._kept[node, name] = kept
         return cast(T, kept[1])
+
+    def of(self, said: Said, kind: type[T], node: str, name: str) -> T | None:
+        """The same out of all that was said; None: nothing."""
+        found = said.get((node, name))
+        return None if found is None else self(kind, node, name, found[0])
 
 
 def look(cluster: Cluster, said: Said, since_start_s: float = SILENCE_S, read: Read | None = None) -> View:
@@ -93,10 +95,10 @@ def look(cluster: Cluster, said: Said, since_start_s: float = SILENCE_S, read: R
                 member,
                 host_status(age_s, since_start_s),
                 age_s,
-                read(NodeFacts, said, member.name, "facts"),
-                read(NodeStatistics, said, member.name, "statistics"),
-                read(tuple[VmState, ...], said, member.name, "vms") or (),
-                read(Measured, said, member.name, "vm-statistics"),
+                read.of(said, NodeFacts, member.name, "facts"),
+                read.of(said, NodeStatistics, member.name, "statistics"),
+                read.of(said, tuple[VmState, ...], member.name, "vms") or (),
+                read.of(said, Measured, member.name, "vm-statistics"),
             )
         )
     pool_of = _freshest(cluster, said, "pool")
@@ -104,9 +106,9 @@ def look(cluster: Cluster, said: Said, since_start_s: float = SILENCE_S, read: R
     return View(
         cluster,
         tuple(hosts),
-        read(PoolStatus, said, pool_of, "pool"),
+        read.of(said, PoolStatus, pool_of, "pool"),
         _age(said, pool_of, "pool"),
-        read(HaStatus, said, ha_of, "ha"),
+        read.of(said, HaStatus, ha_of, "ha"),
         _age(said, ha_of, "ha"),
     )
 
@@ -118,7 +120,7 @@ def runs_on(cluster: Cluster, said: Said, name: str, read: Read | None = None) -
     running = [
         (vm.power == "migrating", said[member.name, "vms"][1], member.name)
         for member in cluster.members
-        for vm in read(tuple[VmState, ...], said, member.name, "vms") or ()
+        for vm in read.of(said, tuple[VmState, ...], member.name, "vms") or ()
         if vm.name == name and vm.power in ("running", "migrating")
     ]
     return min(running, default=(False, 0.0, ""))[2]

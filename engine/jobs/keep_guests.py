@@ -38,14 +38,15 @@ class GuestKeeper(Watcher):
     def turn(self) -> None:
         """Ask all whose turn it is."""
         try:
-            hosts = {one.id: one.name for one in self.nodes.reports() if one.is_up}
-            running = [one for one in self.entities.list("vm") if is_asked(one) and one.ref("host") in hosts]
+            running = [one for one in self.entities.list("vm") if is_asked(one)]
+            self._due_s = {one.id: self._due_s.get(one.id, 0.0) for one in running}
+            due = [one for one in running if self.desk.clock.monotonic_s() >= self._due_s[one.id]]
+            hosts = {one.id: one.name for one in self.nodes.reports() if one.is_up} if due else {}
         except TrivetError as error:
             self._tell("all", f"{self.watched}: {error} [{error.code}]")
             return
-        self._due_s = {one.id: self._due_s.get(one.id, 0.0) for one in running}
-        for vm in running:
-            if self.desk.clock.monotonic_s() >= self._due_s[vm.id]:
+        for vm in due:
+            if vm.ref("host") in hosts:
                 self._tried(vm.id, lambda vm=vm: self._ask(vm, hosts[vm.ref("host")]))  # type: ignore[misc]
 
     def _ask(self, vm: Entity, host: str) -> None:

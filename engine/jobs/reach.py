@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
-from appliance.codec import decode
 from appliance.errors import Unavailable
 from appliance.model.cluster import Cluster, Member
 from appliance.model.node import NodeFacts, NodeStatistics
 from appliance.model.vm import VmState
 from engine.decide.follow import SILENCE_S
+from engine.decide.view import Read
 from engine.jobs.follow import HEARD
 from engine.jobs.ports import DiskNode, Enrolment, HostReport, ImageNode, PoolNode, StorageNode, VmNode
 from engine.store.observed import Observations
@@ -35,6 +35,7 @@ class WireNodes:
     image_node: Callable[[Member], ImageNode]
     storage_node: Callable[[Member], StorageNode]
     enrolment: Enrolment
+    read: Read = field(default_factory=Read)
 
     def up(self) -> Sequence[str]:
         """Hosts heard lately, that with the most free memory first: it is the least busy."""
@@ -50,9 +51,9 @@ class WireNodes:
                 one.id,
                 one.name,
                 _is_up(heard.get((one.name, HEARD))),
-                _said(NodeFacts, heard.get((one.name, "facts"))),
-                _said(NodeStatistics, heard.get((one.name, "statistics"))),
-                _said(tuple[VmState, ...], heard.get((one.name, "vms"))) or (),
+                self._said(NodeFacts, heard.get((one.name, "facts"))),
+                self._said(NodeStatistics, heard.get((one.name, "statistics"))),
+                self._said(tuple[VmState, ...], heard.get((one.name, "vms"))) or (),
                 one.address,
             )
             for one in self.members().members
@@ -63,7 +64,7 @@ class WireNodes:
         heard = self.observations.all()
         told = [said for one in self.members().members if (said := heard.get((one.name, "pool"))) is not None]
         newest = min(told, key=lambda said: said.age_s, default=None)
-        return _said(PoolStatus, newest) if newest is not None and newest.age_s < POOL_AGE_S else None
+        return self._said(PoolStatus, newest) if newest is not None and newest.age_s < POOL_AGE_S else None
 
     def pools(self, host: str) -> PoolNode:
         """That host's verbs of the pool. Nothing is sent before the first call. Raises as :meth:`disks`."""
@@ -85,6 +86,9 @@ class WireNodes:
         """That host's VM verbs, likewise."""
         return self.vm_node(self._member(host))
 
+    def _said(self, kind: type[T], said: Heard | None) -> T | None:
+        return None if said is None else self.read(kind, said.node, said.kind, said.body)
+
     def _member(self, host: str) -> Member:
         member = next((one for one in self.members().members if one.name == host), None)
         if member is None:
@@ -99,12 +103,6 @@ class WireNodes:
 
 def _is_up(last: Heard | None) -> bool:
     return last is not None and last.age_s < SILENCE_S
-
-
-def _said(kind: type[T], said: Heard | None) -> T | None:
-    if said is None:
-        return None
-    return decode(kind, said.body, subject=f"what {said.node} said", code="engine.observation", ignore_unknown=True)
 
 
 def _free_bytes(said: Heard | None) -> int:
