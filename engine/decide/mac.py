@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from appliance.errors import Conflict, Refused
 
@@ -21,6 +22,11 @@ def normal(address: str) -> str:
             "nic.mac", subject=f"MAC address '{address[:40]}'", reason=reason, remedy="Leave it out, or correct it."
         )
     return found
+
+
+def address_of(nic: Mapping[str, Any]) -> str:
+    """The address in a NIC's attributes; empty: it has none."""
+    return str((nic.get("mac") or {}).get("address") or "")
 
 
 def free(ranges: Sequence[Mapping[str, str]], used: Collection[str]) -> str:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from appliance import layout
 from appliance.model.vm import DiskBus, VmDisk, VmNic, VmSpec
 from appliance.model.vm_parts import Console, CpuLayout, CpuPin, Graphics, MemoryLayout, Rng
+from engine.decide.mac import address_of
 from engine.decide.serial_console import has_console
 from engine.decide.vm_growth import most_memory, most_sockets
 
@@ -167,7 +168,7 @@ def nic_of(part: NicPart) -> VmNic:
     nic = part.nic
     return VmNic(
         part.bridge,
-        str((nic.get("mac") or {}).get("address") or ""),
+        address_of(nic),
         model=MODELS.get(str(nic.get("interface") or "virtio"), "virtio"),
         link_up=nic.get("linked") is not False,
         mtu=part.mtu,

@@ -12,6 +12,7 @@ from typing import Any
 from appliance.model.disk import DiskFile
 from engine.decide import guest_init
 from engine.decide.guest_network import GuestNic
+from engine.decide.mac import address_of
 from engine.jobs.job import Work
 from engine.jobs.places import mount_of
 from engine.jobs.vm_state import INITIALIZED, SEED
@@ -64,4 +65,4 @@ def forget(entities: Entities, vm_id: str, row_id: str) -> None:
 def nics_of(entities: Entities, vm: Entity) -> list[GuestNic]:
     """Its NICs by name, as the guest's network is configured by them."""
     nics = sorted(entities.children(vm.key, "nic"), key=lambda one: one.name)
-    return [GuestNic(one.name, str((one.body.get("mac") or {}).get("address") or "")) for one in nics]
+    return [GuestNic(one.name, address_of(one.body)) for one in nics]

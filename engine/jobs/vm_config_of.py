@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from engine.decide.mac import address_of
 from engine.jobs.layers import CONFIG
 from engine.jobs.vm_parts import NewNic, add_nic
 from engine.jobs.vm_state import OF_THE_RUN
@@ -61,7 +62,7 @@ def _nics_back(entities: Entities, vm: Entity, nics: Any) -> None:
     for one in entities.children(vm.key, "nic"):
         entities.remove("nic", one.id)
     for one in nics:
-        mac = str((one.get("mac") or {}).get("address") or "")
+        mac = address_of(one)
         profile = str((one.get("vnic_profile") or {}).get("id") or "")
         attributes = {name: value for name, value in one.items() if name not in BESIDE}
         is_free = mac not in entities.unique_keys("nic")

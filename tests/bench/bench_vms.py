@@ -14,13 +14,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import ovirtsdk4 as sdk
 from ovirtsdk4 import types
 
 from tests.bench import ha
 from tests.bench.measure import Measured
 from tests.lab.cluster import Cluster, wait
-from tests.lab.guest import MEMORY_MIB, MIB, PATIENCE_S, VMSTORE, Serial, await_status, await_usable, disk, file_of, image
+from tests.lab.good_state import await_saved_memory
+from tests.lab.guest import (
+    MEMORY_MIB,
+    MIB,
+    PATIENCE_S,
+    VMSTORE,
+    Serial,
+    administrator,
+    await_status,
+    await_usable,
+    disk,
+    fill,
+    image,
+)
 from tests.lab.test_vms import a_vm
 
 STARTS = 5
@@ -44,24 +56,9 @@ def bench_vms() -> list[Measured]:
     name = os.environ.get("TRIVET_TEST_CLUSTER", ha.LAB)
     with ha.lab(ha.Wanted((), 1, name, keep=False)):
         cluster = Cluster(name)
-        with connected(cluster) as system:
+        await_saved_memory(cluster)
+        with administrator(cluster) as system:
             return [*starts_and_changes(cluster, system), *paces(cluster, system)]
-
-
-@contextmanager
-def connected(cluster: Cluster) -> Iterator[Any]:
-    """The API as the administrator sees it, on a cluster that is whole and rests."""
-    wait("each node's saved memory", 1200, lambda: cluster.has_saved_memory() or None)
-    cluster.settled()
-    made = sdk.Connection(
-        url=f"{cluster.url.rstrip('/')}/ovirt-engine/api",
-        username="admin@internal",
-        password=cluster.password,
-        ca_file=cluster.ca_file,
-        timeout=60,
-    )
-    yield made.system_service()
-    made.close()
 
 
 @contextmanager
@@ -72,8 +69,7 @@ def made_vm(cluster: Cluster, system: Any, name: str) -> Iterator[tuple[Any, Any
         attachments = vm.disk_attachments_service()
         root = attachments.add(disk(f"{vm.get().name}-root", bootable=True, kind=types.DiskFormat.RAW))
         await_usable(attachments, root)
-        with file_of(cluster, cluster.nodes[0], root.id).open("r+b") as target:
-            target.write(image().read_bytes())
+        fill(cluster, root.id, image().read_bytes())
         yield vm, attachments
 
 
@@ -144,8 +140,7 @@ def paces(cluster: Cluster, system: Any) -> list[Measured]:
     with made_vm(cluster, system, "pace") as (vm, attachments):
         data = attachments.add(disk("pace-data", bootable=False, size_mib=PACE_MIB, kind=types.DiskFormat.RAW))
         await_usable(attachments, data)
-        with file_of(cluster, cluster.nodes[0], data.id).open("r+b") as target:
-            target.write(b"TRIVPACE")
+        fill(cluster, data.id, b"TRIVPACE")
         serial = Serial(cluster, vm.get().id)
         vm.start()
         await_status(vm, types.VmStatus.UP)

@@ -10,11 +10,11 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-import ovirtsdk4 as sdk
 import pytest
 
 from tests.conftest import DOWN_S, UP_S
 from tests.lab.cluster import Cluster, trivet
+from tests.lab.guest import administrator
 
 BARE = "testbare"
 TREE = ("--tree", os.environ["TRIVET_TEST_TREE"]) if "TRIVET_TEST_TREE" in os.environ else ()
@@ -53,13 +53,5 @@ def cluster(known: Cluster) -> Cluster:
 @pytest.fixture
 def system(cluster: Cluster) -> Iterator[Any]:
     """The API as the administrator sees it."""
-    cluster.settled()
-    made = sdk.Connection(
-        url=f"{cluster.url.rstrip('/')}/ovirt-engine/api",
-        username="admin@internal",
-        password=cluster.password,
-        ca_file=cluster.ca_file,
-        timeout=60,
-    )
-    yield made.system_service()
-    made.close()
+    with administrator(cluster) as made:
+        yield made

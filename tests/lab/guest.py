@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import ovirtsdk4 as sdk
 from ovirtsdk4 import types
 
 from appliance import layout
@@ -60,6 +63,27 @@ def file_of(cluster: Cluster, node: str, disk_id: str) -> Path:
     """Where this machine sees the only file of that disk, through the mount of ``node``."""
     (file,) = (cluster.root(node) / VMSTORE.relative_to("/") / "images" / disk_id).iterdir()
     return file
+
+
+def fill(cluster: Cluster, disk_id: str, content: bytes) -> None:
+    """Write the beginning of that disk, past QEMU: before its VM is started."""
+    with file_of(cluster, cluster.nodes[0], disk_id).open("r+b") as target:
+        target.write(content)
+
+
+@contextmanager
+def administrator(cluster: Cluster) -> Iterator[Any]:
+    """The API as admin@internal sees it, once the cluster has settled."""
+    cluster.settled()
+    made = sdk.Connection(
+        url=f"{cluster.url.rstrip('/')}/ovirt-engine/api",
+        username="admin@internal",
+        password=cluster.password,
+        ca_file=cluster.ca_file,
+        timeout=60,
+    )
+    yield made.system_service()
+    made.close()
 
 
 class Serial:

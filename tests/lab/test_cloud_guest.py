@@ -9,7 +9,7 @@ import pytest
 from ovirtsdk4 import types
 
 from tests.lab.cluster import Cluster, trivet, wait
-from tests.lab.guest import MIB, Serial, await_status, await_usable, disk, file_of
+from tests.lab.guest import MIB, Serial, await_status, await_usable, disk, fill
 from tests.lab.test_vms import a_vm
 
 pytestmark = [pytest.mark.lab, pytest.mark.measured, pytest.mark.timeout(1800)]
@@ -78,8 +78,7 @@ def test_a_guest_becomes_what_its_initialization_says_and_tells_what_it_is(clust
         size_mib = -(-len(content) // MIB)
         root = attachments.add(disk(f"{made.name}-root", bootable=True, size_mib=size_mib, kind=raw))
         await_usable(attachments, root)
-        with file_of(cluster, cluster.nodes[0], root.id).open("r+b") as target:
-            target.write(content)
+        fill(cluster, root.id, content)
         vm.start(use_cloud_init=True)
         await_status(vm, types.VmStatus.UP)
         serial = Serial(cluster, made.id)

@@ -20,8 +20,8 @@ from tests.contract.test_backup_bytes import APPLY
 from tests.contract.test_image_tickets import DOWNLOAD
 from tests.lab.cluster import Cluster, wait
 from tests.lab.guest import MIB, PATIENCE_S, await_status, lost, where
-from tests.lab.test_transfers import Phase, await_phase, client
-from tests.lab.test_vm_faults import SETTLED_S, Stage, brought_to, stopped_and_whole, unfinished
+from tests.lab.test_transfers import Phase, await_phase, begun, client
+from tests.lab.test_vm_faults import SETTLED_S, brought_to, stage_at, stopped_and_whole, unfinished
 from tests.lab.test_vms import ENOUGH, Recording, recording
 
 pytestmark = [pytest.mark.lab, pytest.mark.measured, pytest.mark.timeout(1200)]
@@ -108,16 +108,7 @@ def backup(system: Any, guest: Recording, since: str | None = None) -> tuple[Any
     backups = guest.vm.backups_service()
     one = backups.backup_service(backups.add(wanted).id)
     wait("the backup ready", PATIENCE_S, lambda: one.get().phase == BACKED_UP or None)
-    transfers = system.image_transfers_service()
-    order = types.ImageTransfer(
-        disk=types.Disk(id=guest.data_id),
-        backup=types.Backup(id=one.get().id),
-        direction=types.ImageTransferDirection.DOWNLOAD,
-        format=types.DiskFormat.RAW,
-    )
-    transfer = transfers.image_transfer_service(transfers.add(order).id)
-    await_phase(transfer, Phase.TRANSFERRING)
-    return one, transfer
+    return one, begun(system, guest.data_id, types.ImageTransferDirection.DOWNLOAD, types.Backup(id=one.get().id))
 
 
 def ended(one: Any, transfer: Any) -> str:
@@ -147,7 +138,7 @@ def test_a_recorded_disk_is_backed_up_in_full_and_since(cluster: Cluster, system
         client(cluster, APPLY, transfer.get().transfer_url, str(copy))
         ended(one, transfer)
         assert lost(said, copy) == ()
-        stopped_and_whole(stage_of(cluster, guest))
+        stopped_and_whole(stage_at(guest.host, cluster, guest))
 
 
 def test_a_recorded_disk_moves_to_another_domain_and_back(cluster: Cluster, system: Any) -> None:
@@ -241,8 +232,3 @@ def at_console(cluster: Cluster, key: Path, name: str) -> str:
         process.kill()
         process.wait()
     return read.decode(errors="replace")
-
-
-def stage_of(cluster: Cluster, guest: Recording) -> Stage:
-    """Where it is."""
-    return Stage(cluster, guest, guest.host, tuple(node for node in cluster.nodes if node != guest.host))

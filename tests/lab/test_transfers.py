@@ -33,10 +33,11 @@ def client(cluster: Cluster, script: str, *words: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def begun(system: Any, disk_id: str, direction: Any) -> Any:
-    """A transfer that is ready for bytes."""
+def begun(system: Any, disk_id: str, direction: Any, backup: Any = None) -> Any:
+    """A transfer that is ready for bytes. ``backup``: the one that has the disk."""
     transfers = system.image_transfers_service()
-    wanted = types.ImageTransfer(disk=types.Disk(id=disk_id), direction=direction, format=types.DiskFormat.RAW)
+    disk = types.Disk(id=disk_id)
+    wanted = types.ImageTransfer(disk=disk, direction=direction, format=types.DiskFormat.RAW, backup=backup)
     one = transfers.image_transfer_service(transfers.add(wanted).id)
     await_phase(one, Phase.TRANSFERRING)
     return one

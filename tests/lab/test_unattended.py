@@ -96,7 +96,7 @@ def begin(lab: str, tokens: dict[str, str]) -> None:
 
 def await_end(lab: str) -> None:
     def result() -> str | None:
-        shown = on(lab, "node1", "systemctl", "show", "-p", "Result", "-p", "ActiveState", "-p", "NRestarts", UNIT, ok=False)
+        shown = on(lab, "node1", "systemctl", "show", "-p", "Result", "-p", "ActiveState", UNIT, ok=False)
         finished = on(lab, "node1", "test", "-e", "/var/lib/trivet/install/answers.toml", ok=False).status == 0
         return shown.stdout if finished and "ActiveState=inactive" in shown.stdout else None
 

@@ -80,6 +80,11 @@ def brought_to(host: str, cluster: Cluster, guest: Recording) -> Stage:
         await_status(guest.vm, types.VmStatus.UP)
         guest.serial.listen(host)
     guest.serial.await_more(ENOUGH)
+    return stage_at(host, cluster, guest)
+
+
+def stage_at(host: str, cluster: Cluster, guest: Recording) -> Stage:
+    """The guest, which is there, and the other hosts."""
     return Stage(cluster, guest, host, tuple(node for node in cluster.nodes if node != host))
 
 

@@ -25,6 +25,7 @@ from tests.lab.guest import (
     await_usable,
     disk,
     file_of,
+    fill,
     image,
     lost,
     where,
@@ -123,11 +124,9 @@ def recording(
         data = attachments.add(disk(f"{made.name}-data", bootable=False, size_mib=DATA_MIB, kind=kind, backup=backup))
         await_usable(attachments, root)
         await_usable(attachments, data)
-        with file_of(cluster, cluster.nodes[0], root.id).open("r+b") as target:
-            target.write(image().read_bytes())
+        fill(cluster, root.id, image().read_bytes())
         if records:
-            with file_of(cluster, cluster.nodes[0], data.id).open("r+b") as target:
-                target.write(written_before(records))
+            fill(cluster, data.id, written_before(records))
         vm.start()
         await_status(vm, types.VmStatus.UP)
         host = vm.get(follow="host").host.name

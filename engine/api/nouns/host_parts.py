@@ -9,9 +9,10 @@ from appliance import layout
 from engine.api.documents import Object
 from engine.api.noun import Call
 from engine.api.nouns import ref
-from engine.api.nouns.vm_statistics import disk_statistics, vm_nic_statistics, vm_statistics
+from engine.api.nouns.vm_statistics import disk_statistics, shown_value, vm_nic_statistics, vm_statistics
 from engine.api.observed import Rows
 from engine.core import Engine
+from engine.decide.vm_usage import Value
 from engine.inventory import derived_id
 
 
@@ -45,32 +46,27 @@ def statistics(engine: Engine, identifier: str) -> list[dict[str, Any]]:
     if found is None:
         return []
     used = found.memory_total_bytes - found.memory_available_bytes
-    values: list[tuple[str, str, float, str, str]] = [
-        ("memory.total", "Total memory", found.memory_total_bytes, "bytes", "integer"),
-        ("memory.used", "Used memory", used, "bytes", "integer"),
-        ("memory.free", "Free memory", found.memory_available_bytes, "bytes", "integer"),
-        ("swap.total", "Total swap", found.swap_total_bytes, "bytes", "integer"),
-        ("swap.free", "Free swap", found.swap_free_bytes, "bytes", "integer"),
-        ("swap.used", "Used swap", found.swap_total_bytes - found.swap_free_bytes, "bytes", "integer"),
-        ("cpu.current.user", "User CPU", found.cpu_user_percent, "percent", "decimal"),
-        ("cpu.current.system", "System CPU", found.cpu_system_percent, "percent", "decimal"),
-        ("cpu.current.idle", "Idle CPU", found.cpu_idle_percent, "percent", "decimal"),
-        ("cpu.load.avg.5m", "CPU 5 minute load average", found.load_5, "percent", "decimal"),
-        ("boot.time", "Boot time of the machine", engine.clock.wall_s() - found.uptime_s, "none", "integer"),
-    ]
-    return [
-        {
-            "id": derived_id(identifier, name),
-            "name": name,
-            "description": text,
-            "kind": "gauge",
-            "type": kind,
-            "unit": unit,
-            "values": [{"datum": round(value, 2) if kind == "decimal" else int(value)}],
-            "host": ref(identifier),
-        }
-        for name, text, value, unit, kind in values
-    ]
+    whole: tuple[tuple[str, str, float, str], ...] = (
+        ("memory.total", "Total memory", found.memory_total_bytes, "bytes"),
+        ("memory.used", "Used memory", used, "bytes"),
+        ("memory.free", "Free memory", found.memory_available_bytes, "bytes"),
+        ("swap.total", "Total swap", found.swap_total_bytes, "bytes"),
+        ("swap.free", "Free swap", found.swap_free_bytes, "bytes"),
+        ("swap.used", "Used swap", found.swap_total_bytes - found.swap_free_bytes, "bytes"),
+    )
+    percents: tuple[tuple[str, str, float], ...] = (
+        ("cpu.current.user", "User CPU", found.cpu_user_percent),
+        ("cpu.current.system", "System CPU", found.cpu_system_percent),
+        ("cpu.current.idle", "Idle CPU", found.cpu_idle_percent),
+        ("cpu.load.avg.5m", "CPU 5 minute load average", found.load_5),
+    )
+    boot_s = engine.clock.wall_s() - found.uptime_s
+    values = (
+        *(Value(name, text, "gauge", unit, number, whole=True) for name, text, number, unit in whole),
+        *(Value(name, text, "gauge", "percent", round(number, 2)) for name, text, number in percents),
+        Value("boot.time", "Boot time of the machine", "gauge", "none", boot_s, whole=True),
+    )
+    return [{**shown_value(one, identifier), "host": ref(identifier)} for one in values]
 
 
 def nic_statistics(engine: Engine, host_id: str, nic_id: str) -> list[dict[str, Any]]:
@@ -81,22 +77,10 @@ def nic_statistics(engine: Engine, host_id: str, nic_id: str) -> list[dict[str, 
     if found is None:
         return []
     values = (
-        ("data.total.rx", "Total received data", found.received_bytes),
-        ("data.total.tx", "Total transmitted data", found.sent_bytes),
+        Value("data.total.rx", "Total received data", "counter", "bytes", float(found.received_bytes)),
+        Value("data.total.tx", "Total transmitted data", "counter", "bytes", float(found.sent_bytes)),
     )
-    return [
-        {
-            "id": derived_id(nic_id, name),
-            "name": name,
-            "description": text,
-            "kind": "counter",
-            "type": "decimal",
-            "unit": "bytes",
-            "values": [{"datum": float(value)}],
-            "host_nic": ref(nic_id),
-        }
-        for name, text, value in values
-    ]
+    return [{**shown_value(one, nic_id), "host_nic": ref(nic_id)} for one in values]
 
 
 def nic_id_of(host_id: str, name: str) -> str:

@@ -11,6 +11,7 @@ from engine.api.documents import Object
 from engine.api.noun import Call
 from engine.api.nouns import ref
 from engine.api.observed import Rows
+from engine.decide.mac import address_of
 from engine.inventory import derived_id
 from engine.jobs.vm_state import GUEST
 from engine.store.entity import Entity
@@ -56,15 +57,15 @@ class ReportedDevices(Rows):
     services, kind = ("VmReportedDevices",), "ReportedDevice"
 
     def rows(self, call: Call) -> Sequence[Object]:
-        entities, mac = call.engine.store.entities, ""
-        vm_id = call.parent_id
-        if call.parent_kind == "Nic":
-            vm_id = call.parents[0][1]
-            nic = entities.get("nic", call.parent_id)
-            mac = str(((nic.body if nic else {}).get("mac") or {}).get("address") or "-").lower()
-        vm = entities.get("vm", vm_id)
+        entities, is_of_nic = call.engine.store.entities, call.parent_kind == "Nic"
+        vm_id = call.parents[0][1] if is_of_nic else call.parent_id
+        vm, nic = entities.get("vm", vm_id), entities.get("nic", call.parent_id) if is_of_nic else None
         said = said_by(vm) if vm is not None else None
-        return [device(vm_id, one) for one in (said.nics if said else ()) if mac in ("", one.mac)]
+        found = said.nics if said else ()
+        if is_of_nic:
+            mac = address_of(nic.body).lower() if nic else ""
+            found = tuple(one for one in found if mac and one.mac == mac)
+        return [device(vm_id, one) for one in found]
 
 
 def device(vm_id: str, nic: GuestNic) -> Object:

@@ -12,6 +12,7 @@ from engine.api.noun import Call
 from engine.api.nouns import template_disks
 from engine.builtin import BLANK_TEMPLATE
 from engine.decide import vm_config
+from engine.decide.mac import address_of
 from engine.decide.permit import may
 from engine.decide.roles import USER_VM_MANAGER
 from engine.jobs.disk_create import CreateDisk
@@ -121,7 +122,7 @@ def refuse_engine(call: Call, identifier: str, action: str) -> None:
 def new_nic(call: Call, given: Mapping[str, Any]) -> NewNic:
     """The NIC that a body describes."""
     kept = vm_config.without(given, {"id", "href", "name", "mac", "vnic_profile", "network", "vm", "template", "statistics"})
-    mac = str((given.get("mac") or {}).get("address") or "")
+    mac = address_of(given)
     return NewNic(str(uuid.uuid4()), str(given.get("name") or ""), mac, profile_of(call, given) or "", kept)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from engine.api.nouns import ref
 from engine.core import Engine
+from engine.decide.mac import address_of
 from engine.decide.vm_usage import Value, of_disk, of_nic, of_vm
 from engine.inventory import derived_id
 
@@ -44,7 +45,7 @@ def vm_nic_statistics(engine: Engine, vm_id: str, nic_id: str) -> list[dict[str,
     nic, found = engine.store.entities.get("nic", nic_id), engine.view().vm_of(vm_id)
     if nic is None or found is None or found[0].measured is None:
         return []
-    values = of_nic(found[0].measured, vm_id, str((nic.body.get("mac") or {}).get("address") or ""))
+    values = of_nic(found[0].measured, vm_id, address_of(nic.body))
     return [{**shown_value(one, nic_id), "nic": ref(nic_id)} for one in values]
 
 
