@@ -77,8 +77,8 @@ MANAGEMENT_BRIDGE: Final = "ovirtmgmt"
 
 AGENT_PORT: Final = 54321
 """The agent's HTTPS port: the one on which oVirt's hosts listen, so that firewalls of old hands know it."""
-AGENT_KEEPALIVE_S: Final = 15
-"""How long the agent leaves an idle connection open: three times what the engine rests at most between two questions."""
+AGENT_KEEPALIVE_S: Final = 75
+"""How long the agent leaves an idle connection open: twice the rest between the seldomest questions of the engine (30 s)."""
 LIBVIRT_TLS_PORT: Final = 16514
 IMAGEIO_PORT: Final = 54322
 """Where ovirt-imageio serves disks to who has a ticket: oVirt's port of it."""

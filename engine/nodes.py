@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol, TypeVar, cast
 
 from appliance.model.cluster import Cluster, Member
@@ -316,12 +317,17 @@ Client = Callable[[type], Any]
 """Makes the client of one interface. (mypy lets no protocol be named as a concrete ``type[T]``.)"""
 
 
+NODES_KEPT = 64
+"""Clients with their kept connections: all members that a cluster has, also while some are replaced."""
+
+
 def _wired(guest: Guest, cluster: Cluster, epoch: int, port: int, node: Callable[[Client], T]) -> Callable[[Member], T]:
-    """Nodes reached from the engine VM, each made by ``node``. Each call has the deadline of its route."""
+    """Nodes reached from the engine VM, each made by ``node``, once. Each call has the deadline of its route."""
     tls = MutualTls(guest.ca, guest.certificate, guest.key, cluster.id)
 
+    @lru_cache(maxsize=NODES_KEPT)
     def node_of(member: Member) -> T:
-        return node(lambda interface: connect(interface, member.address, port, tls, epoch, member.name))
+        return node(lambda interface: connect(interface, member.address, port, tls, epoch, member.name, keep=True))
 
     return node_of
 

@@ -66,7 +66,7 @@ def gluster_mount(volume: str, mount_point: Path, servers: tuple[str, ...]) -> s
 Description=Gluster volume {volume}
 Wants=glusterd.service network-online.target
 After=glusterd.service network-online.target
-# tried again by {retry_name(volume)}.timer for as long as the other nodes are not there yet
+# tried again by {keep_name(volume)} for as long as the other nodes are not there yet
 StartLimitIntervalSec=0
 
 [Mount]
@@ -84,51 +84,40 @@ WantedBy=multi-user.target
 """
 
 
-def retry_name(volume: str) -> str:
-    """Name (without suffix) of the units that mount a volume again."""
-    return f"trivet-volume-{volume}"
+VOLUME_LOOK_S = 3
+"""How often a volume's mount is looked at: a node that came back shall have its volumes before its broker has to explain why
+not."""
+DOMAIN_LOOK_S = 10
+"""The mounts of other storage domains: what is tried again is a server elsewhere."""
 
 
-def gluster_retry(volume: str, mount_point: Path) -> tuple[tuple[str, str], ...]:
-    """(file name, content) of the timer and service that start the mount until it is there.
+def keep_name(volume: str) -> str:
+    """The service that mounts a volume, or another storage domain, again."""
+    return f"trivet-volume-{volume}.service"
 
-    A mount unit has no Restart=. When all nodes boot together, none can give the volume's description before a majority is
-    up, so the first tries fail. Starting a mounted unit again does nothing.
 
-    A mount whose FUSE client has died stays mounted, for systemd too: it is taken away first. That is seen by the missing
-    process, because a living client without the volume's quorum gives the same error (ENOTCONN).
-    """
+def keep_mounted(name: str, mount_point: Path, every_s: int) -> tuple[str, str]:
+    """(file name, content) of the service that starts a mount again (/usr/libexec/trivet-keep-mounted of the node's image
+    says why and how)."""
     unit = mount_unit_name(mount_point).replace(chr(92), chr(92) * 2)
-    client = f"--process-name fuse .* {mount_point}$$"
-    dead = f'grep -q " {mount_point} fuse.glusterfs " /proc/self/mounts && ! pgrep -f -- "{client}" >/dev/null'
-    service = f"""\
+    return (
+        keep_name(name),
+        f"""\
 # Written by trivet-agent.
 [Unit]
-Description=Mount Gluster volume {volume} if it is not
+Description=Keep {name} mounted
 StartLimitIntervalSec=0
 
 [Service]
-Type=oneshot
-ExecStart=/bin/sh -c '{dead} && umount -l {mount_point}; exec systemctl start "{unit}"'
-TimeoutStartSec=60
+ExecStart=/usr/libexec/trivet-keep-mounted "{unit}" {mount_point} {every_s}
+Restart=always
+RestartSec={every_s}
 LogLevelMax=warning
-"""
-    timer = f"""\
-# Written by trivet-agent.
-[Unit]
-Description=Mount Gluster volume {volume} again and again until it is there
-
-[Timer]
-# 3 s: a node that came back shall have its volumes before its broker has to explain why not
-OnBootSec=5
-OnActiveSec=3
-OnUnitInactiveSec=3
-AccuracySec=1
 
 [Install]
-WantedBy=timers.target
-"""
-    return (f"{retry_name(volume)}.service", service), (f"{retry_name(volume)}.timer", timer)
+WantedBy=multi-user.target
+""",
+    )
 
 
 @dataclass(frozen=True)
@@ -154,7 +143,7 @@ def domain_mount(domain: str, mount_point: Path, source: MountSource) -> str:
 # Written by trivet-agent.
 [Unit]
 Description=Storage domain {domain}
-{after}# tried again by {retry_name(domain)}.timer
+{after}# tried again by {keep_name(domain)}
 StartLimitIntervalSec=0
 
 [Mount]
@@ -172,38 +161,6 @@ WantedBy=multi-user.target
 def _literal(text: str) -> str:
     """systemd would put something else for a percent sign."""
     return text.replace("%", "%%")
-
-
-def mount_retry(domain: str, mount_point: Path) -> tuple[tuple[str, str], ...]:
-    """(file name, content) of the timer and service that start the mount of a domain until it is there."""
-    unit = mount_unit_name(mount_point).replace(chr(92), chr(92) * 2)
-    service = f"""\
-# Written by trivet-agent.
-[Unit]
-Description=Mount storage domain {domain} if it is not
-StartLimitIntervalSec=0
-
-[Service]
-Type=oneshot
-ExecStart=/usr/bin/systemctl start "{unit}"
-TimeoutStartSec=60
-LogLevelMax=warning
-"""
-    timer = f"""\
-# Written by trivet-agent.
-[Unit]
-Description=Mount storage domain {domain} again and again until it is there
-
-[Timer]
-OnBootSec=5
-OnActiveSec=10
-OnUnitInactiveSec=10
-AccuracySec=1
-
-[Install]
-WantedBy=timers.target
-"""
-    return (f"{retry_name(domain)}.service", service), (f"{retry_name(domain)}.timer", timer)
 
 
 def brick_mount(uuid: str, mount_point: Path) -> str:

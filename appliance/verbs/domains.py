@@ -113,7 +113,8 @@ class Domains:
     def _mount(self, domain: str, source: systemd.MountSource) -> None:
         point = self._mounts.point(domain)
         unit = systemd.mount_unit_name(point)
-        files = ((unit, systemd.domain_mount(domain, point, source)), *systemd.mount_retry(domain, point))
+        keep = systemd.keep_mounted(domain, point, systemd.DOMAIN_LOOK_S)
+        files = ((unit, systemd.domain_mount(domain, point, source)), keep)
         changed = [write_if_different(self._root.at(UNITS) / name, content, PUBLIC) for name, content in files]
         if any(changed):
             self._systemctl("daemon-reload")
@@ -121,9 +122,9 @@ class Domains:
             make_folders(self._root.at(folder), PASS_THROUGH)
             self._root.at(folder).chmod(PASS_THROUGH)
         make_folders(self._root.at(point), 0o755)
-        self._systemctl("enable", unit, f"{systemd.retry_name(domain)}.timer")
+        self._systemctl("enable", unit, systemd.keep_name(domain))
         self._systemctl("start", unit, timeout_s=MOUNT_TIMEOUT_S)
-        self._systemctl("start", f"{systemd.retry_name(domain)}.timer")
+        self._systemctl("start", systemd.keep_name(domain))
 
     def _systemctl(self, *words: str, timeout_s: float = TOOL_TIMEOUT_S) -> None:
         self._processes.run(("systemctl", *words), timeout_s=timeout_s)

@@ -46,23 +46,24 @@ class Mounts:
                 remedy="Give the names of the pool's nodes.",
             )
         unit = systemd.mount_unit_name(point)
-        files = ((unit, systemd.gluster_mount(volume, point, servers)), *systemd.gluster_retry(volume, point))
+        keep = systemd.keep_mounted(volume, point, systemd.VOLUME_LOOK_S)
+        files = ((unit, systemd.gluster_mount(volume, point, servers)), keep)
         changed = [write_if_different(self._root.at(UNITS) / name, content, PUBLIC) for name, content in files]
         if any(changed):
             self._systemctl("daemon-reload")
         if self._is_dead(point):
             self._systemctl("stop", unit)  # not umount: the agent's unit has a mount table of its own
         self._make_point(point)
-        self._systemctl("enable", unit, f"{systemd.retry_name(volume)}.timer")
+        self._systemctl("enable", unit, systemd.keep_name(volume))
         self._systemctl("start", unit, timeout_s=MOUNT_TIMEOUT_S)
-        self._systemctl("start", f"{systemd.retry_name(volume)}.timer")
+        self._systemctl("start", systemd.keep_name(volume))
 
     def unmount(self, volume: str) -> None:
         """Unmount, now and for later boots. Not mounted: nothing."""
         unit = systemd.mount_unit_name(self.point(volume))
         if not (self._root.at(UNITS) / unit).exists():
             return
-        self._systemctl("disable", "--now", f"{systemd.retry_name(volume)}.timer")
+        self._systemctl("disable", "--now", systemd.keep_name(volume))
         self._systemctl("disable", "--now", unit, timeout_s=MOUNT_TIMEOUT_S)
 
     def point(self, volume: str) -> Path:

@@ -98,7 +98,7 @@ class VolumeFiles:
                     "volume.not-mounted",
                     subject=f"volume {volume}",
                     reason=f"it is not mounted at {mount_point}",
-                    remedy=f"`systemctl status trivet-volume-{volume}.timer` and `trivet gluster status` say why.",
+                    remedy=f"`systemctl status trivet-volume-{volume}` and `trivet gluster status` say why.",
                 )
             try:
                 return act(inside(mount_point, path))

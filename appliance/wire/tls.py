@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import ssl
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -24,6 +25,17 @@ class Tls(Protocol):
         """Look at the other end after the handshake. Raises ``Denied`` when it is not who it has to be."""
 
 
+@lru_cache(maxsize=4)
+def _member_context(files: tuple[Path, Path, Path], _written: tuple[tuple[int, int], ...]) -> ssl.SSLContext:
+    """A context of these files as they were ``_written`` (inode, time). Kept, because reading a key and a CA costs as much
+    as the handshake; certificates are renewed while we run, hence the second argument."""
+    ca, certificate, key = files
+    context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=str(ca))
+    context.minimum_version = TLS_MINIMUM
+    context.load_cert_chain(certificate, key)
+    return context
+
+
 @dataclass(frozen=True)
 class MutualTls:
     """A member calls a member: both show certificates of the cluster's CA. Paths of PEM files."""
@@ -34,10 +46,8 @@ class MutualTls:
     cluster_id: str
 
     def context(self) -> ssl.SSLContext:
-        context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=str(self.ca))
-        context.minimum_version = TLS_MINIMUM
-        context.load_cert_chain(self.certificate, self.key)
-        return context
+        files = (self.ca, self.certificate, self.key)
+        return _member_context(files, tuple((found.st_ino, found.st_mtime_ns) for found in map(Path.stat, files)))
 
     def admit(self, node: str, peer: ssl.SSLSocket) -> None:
         found = organization(peer.getpeercert())

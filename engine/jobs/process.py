@@ -47,17 +47,21 @@ class JobsProcess:
         """Start what may start now."""
         self._threads = {name: thread for name, thread in self._threads.items() if thread.is_alive()}
         try:
-            for job in self.world.jobs.of(self.runner):  # those whose thread ended because the database did not answer
-                if job.id not in self._threads:
-                    self._start(job)
-            for job in self.world.jobs.take(self.runner, self._choose):
-                self._start(job)
+            if not self.world.jobs.is_idle():
+                self._take_up()
             now_s = self.world.clock.monotonic_s()
             if now_s - self._prune_s >= PRUNE_EVERY_S:
                 self.world.jobs.prune()
                 self._prune_s = now_s
         except TrivetError as error:
             self.world.log(f"the queue cannot be read: {error} [{error.code}]")
+
+    def _take_up(self) -> None:
+        for job in self.world.jobs.of(self.runner):  # those whose thread ended because the database did not answer
+            if job.id not in self._threads:
+                self._start(job)
+        for job in self.world.jobs.take(self.runner, self._choose):
+            self._start(job)
 
     @staticmethod
     def _choose(waiting: Sequence[JobRecord], owners: Sequence[str]) -> Iterable[str]:

@@ -37,6 +37,7 @@ LOG: Any = Table("job_log", ("id", "job_id", "wall_ms", "text"))
 LOCK: Any = Table("entity_lock", ("kind", "id", "job_id", "shared", "shown"))
 
 
+OPEN = "SELECT id FROM job WHERE state <> 'ended' LIMIT 1"
 Chooser = Callable[[Sequence[JobRecord], Sequence[str]], Iterable[str]]
 
 
@@ -163,6 +164,10 @@ class Jobs:
                 change = {JOB.state: "running", JOB.runner: runner, JOB.started_ms: now_ms, JOB.changed_ms: now_ms}
                 self.connection.run(JOB.update(change).where(JOB.id.in_(wanted)))
         return tuple(self.need(identifier) for identifier in wanted)
+
+    def is_idle(self) -> bool:
+        """Whether no job waits or runs. Asked every second, hence by hand: ten times as cheap as :meth:`take`."""
+        return self.connection.first(OPEN, ()) is None
 
     def adopt(self, runner: str) -> tuple[JobRecord, ...]:
         """Make all jobs that somebody else was running ``runner``'s: that process, or that engine, is dead."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import uuid
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from engine.store.records import Heard
 from engine.store.tables import Observation
 
 ROWS = "SELECT node, kind, monotonic_s, saying FROM observation"
+PUT = "INSERT OR REPLACE INTO observation (node, kind, body, monotonic_s, saying) VALUES (?, ?, ?, ?, ?)"
+SAYING_BYTES = 16
 BODY = "SELECT body FROM observation WHERE saying = ?"
 BUSY_TIMEOUT_MS = 2_000
 """The file is in memory: a writer is done in microseconds."""
@@ -28,6 +30,8 @@ class Observations:
         self._clock = clock
         self._bodies: dict[str, object] = {}
         """Saying → JSON data, as of the last reading."""
+        self._put: dict[tuple[str, str], tuple[str, str]] = {}
+        """(node, kind) → its body as text, and its saying: who says the same again has said nothing that must be read."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self._database: Any = SqliteDatabase(
             str(path), pragmas={"journal_mode": "wal", "synchronous": "off", "busy_timeout": BUSY_TIMEOUT_MS}
@@ -43,15 +47,18 @@ class Observations:
     def put(self, node: str, kind: str, body: object) -> None:
         """``node`` has just said ``body`` (JSON data) about ``kind``."""
         with explained():
-            heard = str(self._clock.monotonic_s())
-            Observation.insert(
-                node=node, kind=kind, body=json.dumps(body), monotonic_s=heard, saying=uuid.uuid4().hex
-            ).on_conflict_replace().execute()
+            text = json.dumps(body)
+            before, saying = self._put.get((node, kind), ("", ""))
+            if text != before:
+                saying = os.urandom(SAYING_BYTES).hex()
+            self._database.execute_sql(PUT, (node, kind, text, str(self._clock.monotonic_s()), saying))
+            self._put[node, kind] = (text, saying)
 
     def drop(self, node: str) -> None:
         """Forget all that ``node`` said."""
         with explained():
             Observation.delete().where(Observation.node == node).execute()
+            self._put = {key: one for key, one in self._put.items() if key[0] != node}
 
     def all(self) -> dict[tuple[str, str], Heard]:
         """(node, kind) → :class:`engine.store.records.Heard`, one consistent reading. What was said once is one object for

@@ -60,7 +60,7 @@ TABLES = (Start, Account, Token, Item, Setting)
 
 class Observation(Model):
     """In /run: the last thing a node said of one kind. ``monotonic_s`` is this machine's clock when it was heard, ``saying``
-    is never the same twice."""
+    names the body: another body, another name."""
 
     node = TextField()
     kind = TextField()

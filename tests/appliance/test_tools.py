@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -214,9 +215,21 @@ def test_libvirt_settings_are_blocks() -> None:
     assert "max_size = 1048576\nmax_backups = 1\n" in libvirt_conf.virtlogd_conf("")
 
 
-def test_a_mount_whose_client_died_is_taken_away_before_it_is_started_again() -> None:
-    (_, service), _ = systemd.gluster_retry("engine", Path("/var/lib/trivet/volumes/engine"))
-    command = next(line for line in service.splitlines() if line.startswith("ExecStart="))
-    assert "! pgrep -f" in command
-    assert "&& umount -l /var/lib/trivet/volumes/engine; exec systemctl start" in command
-    assert command.count("$$") == 1, "systemd reads a single one as a variable"
+KEEP_MOUNTED = Path(__file__).resolve().parents[2] / "image/elements/trivet-node/static/usr/libexec/trivet-keep-mounted"
+
+
+@pytest.mark.parametrize(("point", "started"), [("/proc", False), ("/proc/nothing", True)])
+def test_what_is_not_mounted_is_started(tmp_path: Path, point: str, started: bool) -> None:
+    """By the script itself; the tools that it starts write down their words, and ``sleep`` ends it."""
+    for name, then in (("systemctl", ""), ("umount", ""), ("pgrep", ""), ("sleep", "kill $PPID")):
+        (tmp_path / name).write_text(f'#!/bin/sh\necho "${{0##*/}} $*" >>{tmp_path}/told\n{then}\n')
+        (tmp_path / name).chmod(0o755)
+    subprocess.run([KEEP_MOUNTED, "a.mount", point, "3"], env={"PATH": str(tmp_path)}, timeout=20, check=False)
+    told = (tmp_path / "told").read_text().splitlines()
+    assert told == (["systemctl start a.mount"] if started else []) + ["sleep 3"]
+
+
+def test_the_service_that_keeps_a_mount_quotes_its_unit() -> None:
+    name, text = systemd.keep_mounted("a-b", Path("/var/lib/trivet/volumes/a-b"), 3)
+    assert name == "trivet-volume-a-b.service"
+    assert r'keep-mounted "var-lib-trivet-volumes-a\\x2db.mount" /var/lib/trivet/volumes/a-b 3' in text

@@ -301,12 +301,10 @@ def test_a_volume_is_mounted_by_units_that_try_again(root: Root) -> None:
     folder = root.at("/etc/systemd/system")
     assert sorted(path.name for path in folder.iterdir()) == [
         "trivet-volume-engine.service",
-        "trivet-volume-engine.timer",
         "var-lib-trivet-volumes-engine.mount",
     ]
-    assert (
-        'exec systemctl start "var-lib-trivet-volumes-engine.mount"' in (folder / "trivet-volume-engine.service").read_text()
-    )
+    keep = (folder / "trivet-volume-engine.service").read_text()
+    assert 'trivet-keep-mounted "var-lib-trivet-volumes-engine.mount" /var/lib/trivet/volumes/engine 3' in keep
     assert ("systemctl", "start", "var-lib-trivet-volumes-engine.mount") in processes.ran
     assert root.at(layout.STATE).stat().st_mode & 0o777 == 0o711, "QEMU passes through"
     before = len(processes.ran)
