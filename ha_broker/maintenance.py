@@ -169,7 +169,9 @@ def place(view: View, node: str, engine_memory_mib: int) -> Placement:
 
 
 def _guests(host: HostView) -> list[VmState]:
-    return [vm for vm in host.vms if vm.name != layout.ENGINE_VM_NAME and vm.power not in ("off", "crashed")]
+    """The engine VM has its broker, and the standby VM is nobody's."""
+    ours = (layout.ENGINE_VM_NAME, layout.STANDBY_VM_NAME)
+    return [vm for vm in host.vms if vm.name not in ours and vm.power not in ("off", "crashed")]
 
 
 def _no_room(view: View, node: str, vm: VmState, free: dict[str, int]) -> str:

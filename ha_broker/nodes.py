@@ -64,6 +64,9 @@ class AgentNodes:
     def migrate(self, node: str, vm: str, target: str) -> None:
         self._to(VmApi, node).vm_migrate(vm, target)  # type: ignore[type-abstract]
 
+    def destroy(self, node: str, vm: str) -> None:
+        self._to(VmApi, node).vm_destroy(vm)  # type: ignore[type-abstract]
+
     def heal(self) -> None:
         for volume in (layout.ENGINE_VOLUME, layout.VMSTORE_VOLUME):
             self._to(GlusterApi, self._here).gluster_heal(volume)  # type: ignore[type-abstract]

@@ -50,6 +50,8 @@ class Nodes(Protocol):
 
     def migrate(self, node: str, vm: str, target: str) -> None: ...
 
+    def destroy(self, node: str, vm: str) -> None: ...
+
     def heal(self) -> None:
         """Let the self-heal daemons look now."""
 
@@ -91,6 +93,7 @@ class Planned:
         moved: dict[str, str] = {}
         try:
             self._say(30, f"{node} is in local maintenance")
+            self._nodes.destroy(node, layout.STANDBY_VM_NAME)  # its memory is saved after the work
             if view.engine_host == node:
                 moved[layout.ENGINE_VM_NAME] = self._hand_over(node)
             for number, move in enumerate(placement.moves):

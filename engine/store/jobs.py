@@ -37,6 +37,8 @@ LOG: Any = Table("job_log", ("id", "job_id", "wall_ms", "text"))
 LOCK: Any = Table("entity_lock", ("kind", "id", "job_id", "shared", "shown"))
 
 
+JOBS = f"SELECT {', '.join(JOB_COLUMNS)} FROM job"  # noqa: S608 - of our own words
+RUNNING = "state IN ('running', 'undoing')"
 OPEN = "SELECT id FROM job WHERE state <> 'ended' LIMIT 1"
 Chooser = Callable[[Sequence[JobRecord], Sequence[str]], Iterable[str]]
 
@@ -156,8 +158,8 @@ class Jobs:
     def take(self, runner: str, choose: Chooser) -> tuple[JobRecord, ...]:
         """Make the jobs that ``choose(waiting, owners of running)`` names ``runner``'s."""
         with self.connection.transaction():
-            busy = self._jobs(JOB.state.in_(["running", "undoing"]))
-            waiting = self._jobs(JOB.state == "queued")
+            busy = self._jobs(RUNNING)
+            waiting = self._jobs("state = 'queued'")
             wanted = list(choose(waiting, [job.owner_id for job in busy])) if waiting else []
             if wanted:
                 now_ms = self._now_ms()
@@ -173,13 +175,13 @@ class Jobs:
         """Make all jobs that somebody else was running ``runner``'s: that process, or that engine, is dead."""
         left = JOB.state.in_(["running", "undoing"]) & (JOB.runner != runner)
         with self.connection.transaction():
-            found = self._jobs(left)
+            found = self._jobs(f"{RUNNING} AND runner <> {{}}", (runner,))
             self.connection.run(JOB.update({JOB.runner: runner}).where(left))
         return tuple(found)
 
     def of(self, runner: str) -> tuple[JobRecord, ...]:
         """The jobs that ``runner`` has and that have not ended."""
-        return tuple(self._jobs(JOB.state.in_(["running", "undoing"]) & (JOB.runner == runner)))
+        return tuple(self._jobs(f"{RUNNING} AND runner = {{}}", (runner,)))
 
     def begin(self, job_id: str, number: int) -> None:
         """Journal: the step acts from now on."""
@@ -254,7 +256,7 @@ class Jobs:
 
     def get(self, job_id: str) -> JobRecord | None:
         """The job, or ``None``."""
-        return next(iter(self._jobs(JOB.id == job_id)), None)
+        return next(iter(self._jobs("id = {}", (job_id,))), None)
 
     def need(self, job_id: str) -> JobRecord:
         """The job. Raises ``NotFound`` ``job.unknown``."""
@@ -265,8 +267,9 @@ class Jobs:
 
     def list(self, *, correlation_id: str | None = None, limit: int | None = None) -> tuple[JobRecord, ...]:
         """Jobs, the newest first."""
-        where = JOB.id.is_null(False) if correlation_id is None else JOB.correlation_id == correlation_id
-        return tuple(self._jobs(where, JOB.created_ms.desc(), limit))
+        where, values = ("1 = 1", ()) if correlation_id is None else ("correlation_id = {}", (correlation_id,))
+        last = "" if limit is None else f" LIMIT {limit:d}"
+        return tuple(self._jobs(where, values, f"created_ms DESC, id{last}"))
 
     def steps(self, job_id: str) -> tuple[StepRecord, ...]:
         """The journal of a job."""
@@ -291,9 +294,9 @@ class Jobs:
         rows = self.connection.rows(LOCK.select(LOCK.kind, LOCK.id, LOCK.shown, LOCK.shared).where(LOCK.job_id == job_id))
         return tuple(Lock(kind, identifier, shown, bool(shared)) for kind, identifier, shown, shared in rows)
 
-    def _jobs(self, where: Any, order: Any = None, limit: int | None = None) -> Any:
-        select = JOB.select().where(where).order_by(JOB.created_ms if order is None else order, JOB.id)
-        rows = self.connection.rows(select if limit is None else select.limit(limit))
+    def _jobs(self, where: str, values: tuple[Any, ...] = (), order: str = "created_ms, id") -> Any:
+        """By hand: each step of each job asks, and peewee took a quarter of a job's time to write the same words again."""
+        rows = self.connection.all(f"{JOBS} WHERE {where} ORDER BY {order}", values)
         return [self._record(dict(zip(JOB_COLUMNS, row, strict=True))) for row in rows]
 
     def _record(self, row: dict[str, Any]) -> JobRecord:

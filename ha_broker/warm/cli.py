@@ -28,6 +28,7 @@ LOCK: Final = layout.RUN / "ha-warm.lock"
 def _maker(output: Output) -> tuple[Maker, VmSpec]:
     from appliance.effects.libvirt_host import LibvirtHost
     from appliance.verbs.vms import VmVerbs
+    from ha_broker.effects.requests import RequestFiles
     from ha_broker.effects.wiring import home
     from ha_broker.engine_vm import vm_spec
     from ha_broker.monitors.host import available_mib, newest_image
@@ -40,8 +41,9 @@ def _maker(output: Output) -> tuple[Maker, VmSpec]:
     spec = vm_spec(home().cluster, image or str(layout.IMAGES / "trivet-engine-missing.raw"))
     wanted = NodeMachine().wanted(spec)
     shelf = Shelf(layout.WARM, layout.RUN)
-    verbs = VmVerbs(LibvirtHost())
-    maker = Maker(verbs, shelf, SystemClock(), spec, wanted, Path(STANDBY_LOG), available_mib, output.log)
+    verbs, asked = VmVerbs(LibvirtHost()), RequestFiles(layout.RUN, layout.HA_STATE)
+    console = Path(STANDBY_LOG)
+    maker = Maker(verbs, shelf, SystemClock(), spec, wanted, console, available_mib, output.log, asked.local_maintenance)
     return maker, spec
 
 

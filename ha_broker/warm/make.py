@@ -68,12 +68,15 @@ class Maker:
     console: Path
     memory_available_mib: Callable[[], int]
     log: Log
+    in_maintenance: Callable[[], bool]
+    """Whether this node is being taken out of service, or is: nothing new begins on it."""
 
     def make(self) -> Saved:
         """Make it, whether or not there is good memory already. Raises ``Unavailable`` (``ha.warm-memory``,
-        ``ha.warm-disk``, ``ha.warm-standby``), ``Conflict`` (``ha.warm-engine-starts``), ``Failed`` (``ha.warm-proof``,
-        ``ha.warm-format``, ``vm.save``)."""
+        ``ha.warm-disk``, ``ha.warm-standby``), ``Conflict`` (``ha.warm-engine-starts``, ``ha.warm-maintenance``),
+        ``Failed`` (``ha.warm-proof``, ``ha.warm-format``, ``vm.save``)."""
         engine_here = self.verbs.find(layout.ENGINE_VM_NAME) is not None
+        self._give_way(engine_here)
         self.room(engine_here)
         self.verbs.destroy(STANDBY_NAME)  # of a maker that was killed
         saved = self.shelf.saved()
@@ -115,6 +118,7 @@ class Maker:
     def _await_standby(self, engine_was_here: bool) -> None:
         deadline_s = self.clock.monotonic_s() + STANDBY_DEADLINE_S
         while READY not in (said := self._console()):
+            self._give_way(engine_was_here)
             over = FAILED in said or PANIC in said or self.verbs.find(STANDBY_NAME) is None
             if over or self.clock.monotonic_s() >= deadline_s:
                 tail = "\n".join(said.splitlines()[-CONSOLE_TAIL_LINES:])
@@ -122,7 +126,6 @@ class Maker:
                     f"it did not reach standby within {STANDBY_DEADLINE_S:g} s or said so. Its console's last lines:\n{tail}"
                 )
                 raise Unavailable("ha.warm-standby", subject="the standby engine VM", reason=reason, remedy=REMEDY)
-            self._give_way(engine_was_here)
             self.clock.sleep(LOOK_EVERY_S)
         self.clock.sleep(SETTLE_S)
 
@@ -130,6 +133,10 @@ class Maker:
         if not engine_was_here and self.verbs.find(layout.ENGINE_VM_NAME) is not None:
             reason = "the engine VM is being started on this node, and needs what it takes"
             raise Conflict("ha.warm-engine-starts", subject="the standby engine VM", reason=reason, remedy=REMEDY)
+        if self.in_maintenance():
+            reason = "this node is in local maintenance"
+            remedy = "Nothing is needed: it is made once the node is back in service."
+            raise Conflict("ha.warm-maintenance", subject="the standby engine VM", reason=reason, remedy=remedy)
 
     def _prove(self, making: Path) -> float:
         """Wake it once, as the standby VM that it was, and see it run; the seconds that the restore took."""

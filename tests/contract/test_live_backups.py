@@ -183,7 +183,11 @@ def kill(node: LiveNode) -> None:
         node.hypervisor.vanish(NAME)  # type: ignore[attr-defined]
         return
     for entry in Path("/proc").glob("[0-9]*"):
-        if f"guest={NAME}," in (entry / "cmdline").read_text(errors="replace"):
+        try:
+            command = (entry / "cmdline").read_text(errors="replace")
+        except OSError:
+            continue  # it has ended meanwhile
+        if f"guest={NAME}," in command:
             os.kill(int(entry.name), signal.SIGKILL)
     end_s = time.monotonic() + 30
     while is_there(node):

@@ -112,7 +112,7 @@ def work_off(store: Store, nodes: FakeNodes, point: Point = nothing, types: Sequ
     world = World(store.entities, jobs, nodes, clock, by_name(types), log.append)
 
     def ring(_timeout_s: float) -> None:
-        if all(job.state == "ended" for job in jobs.list()):
+        if jobs.is_idle():
             world.stopping.set()
         threading.Event().wait(0.005)
 

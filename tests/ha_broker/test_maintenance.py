@@ -160,6 +160,11 @@ class FakeNodes:
         self.did.append(f"{name} to {target}")
         self.where[name] = target
 
+    def destroy(self, node: str, name: str) -> None:
+        if self.where.get(name) == node:
+            self.did.append(f"{name} ended")
+            del self.where[name]
+
     def heal(self) -> None:
         self.did.append("heal")
 
@@ -183,6 +188,12 @@ def test_on_moves_everything_and_off_takes_it_back() -> None:
     assert again.moved == {}
     assert not planned(nodes).off("node1").maintenance
     assert nodes.maintenance == set()
+
+
+def test_the_standby_vm_is_ended_and_never_moved() -> None:
+    nodes = FakeNodes(vms=(ENGINE, vm("TrivetWarmVM")))
+    assert planned(nodes).on("node1", force=False).moved == {"HostedEngine": "node2"}
+    assert nodes.did == ["node1 on", "TrivetWarmVM ended"]
 
 
 def test_an_engine_vm_that_its_broker_does_not_hand_over_is_moved() -> None:

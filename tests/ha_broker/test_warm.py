@@ -144,6 +144,7 @@ class Node:
         self.vm = LibvirtEngineVm(self.verbs, EngineProcess(run), self.waking)
         self.console = self.folder / "console"
         self.memory_mib = 8192
+        self.in_maintenance = False
 
     def maker(self, said: str = READY) -> Maker:
         console = self.console
@@ -154,7 +155,15 @@ class Node:
                 console.write_text(f"trivet: {said}\n")
 
         return Maker(
-            Files(self.libvirt, self.verbs), self.shelf, Sleeper(), SPEC, MACHINE, console, lambda: self.memory_mib, print
+            Files(self.libvirt, self.verbs),
+            self.shelf,
+            Sleeper(),
+            SPEC,
+            MACHINE,
+            console,
+            lambda: self.memory_mib,
+            print,
+            lambda: self.in_maintenance,
         )
 
     def make(self) -> Saved:
@@ -285,6 +294,27 @@ def test_the_maker_leaves_memory_for_the_engine(node: Node) -> None:
         node.make()
     assert error.value.code == "ha.warm-memory"
     assert node.libvirt.vms == {}
+
+
+def test_a_node_in_maintenance_begins_nothing_and_gives_way(node: Node) -> None:
+    node.in_maintenance = True
+    with pytest.raises(Conflict) as error:
+        node.maker().make()
+    assert error.value.code == "ha.warm-maintenance" and not node.libvirt.vms
+    node.in_maintenance = False
+    maker = node.maker()
+    real = maker.verbs.start
+
+    def meanwhile(spec: VmSpec, paused: bool) -> object:
+        found = real(spec, paused)
+        node.in_maintenance = True
+        return found
+
+    maker.verbs.start = meanwhile  # type: ignore[method-assign, assignment]
+    with pytest.raises(Conflict) as error:
+        maker.make()
+    assert error.value.code == "ha.warm-maintenance"
+    assert not node.libvirt.vms and list(node.shelf.folder.iterdir()) == []
 
 
 def test_the_maker_gives_way_to_a_start_of_the_engine(node: Node) -> None:
