@@ -13,13 +13,11 @@ from appliance.errors import Conflict
 from appliance.ports import Hypervisor, Processes
 from appliance.tools.libvirt_conf import QEMU_PKI
 from appliance.tools.systemd import HA_UNITS
-from appliance.verbs.libvirt_settings import LIBVIRT_PKI, TLS_SOCKET
+from appliance.verbs.libvirt_settings import LIBVIRT_PKI, STOP_TIMEOUT_S, TLS_SOCKET
 from appliance.verbs.membership import MembershipFiles
 from appliance.verbs.mounts import Mounts
 from appliance.verbs.names import forget_names
 
-TOOL_TIMEOUT_S = 25.0
-"""As for libvirt's settings: it stops in a second, on a busy node it waits for its turn."""
 SERVICES = (*HA_UNITS, TLS_SOCKET)
 """What only a member has running. libvirt itself stays: its sockets listen on this machine only."""
 FOLDERS = (layout.HA_STATE, layout.WARM, layout.TASKS, layout.STATE / "install", LIBVIRT_PKI, Path(QEMU_PKI))
@@ -40,7 +38,7 @@ class Leaving:
         then nothing was changed."""
         self._refuse_in_use(self._mounts() if not unmount else [])
         for words in (("disable", "--now", *SERVICES), ("stop", "libvirtd.service")):  # which still listens with TLS
-            self._processes.run(("systemctl", *words), timeout_s=TOOL_TIMEOUT_S)
+            self._processes.run(("systemctl", *words), timeout_s=STOP_TIMEOUT_S)
         for volume in self._mounts():
             Mounts(self._root, self._processes).unmount(volume)
         for folder in FOLDERS:

@@ -18,6 +18,9 @@ from appliance.verbs.membership import CA_CERTIFICATE, NODE_CERTIFICATE, NODE_KE
 
 TOOL_TIMEOUT_S = 25.0
 """libvirtd starts in a second; on a booting node it waits for its turn."""
+STOP_TIMEOUT_S = 100.0
+"""libvirtd that has just begun first asks QEMU what it can do, which took longer than 25 s on a busy machine; systemd itself
+kills it after 90 s."""
 TLS_SOCKET = "libvirtd-tls.socket"
 LIBVIRT_PKI = Path("/etc/pki/libvirt")
 
@@ -98,4 +101,4 @@ class LibvirtSettings:
             ("start", "libvirtd.socket", TLS_SOCKET),
             ("start", "libvirtd.service"),
         ):
-            self._processes.run(("systemctl", *words), timeout_s=TOOL_TIMEOUT_S)
+            self._processes.run(("systemctl", *words), timeout_s=STOP_TIMEOUT_S if words[0] == "stop" else TOOL_TIMEOUT_S)

@@ -111,7 +111,7 @@ class NodeApi(Protocol):
     def set_cluster(self, cluster: Cluster) -> None:
         """Replace the cluster file; the id must be the same."""
 
-    @route("POST", "/v1/leave", "command", 60.0)
+    @route("POST", "/v1/leave", "command", 180.0)
     def leave_cluster(self) -> None:
         """Forget the cluster: certificates, members, epoch. The node is bare afterwards, with a new token. A VM runs, or a
         volume is mounted: 409 ``node.in-use``."""
@@ -135,7 +135,7 @@ class NodeApi(Protocol):
         Holds data: 409 ``disk.holds-data``.
         """
 
-    @route("POST", "/v1/libvirt-tls", "command", 60.0)
+    @route("POST", "/v1/libvirt-tls", "command", 180.0)
     def configure_libvirt(self) -> None:
         """Settings and certificates for libvirt's TLS listener and QEMU's migration.
 
