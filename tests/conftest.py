@@ -28,8 +28,8 @@ the installed cluster, which is up from the first that asks for it: beside its e
 
 BUSY = Path("/run/trivet-tests-busy.lock")
 OTHERS_S = 240.0
-"""Tests with bars wait at most so long for what is run beside them (within their own deadline of 600 s); after that they are
-measured beside what only computes, with a 64th of a share."""
+"""Whole appliances wait at most so long for what is run beside them; after that they boot beside what only computes, with a
+64th of a share."""
 FAILURE_CHARS = 1000
 DEADLINES_S = {"lab": 1800, "images": 1500, "slow": 900}
 """The first test of each kind also builds the images, boots the nodes or runs all seeds: minutes."""
@@ -216,9 +216,9 @@ def saved_memory(installed: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def at_rest(saved_memory: None, others_at_work: Callable[[], None]) -> None:
-    """The bars of what asks for this are seconds of the cluster: measured when nothing else is at work on this machine."""
-    others_at_work()
+def at_rest(saved_memory: None) -> None:
+    """The bars of what asks for this are seconds of the cluster: seen when nothing but what gives way (:mod:`tests.share`) is
+    at work on this machine. Measured by ``make bench``, beside nothing."""
 
 
 @pytest.fixture(scope="session")

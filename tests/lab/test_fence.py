@@ -17,7 +17,7 @@ import pytest
 
 from tests.lab.cluster import BLOCK_BYTES, Cluster, wait
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(600), pytest.mark.usefixtures("saved_memory")]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(600), pytest.mark.cluster]
 
 BELOW_MIB = 32
 BEYOND_MIB = 300
