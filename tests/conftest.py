@@ -217,8 +217,8 @@ def saved_memory(installed: str) -> None:
 
 @pytest.fixture(scope="session")
 def at_rest(saved_memory: None) -> None:
-    """The bars of what asks for this are seconds of the cluster: seen when nothing but what gives way (:mod:`tests.share`) is
-    at work on this machine. Measured by ``make bench``, beside nothing."""
+    """The bars of what asks for this are seconds of the cluster: seen when nothing but what gives way (:mod:`tests.share`)
+    is at work on this machine. Measured by ``make bench``, beside nothing."""
 
 
 @pytest.fixture(scope="session")

@@ -215,18 +215,45 @@ def test_libvirt_settings_are_blocks() -> None:
     assert "max_size = 1048576\nmax_backups = 1\n" in libvirt_conf.virtlogd_conf("")
 
 
-KEEP_MOUNTED = Path(__file__).resolve().parents[2] / "image/elements/trivet-node/static/usr/libexec/trivet-keep-mounted"
+LIBEXEC = Path(__file__).resolve().parents[2] / "image/elements/trivet-node/static/usr/libexec"
+"""Programs of the node's image that are only shell."""
+
+
+def told_by(folder: Path, program: str, *words: str, **tools: str) -> list[str]:
+    """What ``program`` asked of the tools that it starts, which do what is given here besides."""
+    for name, then in tools.items():
+        (folder / name).write_text(f'#!/bin/sh\necho "${{0##*/}} $*" >>{folder}/told\n{then}\n')
+        (folder / name).chmod(0o755)
+    subprocess.run([LIBEXEC / program, *words], env={"PATH": str(folder)}, timeout=20, check=False, capture_output=True)
+    return (folder / "told").read_text().splitlines()
 
 
 @pytest.mark.parametrize(("point", "started"), [("/proc", False), ("/proc/nothing", True)])
 def test_what_is_not_mounted_is_started(tmp_path: Path, point: str, started: bool) -> None:
-    """By the script itself; the tools that it starts write down their words, and ``sleep`` ends it."""
-    for name, then in (("systemctl", ""), ("umount", ""), ("pgrep", ""), ("sleep", "kill $PPID")):
-        (tmp_path / name).write_text(f'#!/bin/sh\necho "${{0##*/}} $*" >>{tmp_path}/told\n{then}\n')
-        (tmp_path / name).chmod(0o755)
-    subprocess.run([KEEP_MOUNTED, "a.mount", point, "3"], env={"PATH": str(tmp_path)}, timeout=20, check=False)
-    told = (tmp_path / "told").read_text().splitlines()
+    """``sleep`` ends it."""
+    tools = {"systemctl": "", "umount": "", "pgrep": "", "sleep": "kill $PPID"}
+    told = told_by(tmp_path, "trivet-keep-mounted", "a.mount", point, "3", **tools)
     assert told == (["systemctl start a.mount"] if started else []) + ["sleep 3"]
+
+
+@pytest.mark.parametrize(
+    ("active", "answers", "restarted"), [(True, True, False), (True, False, True), (False, False, False)]
+)
+def test_a_glusterd_that_does_not_answer_is_restarted(tmp_path: Path, active: bool, answers: bool, restarted: bool) -> None:
+    """``sleep`` ends it the fifth time."""
+    tools = {
+        "systemctl": f"[ $1 != -q ] || exit {int(not active)}",
+        "timeout": f"exit {0 if answers else 124}",
+        "sleep": f'echo >>{tmp_path}/slept; [ "$(wc -l <{tmp_path}/slept)" -lt 5 ] || kill $PPID',
+        "wc": 'exec /usr/bin/wc "$@"',
+    }
+    told = told_by(tmp_path, "trivet-watch-glusterd", **tools)
+    asked = [line for line in told if line.startswith("timeout")]
+    assert asked == ["timeout 15 gluster --mode=script pool list"] * (active and (3 if restarted else 4))
+    did = [line for line in told if line.startswith("systemctl") and "is-active" not in line]
+    kill, again = "systemctl kill --kill-whom=main -s KILL glusterd.service", "systemctl restart glusterd.service"
+    assert did == ([kill, again] if restarted else [])
+    assert ("sleep 300" in told) is restarted
 
 
 def test_the_service_that_keeps_a_mount_quotes_its_unit() -> None:
