@@ -39,11 +39,11 @@ PHASES = ("quick", "long", "bare", "images", "cluster", "rest", "alone")
 QUICK, LONG, BARE, IMAGES, CLUSTERED, AT_REST, ALONE = range(7)
 """What a test needs, in the order in which one process alone takes them."""
 LABS = (BARE, CLUSTERED, AT_REST, ALONE)
-"""Of two workers (``make test``) one plays with these, which mostly wait; at last what boots a whole appliance: beside a
+"""Of three workers (``make test``) one plays with these, which mostly wait; at last what boots a whole appliance: beside a
 cluster a node took 12 min instead of two, and those who made the cluster's saved memory got no CPU …"""
 BESIDE = (QUICK, IMAGES, LONG)
-"""… and the other takes these: what has deadlines of its own while the bare labs leave most of the CPU, the images' boots
-while the cluster is installed, and at last what only computes."""
+"""… and the others take these: what has deadlines of its own while the bare labs leave most of the CPU, then one the images'
+boots, the other what only computes."""
 LONG_S = 600
 """Who asks for so much time has patience: it gets what CPU the machines leave, and :data:`PATIENCE` times as long."""
 PATIENCE = 3
