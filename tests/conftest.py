@@ -248,14 +248,17 @@ def installed(request: pytest.FixtureRequest) -> Iterator[str]:
         yield mine
         return
     # Here, because the house rules copy this file to a place without it.
-    from tests.lab.cluster import key_of, trivet
+    from tests.lab.cluster import Cluster, key_of, trivet
+    from tests.lab.good_state import make_in_turn
 
     request.getfixturevalue("alone")
     trivet("stop", "--name", CLUSTER, timeout_s=DOWN_S)
     trivet("lab", "up", "--name", CLUSTER, "--nodes", "3", "--port", CLUSTER_PORT, timeout_s=UP_S)
     trivet("run", "--name", CLUSTER, "--ssh-key", f"{key_of(CLUSTER)}.pub", timeout_s=RUN_S)
-    yield CLUSTER
-    trivet("stop", "--name", CLUSTER, timeout_s=DOWN_S)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(make_in_turn, Cluster(CLUSTER))
+        yield CLUSTER
+        trivet("stop", "--name", CLUSTER, timeout_s=DOWN_S)  # which ends the makers, too
 
 
 @pytest.fixture(scope="session")

@@ -13,12 +13,12 @@ from typing import Final
 GROUP: Final = "trivet-tests"
 V1: Final = Path("/sys/fs/cgroup/cpu")
 V2: Final = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified"))
-SHARES: Final = "16"
-"""Of 1024 that every other session has: no more than each maker of the cluster's saved memory (a session at nice 19 has 15),
-which others wait for, and all that nobody wants. With an eighth of a session it took the makers 50 min instead of ten. Not
-idle: who gets nothing at all for minutes misses deadlines of its own."""
-WEIGHT: Final = "2"
-"""The same for cgroup v2, where all others have 100."""
+SHARES: Final = "4"
+"""Of 1024 that every other session has: less than a maker of the cluster's saved memory (a session at nice 19 has 15), for
+which others wait, and all that nobody wants. With an eighth of a session it took the makers 50 min. Not idle: who gets
+nothing at all for minutes misses deadlines of its own."""
+WEIGHT: Final = "1"
+"""The same for cgroup v2, where all others have 100, as far as it goes."""
 
 
 def _places() -> list[tuple[Path, str, str]]:
