@@ -194,6 +194,10 @@ class Cluster:
         """The VMs that libvirt of ``node`` has running or paused."""
         return self.shell(node, VIRSH_LIST).split()
 
+    def has_engine(self, node: str) -> bool:
+        """Whether the engine VM is among them: a standby VM, whose memory is being saved, may be there at any time."""
+        return "HostedEngine" in self.guests(node)
+
     def resident_bytes(self, node: str) -> int:
         """Memory of Trivet's programs on ``node``, counted by their own code, but by Debian's Python: it is none of them."""
         count = "from appliance.effects.own_memory import resident_bytes; print(resident_bytes())"

@@ -45,7 +45,7 @@ def _move_bricks(cluster: Cluster, script: str) -> None:
     cluster.on(node, "trivet", "ha", "maintenance", "on")
     host = str(wait("a broker that knows", 60, lambda: cluster.ha(node)["engine"]["host"] or None))
     cluster.on(node, "trivet", "agent", "call", host, "vm_shutdown", '{"name": "HostedEngine"}')
-    wait("the engine VM off", 120, lambda: not cluster.guests(host) or None)
+    wait("the engine VM off", 120, lambda: not cluster.has_engine(host) or None)
     cluster.shell(node, "gluster --mode=script volume stop engine force")
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda one: cluster.shell(one, script), cluster.nodes))

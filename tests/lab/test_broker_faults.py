@@ -193,7 +193,7 @@ def test_a_crash_looping_broker_hands_the_engine_over(cluster: Cluster) -> None:
     try:
         cluster.shell(node, f"mkdir -p {DROP_IN.parent} && printf '{BROKEN}' > {DROP_IN} && systemctl daemon-reload")
         cluster.shell(node, f"systemctl kill --signal=KILL --kill-whom=main {UNIT}")
-        wait("the engine VM gone from there", GONE_AFTER_CRASH_LOOP_S, lambda: not cluster.guests(node) or None)
+        wait("the engine VM gone from there", GONE_AFTER_CRASH_LOOP_S, lambda: not cluster.has_engine(node) or None)
         gone_s = now_s(cluster, node) - since_s
         after = wait("the engine up elsewhere", 180, lambda: _elsewhere(cluster, node))
         print(f"crash loop: engine VM gone after {gone_s:.1f} s, on {after['host']} with epoch {after['epoch']} "
@@ -226,7 +226,7 @@ def _alive(cluster: Cluster, asked: str, node: str) -> bool:
 def _elsewhere(cluster: Cluster, node: str) -> dict[str, Any] | None:
     """The engine's /health, and the host that really has it: nothing tells the engine that it was migrated."""
     said = cluster.health()
-    holders = [name for name in cluster.nodes if name != node and cluster.guests(name)]
+    holders = [name for name in cluster.nodes if name != node and cluster.has_engine(name)]
     return {**said, "host": holders[0]} if said is not None and len(holders) == 1 else None
 
 

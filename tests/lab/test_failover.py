@@ -33,7 +33,7 @@ def test_a_partitioned_engine_is_fenced_and_goes(cluster: Cluster) -> None:
         print(f"partition: start begun after {begun['wall_s'] - cut_s:.1f} s on {begun['node']}")
         assert after["host"] in others
         cluster.write_row(row := f"written by the new engine {uuid.uuid4()}")
-        assert "HostedEngine" in cluster.guests(lost), "the old QEMU is there"
+        assert cluster.has_engine(lost), "the old QEMU is there"
         cluster.link(lost, "heal")
         wait("the old host sees the others again", 60, lambda: _peers_back(cluster, lost, others) or None)
         held = {offset_mib: cluster.block(after["host"], DATA_DISK, offset_mib) for offset_mib in OFFSETS_MIB}
@@ -46,7 +46,7 @@ def test_a_partitioned_engine_is_fenced_and_goes(cluster: Cluster) -> None:
     finally:
         cluster.link(lost, "heal")
         started_s = float(cluster.shell(lost, "date +%s.%N && systemctl start trivet-ha.service").split()[0])
-    wait("the old QEMU gone", OLD_QEMU_GONE_S, lambda: "HostedEngine" not in cluster.guests(lost) or None)
+    wait("the old QEMU gone", OLD_QEMU_GONE_S, lambda: not cluster.has_engine(lost) or None)
     cluster.first_event((lost,), "destroyed", started_s, OLD_QEMU_GONE_S)  # written when libvirt has said yes
     assert cluster.has_row(row)
     now = cluster.settled()
@@ -83,7 +83,7 @@ def check_data_disk(cluster: Cluster, row: str) -> None:
         # The disk may just be being opened anew on the returned bricks: by a migration, which maintenance does not stop.
         node = wait("the engine VM at rest on one host", 120, lambda: _at_rest(cluster))
         cluster.on(node, "trivet", "agent", "call", node, "vm_shutdown", '{"name": "HostedEngine"}')
-        wait("the engine VM off", 120, lambda: not any(cluster.guests(one) for one in cluster.nodes) or None)
+        wait("the engine VM off", 120, lambda: not any(cluster.has_engine(one) for one in cluster.nodes) or None)
         checked = cluster.on(node, "e2fsck", "-fn", DATA_DISK, ok=False)
         assert checked.status == 0, f"the data disk is damaged:\n{checked.stdout}{checked.stderr}"
     finally:
@@ -93,7 +93,7 @@ def check_data_disk(cluster: Cluster, row: str) -> None:
 
 
 def _at_rest(cluster: Cluster) -> str | None:
-    holders = [node for node in cluster.nodes if cluster.guests(node)]
+    holders = [node for node in cluster.nodes if cluster.has_engine(node)]
     if len(holders) != 1:
         return None
     engine = cluster.ha(holders[0])["engine"]

@@ -195,7 +195,7 @@ def test_bricks_that_restart_are_followed_by_a_refresh(cluster: Cluster) -> None
 def fence(cluster: Cluster) -> Any:
     """As the holder sees it."""
     for node in cluster.nodes:
-        if cluster.guests(node):
+        if cluster.has_engine(node):
             return cluster.ha(node)["fence"]
     return {"open_on": 0}
 
