@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from appliance.errors import Conflict, NotFound
 from appliance.model.image_ticket import ImageTicket, ImageTicketState
 from appliance.tools.bitmaps import layers_with
 from engine.fakes.disk_node import FakeDiskNode
+
+CHANGING = threading.Lock()
+"""Reading a ticket and writing it changed is one act, as on a real host: a test and a keeper do it at the same time."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +57,9 @@ class FakeImageNode:
 
     def said(self, transfer: str, **state: int | bool) -> None:
         """What its clients did: ``is_active``, ``idle_s``, ``transferred_bytes``; or ``is_served``: its daemon died."""
-        found = self._need(transfer)
-        self.put(replace(found, state=replace(found.state, **state)))  # type: ignore[arg-type]
+        with CHANGING:
+            found = self._need(transfer)
+            self.put(replace(found, state=replace(found.state, **state)))  # type: ignore[arg-type]
 
     def _fail(self, verb: str) -> None:
         self.disks.point(f"before {verb}")
@@ -110,8 +115,9 @@ class FakeImageNode:
 
     def image_extend(self, transfer: str, timeout_s: int) -> ImageTicketState:
         self._fail("image-extend")
-        found = self._need(transfer)
-        self.put(replace(found, extended_s=timeout_s))
+        with CHANGING:
+            found = self._need(transfer)
+            self.put(replace(found, extended_s=timeout_s))
         self.disks.point("after image-extend")
         return found.state
 
