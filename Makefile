@@ -19,7 +19,7 @@ stop: dev  ## take those nodes down, leaving nothing behind
 status: dev  ## where the engine is, its address, its CA and its password file
 	@./trivet status
 
-test: dev  ## every test: house rules, unit, contract, images, lab (under an hour on 2 cores)
+test: dev  ## every test: house rules, unit, contract, images, lab (about an hour on 2 cores)
 	@$(PYTEST) -n 3 --dist loadgroup --no-loadscope-reorder
 
 check: dev  ## linters, types, import rules and the fast tests (under two minutes)
