@@ -256,9 +256,10 @@ def installed(request: pytest.FixtureRequest) -> Iterator[str]:
     trivet("lab", "up", "--name", CLUSTER, "--nodes", "3", "--port", CLUSTER_PORT, timeout_s=UP_S)
     trivet("run", "--name", CLUSTER, "--ssh-key", f"{key_of(CLUSTER)}.pub", timeout_s=RUN_S)
     with ThreadPoolExecutor(1) as pool:
-        pool.submit(make_in_turn, Cluster(CLUSTER))
+        making = pool.submit(make_in_turn, Cluster(CLUSTER))
         yield CLUSTER
         trivet("stop", "--name", CLUSTER, timeout_s=DOWN_S)  # which ends the makers, too
+        making.result()
 
 
 @pytest.fixture(scope="session")

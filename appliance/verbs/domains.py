@@ -9,13 +9,13 @@ from pathlib import Path
 
 from appliance import layout
 from appliance.codec import decode, encode
-from appliance.effects.files import PUBLIC, make_folders, sync_folder, write_atomically, write_if_different
+from appliance.effects.files import PUBLIC, make_folders, sync_folder, write_atomically
 from appliance.effects.root import Root
 from appliance.errors import Conflict, Refused, TrivetError
 from appliance.model.domain import MARK, DomainMark, DomainState
 from appliance.ports import Processes
 from appliance.tools import systemd
-from appliance.verbs.mounts import MOUNT_TIMEOUT_S, PASS_THROUGH, TOOL_TIMEOUT_S, UNITS, Mounts
+from appliance.verbs.mounts import Mounts
 from appliance.verbs.volume_files import VolumeFiles
 
 _WORD = re.compile(r"[^\s\x00-\x1f\x7f\"'\\]+")
@@ -111,20 +111,6 @@ class Domains:
             raise Conflict("domain.foreign", subject=f"domain {domain}", reason=reason, remedy="Repair it.") from error
 
     def _mount(self, domain: str, source: systemd.MountSource) -> None:
-        point = self._mounts.point(domain)
-        unit = systemd.mount_unit_name(point)
-        keep = systemd.keep_mounted(domain, point, systemd.DOMAIN_LOOK_S)
-        files = ((unit, systemd.domain_mount(domain, point, source)), keep)
-        changed = [write_if_different(self._root.at(UNITS) / name, content, PUBLIC) for name, content in files]
-        if any(changed):
-            self._systemctl("daemon-reload")
-        for folder in (layout.STATE, layout.VOLUMES):  # QEMU, which is not root, passes through
-            make_folders(self._root.at(folder), PASS_THROUGH)
-            self._root.at(folder).chmod(PASS_THROUGH)
-        make_folders(self._root.at(point), 0o755)
-        self._systemctl("enable", unit, systemd.keep_name(domain))
-        self._systemctl("start", unit, timeout_s=MOUNT_TIMEOUT_S)
-        self._systemctl("start", systemd.keep_name(domain))
-
-    def _systemctl(self, *words: str, timeout_s: float = TOOL_TIMEOUT_S) -> None:
-        self._processes.run(("systemctl", *words), timeout_s=timeout_s)
+        unit = systemd.domain_mount(domain, self._mounts.point(domain), source)
+        self._mounts.write_units(domain, unit, systemd.DOMAIN_LOOK_S)
+        self._mounts.start(domain)

@@ -45,18 +45,28 @@ class Mounts:
                 reason=f"{list(servers)} are no servers to mount from",
                 remedy="Give the names of the pool's nodes.",
             )
-        unit = systemd.mount_unit_name(point)
-        keep = systemd.keep_mounted(volume, point, systemd.VOLUME_LOOK_S)
-        files = ((unit, systemd.gluster_mount(volume, point, servers)), keep)
-        changed = [write_if_different(self._root.at(UNITS) / name, content, PUBLIC) for name, content in files]
+        self.write_units(volume, systemd.gluster_mount(volume, point, servers), systemd.VOLUME_LOOK_S)
+        if self._is_dead(point):
+            # not umount: the agent's unit has a mount table of its own
+            self._systemctl("stop", systemd.mount_unit_name(point))
+        self.start(volume)
+
+    def write_units(self, name: str, mount_unit: str, every_s: int) -> None:
+        """The mount's unit of this content, and the service that looks every ``every_s`` whether it is mounted."""
+        point = self.point(name)
+        files = ((systemd.mount_unit_name(point), mount_unit), systemd.keep_mounted(name, point, every_s))
+        changed = [write_if_different(self._root.at(UNITS) / file, content, PUBLIC) for file, content in files]
         if any(changed):
             self._systemctl("daemon-reload")
-        if self._is_dead(point):
-            self._systemctl("stop", unit)  # not umount: the agent's unit has a mount table of its own
+
+    def start(self, name: str) -> None:
+        """Mount what has its units, and keep it mounted, also after a boot. Raises ``Failed`` ``process.failed``."""
+        point = self.point(name)
+        unit, keep = systemd.mount_unit_name(point), systemd.keep_name(name)
         self._make_point(point)
-        self._systemctl("enable", unit, systemd.keep_name(volume))
+        self._systemctl("enable", unit, keep)
         self._systemctl("start", unit, timeout_s=MOUNT_TIMEOUT_S)
-        self._systemctl("start", systemd.keep_name(volume))
+        self._systemctl("start", keep)
 
     def unmount(self, volume: str) -> None:
         """Unmount, now and for later boots. Not mounted: nothing."""

@@ -32,14 +32,13 @@ HELD = (
     " WHERE e.kind = {} AND r.source_kind = {} AND"
 )
 STAMPS = [ENTITY.kind, ENTITY.id, ENTITY.generation, ENTITY.changed_ms]
-SOME = "SELECT kind, id, generation, changed_ms FROM entity WHERE kind = {} AND id IN"
-ALL = "SELECT kind, id, generation, changed_ms FROM entity WHERE kind = {} ORDER BY name, created_ms, id"
+ALL = "SELECT kind, id, generation, changed_ms FROM entity WHERE kind = {}"
+SOME = f"{ALL} AND id IN"
+BY_NAME = "ORDER BY name, created_ms, id"
 STATE = "SELECT id, generation, changed_ms FROM entity WHERE kind = {} ORDER BY id"
 STAMP = "SELECT generation, changed_ms FROM entity WHERE kind = {} AND id = {}"
-REFERRING = (
-    "SELECT kind, id, generation, changed_ms FROM entity WHERE kind = {} AND id IN (SELECT source_id FROM relation"
-    " WHERE target_kind = {} AND target_id = {} AND source_kind = {} AND name = {}) ORDER BY name, created_ms, id"
-)
+SOURCES = "(SELECT source_id FROM relation WHERE target_kind = {} AND target_id = {} AND source_kind = {} AND name = {})"
+REFERRING = f"{SOME} {SOURCES} {BY_NAME}"
 Many = list[Entity]
 """Also because ``list`` is a method here."""
 KEPT = 8_000
@@ -113,7 +112,7 @@ class Entities:
         Raises ``Refused`` ``api.search`` when a field is unknown.
         """
         if query is EVERYTHING and limit is None and only is None:  # what keepers ask every few seconds
-            return self._filled(self.connection.all(ALL, (kind,)))
+            return self._filled(self.connection.all(f"{ALL} {BY_NAME}", (kind,)))
         return self._filled(self.connection.rows(self._found(kind, query, limit, case_sensitive, only, STAMPS)))
 
     def stamps(

@@ -173,10 +173,9 @@ class Jobs:
 
     def adopt(self, runner: str) -> tuple[JobRecord, ...]:
         """Make all jobs that somebody else was running ``runner``'s: that process, or that engine, is dead."""
-        left = JOB.state.in_(["running", "undoing"]) & (JOB.runner != runner)
         with self.connection.transaction():
             found = self._jobs(f"{RUNNING} AND runner <> {{}}", (runner,))
-            self.connection.run(JOB.update({JOB.runner: runner}).where(left))
+            self.connection.run(JOB.update({JOB.runner: runner}).where(JOB.id.in_([job.id for job in found])))
         return tuple(found)
 
     def of(self, runner: str) -> tuple[JobRecord, ...]:
@@ -268,8 +267,7 @@ class Jobs:
     def list(self, *, correlation_id: str | None = None, limit: int | None = None) -> tuple[JobRecord, ...]:
         """Jobs, the newest first."""
         where, values = ("1 = 1", ()) if correlation_id is None else ("correlation_id = {}", (correlation_id,))
-        last = "" if limit is None else f" LIMIT {limit:d}"
-        return tuple(self._jobs(where, values, f"created_ms DESC, id{last}"))
+        return tuple(self._jobs(where, values, "created_ms DESC", limit))
 
     def steps(self, job_id: str) -> tuple[StepRecord, ...]:
         """The journal of a job."""
@@ -294,9 +292,10 @@ class Jobs:
         rows = self.connection.rows(LOCK.select(LOCK.kind, LOCK.id, LOCK.shown, LOCK.shared).where(LOCK.job_id == job_id))
         return tuple(Lock(kind, identifier, shown, bool(shared)) for kind, identifier, shown, shared in rows)
 
-    def _jobs(self, where: str, values: tuple[Any, ...] = (), order: str = "created_ms, id") -> Any:
+    def _jobs(self, where: str, values: tuple[Any, ...] = (), order: str = "created_ms", limit: int | None = None) -> Any:
         """By hand: each step of each job asks, and peewee took a quarter of a job's time to write the same words again."""
-        rows = self.connection.all(f"{JOBS} WHERE {where} ORDER BY {order}", values)
+        last = "" if limit is None else f" LIMIT {limit:d}"
+        rows = self.connection.all(f"{JOBS} WHERE {where} ORDER BY {order}, id{last}", values)
         return [self._record(dict(zip(JOB_COLUMNS, row, strict=True))) for row in rows]
 
     def _record(self, row: dict[str, Any]) -> JobRecord:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +30,6 @@ class Observations:
         self._clock = clock
         self._bodies: dict[str, object] = {}
         """Saying → JSON data, as of the last reading."""
-        self._put: dict[tuple[str, str], tuple[str, str]] = {}
-        """(node, kind) → its body as text, and its saying: who says the same again has said nothing that must be read."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self._database: Any = SqliteDatabase(
             str(path), pragmas={"journal_mode": "wal", "synchronous": "off", "busy_timeout": BUSY_TIMEOUT_MS}
@@ -48,17 +46,14 @@ class Observations:
         """``node`` has just said ``body`` (JSON data) about ``kind``."""
         with explained():
             text = json.dumps(body)
-            before, saying = self._put.get((node, kind), ("", ""))
-            if text != before:
-                saying = os.urandom(SAYING_BYTES).hex()
+            # By its content: who says the same again has said nothing that must be read.
+            saying = hashlib.blake2b(f"{node}\0{kind}\0{text}".encode(), digest_size=SAYING_BYTES).hexdigest()
             self._database.execute_sql(PUT, (node, kind, text, str(self._clock.monotonic_s()), saying))
-            self._put[node, kind] = (text, saying)
 
     def drop(self, node: str) -> None:
         """Forget all that ``node`` said."""
         with explained():
             Observation.delete().where(Observation.node == node).execute()
-            self._put = {key: one for key, one in self._put.items() if key[0] != node}
 
     def all(self) -> dict[tuple[str, str], Heard]:
         """(node, kind) → :class:`engine.store.records.Heard`, one consistent reading. What was said once is one object for

@@ -93,8 +93,8 @@ class LiveNode(Node):
         """What it wrote is to last from now on."""
         self._guest("flush", disk)
 
-    def kill(self) -> None:
-        """Its QEMU is gone at once, as with its host: it writes nothing more, and says nothing."""
+    def kill_qemu(self) -> None:
+        """Its QEMU is told to be gone at once, as with its host: it writes nothing more, and says nothing."""
         if isinstance(self.hypervisor, FakeLibvirt):
             self.hypervisor.vanish(NAME)
             return
@@ -105,6 +105,10 @@ class LiveNode(Node):
                 continue  # it has ended meanwhile
             if f"guest={NAME},".encode() in command and str(self.places["data"]).encode() in command:
                 os.kill(int(folder.name), signal.SIGKILL)
+
+    def kill(self) -> None:
+        """… and libvirt has noticed."""
+        self.kill_qemu()
         end_s = time.monotonic() + 60.0
         while any(one.name == NAME and one.power != "crashed" for one in self.vms.vms()):
             assert time.monotonic() < end_s, "libvirt has not noticed that its QEMU is gone"

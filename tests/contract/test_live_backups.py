@@ -4,8 +4,6 @@ test_live_vms)."""
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import time
 import uuid
@@ -179,16 +177,7 @@ def test_what_a_killed_qemu_did_not_write_is_lost_and_said(node: LiveNode) -> No
 
 def kill(node: LiveNode) -> None:
     """Its QEMU dies at once, as in a power cut."""
-    if is_fake(node):
-        node.hypervisor.vanish(NAME)  # type: ignore[attr-defined]
-        return
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (entry / "cmdline").read_text(errors="replace")
-        except OSError:
-            continue  # it has ended meanwhile
-        if f"guest={NAME}," in command:
-            os.kill(int(entry.name), signal.SIGKILL)
+    node.kill_qemu()
     end_s = time.monotonic() + 30
     while is_there(node):
         assert time.monotonic() < end_s

@@ -100,11 +100,13 @@ def test_disks_are_copied_moved_and_grow(system: Any) -> None:
     with pytest.raises(sdk.Error, match="must be larger"):
         disk.update(types.Disk(provisioned_size=MIB))
     vm = started_with(system, disk.get())
+    began = vm.get().start_time
     disk.move(storage_domain=types.StorageDomain(name="vmstore"))
     until(lambda: is_ok(disk))
     (home,) = system.storage_domains_service().list(search="name=vmstore")
     assert [one.id for one in disk.get().storage_domains] == [home.id]
     until(lambda: vm.get().status == types.VmStatus.UP)  # it stands still while the disk is exchanged, which may be seen
+    assert began and vm.get().start_time == began, "it ran all the time"
     vm.stop()
     until(lambda: vm.get().status == types.VmStatus.DOWN)
     vm.remove()

@@ -12,6 +12,7 @@ import urllib.parse
 import urllib.request
 import zlib
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -154,6 +155,11 @@ class Cluster:
     def shell(self, node: str, script: str, ok: bool = True, timeout_s: float = COMMAND_TIMEOUT_S) -> str:
         return self.on(node, "sh", "-c", script, ok=ok, timeout_s=timeout_s).stdout
 
+    def everywhere(self, script: str, ok: bool = True) -> None:
+        """On all nodes at once."""
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda node: self.shell(node, script, ok=ok), self.nodes))
+
     def read(self, node: str, path: str) -> str:
         """A file that the node wrote, from its disk as this machine holds it; empty when there is none."""
         file = model.STATE_ROOT / self.name / node / "upper" / path.lstrip("/")
@@ -190,13 +196,13 @@ class Cluster:
 
         return wait(f"{kind} on one of {', '.join(nodes)}", within_s, probe)
 
-    def guests(self, node: str) -> list[str]:
-        """The VMs that libvirt of ``node`` has running or paused."""
-        return self.shell(node, VIRSH_LIST).split()
+    def guests(self, node: str, ok: bool = True) -> list[str]:
+        """The VMs that libvirt of ``node`` has running or paused. Without ``ok``: none, if it cannot be asked."""
+        return self.shell(node, VIRSH_LIST, ok=ok).split()
 
-    def has_engine(self, node: str) -> bool:
+    def has_engine(self, node: str, ok: bool = True) -> bool:
         """Whether the engine VM is among them: a standby VM, whose memory is being saved, may be there at any time."""
-        return "HostedEngine" in self.guests(node)
+        return "HostedEngine" in self.guests(node, ok)
 
     def resident_bytes(self, node: str) -> int:
         """Memory of Trivet's programs on ``node``, counted by their own code, but by Debian's Python: it is none of them."""
@@ -232,7 +238,7 @@ class Cluster:
     def _placed(self, said: dict[str, Any]) -> dict[str, Any]:
         """/health names the host of the start; after a migration it is another one."""
         first = sorted(self.nodes, key=lambda node: node != said["host"])
-        here = (node for node in first if "HostedEngine" in self.shell(node, VIRSH_LIST, ok=False).split())
+        here = (node for node in first if self.has_engine(node, ok=False))
         return {**said, "host": next(here, said["host"])}
 
     def engine(self) -> dict[str, Any]:

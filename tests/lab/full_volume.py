@@ -7,7 +7,6 @@ file system does. Bricks of a stopped volume can be copied with their attributes
 from __future__ import annotations
 
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 from tests.lab.cluster import Cluster, wait
 from tests.lab.faults import Fault, Scene, Timeline
@@ -47,8 +46,7 @@ def _move_bricks(cluster: Cluster, script: str) -> None:
     cluster.on(node, "trivet", "agent", "call", host, "vm_shutdown", '{"name": "HostedEngine"}')
     wait("the engine VM off", 120, lambda: not cluster.has_engine(host) or None)
     cluster.shell(node, "gluster --mode=script volume stop engine force")
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(lambda one: cluster.shell(one, script), cluster.nodes))
+    cluster.everywhere(script)
     cluster.shell(node, "gluster volume start engine")
     wait("the board again", 120, lambda: (cluster.ha(node)["hosts"] and _written(cluster, node)) or None)
     wait(

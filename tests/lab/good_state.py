@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from appliance.layout import STANDBY_VM_NAME
+from appliance.tools.systemd import WARM_UNITS
 from tests.lab.cluster import Cluster, wait
 
 SETTLED_S = 300.0
@@ -44,14 +45,12 @@ def good_state(cluster: Cluster) -> dict[str, Any]:
 def make_in_turn(cluster: Cluster) -> None:
     """Let one node after the other make its saved memory, as far as nothing hinders it: nodes of a lab share the CPUs, and
     three makers at once took 16 min for what takes one of them two. What is not made then is made later, by the timers."""
-    units = ("trivet-ha-warm.timer", "trivet-ha-warm.path")
-    end = f"systemctl stop {' '.join(units)} trivet-ha-warm.service; virsh -c qemu:///system destroy TrivetWarmVM"
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(lambda node: cluster.shell(node, end, ok=False), cluster.nodes))
+    *begin, maker = WARM_UNITS
+    end = f"systemctl stop {' '.join(WARM_UNITS)}; virsh -c qemu:///system destroy {STANDBY_VM_NAME}"
+    cluster.everywhere(end, ok=False)
     for node in cluster.nodes:
-        cluster.on(node, "systemctl", "start", "trivet-ha-warm.service", ok=False, timeout_s=MAKE_S)
-    for node in cluster.nodes:
-        cluster.on(node, "systemctl", "start", *units, ok=False)
+        cluster.on(node, "systemctl", "start", maker, ok=False, timeout_s=MAKE_S)
+    cluster.everywhere(f"systemctl start {' '.join(begin)}", ok=False)
 
 
 def await_saved_memory(cluster: Cluster) -> None:
@@ -101,5 +100,4 @@ def _forget_starts(cluster: Cluster) -> None:
     """On the nodes that have any on record; the broker is stopped meanwhile."""
     forget = f"systemctl stop trivet-ha && python3 -c '{FORGET}' && systemctl reset-failed trivet-ha"
     script = f"grep -q at_s {NOTES} || exit 0; {forget}; systemctl start trivet-ha"
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(lambda node: cluster.shell(node, script), cluster.nodes))
+    cluster.everywhere(script)
