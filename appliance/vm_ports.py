@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from appliance.model.vm_live import BlockJob, GuestInfo, JobProgress, MigrationLimits, VmStatistics
+from appliance.model.vm_live import BlockJob, GuestAnswer, JobProgress, MigrationLimits, VmStatistics
 
 Watch = Callable[[JobProgress], bool]
 """Asked every half second during long work; False breaks it off."""
@@ -53,8 +53,9 @@ class Guests(Protocol):
     def statistics(self) -> tuple[VmStatistics, ...]:
         """Of all running VMs, in one question to libvirt, sorted by name."""
 
-    def guest(self, name: str) -> GuestInfo:
-        """What the guest agent tells."""
+    def guests(self) -> tuple[GuestAnswer, ...]:
+        """What the guest agents of running VMs tell, sorted by name; of a VM whose agent has just hung, or that ends
+        meanwhile, nothing."""
 
 
 class Blocks(Protocol):

@@ -15,7 +15,7 @@ from appliance.model.node import NodeFacts, NodeStatistics
 from appliance.model.task import TaskState
 from appliance.model.vm import VmDisk, VmNic, VmSpec, VmState
 from appliance.model.vm_backup import VmBackup, VmBackupState
-from appliance.model.vm_live import DiskMerge, DiskMirror, GuestInfo, MigrationLimits, VmSnapshot, VmStatistics
+from appliance.model.vm_live import DiskMerge, DiskMirror, GuestAnswer, MigrationLimits, VmSnapshot, VmStatistics
 from appliance.wire.client import connect
 from appliance.wire.definition import FilesApi, NodeApi, VmApi, VolumeFile
 from appliance.wire.disk_api import DiskApi, TaskApi
@@ -230,8 +230,8 @@ class WireVms(_WireTasks):
     def vm_set_memory(self, name: str, memory_mib: int) -> int:
         return self.devices.vm_set_memory(name, memory_mib)
 
-    def vm_guest(self, name: str) -> GuestInfo:
-        return self.guests.vm_guest(name)
+    def vm_guests(self) -> tuple[GuestAnswer, ...]:
+        return self.guests.vm_guests()
 
     def vm_backups(self) -> tuple[VmBackupState, ...]:
         return self.backups.vm_backups()

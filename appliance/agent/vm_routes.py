@@ -11,7 +11,7 @@ from appliance.model.vm_live import (
     BlockJob,
     DiskMerge,
     DiskMirror,
-    GuestInfo,
+    GuestAnswer,
     MigrationLimits,
     Screen,
     VmSnapshot,
@@ -172,5 +172,5 @@ class GuestRoutes:
     def vm_statistics(self) -> tuple[VmStatistics, ...]:
         return self._hypervisor.statistics()
 
-    def vm_guest(self, name: str) -> GuestInfo:
-        return self._hypervisor.guest(name)
+    def vm_guests(self) -> tuple[GuestAnswer, ...]:
+        return self._hypervisor.guests()

@@ -28,10 +28,10 @@ NO_AGENT = (libvirt.VIR_ERR_AGENT_UNRESPONSIVE, libvirt.VIR_ERR_AGENT_UNSYNCED)
 libvirt.registerErrorHandler(lambda _context, _error: None, None)  # errors are raised; the binding also prints them
 
 
-Lane = Literal["short", "long", "ending"]
+Lane = Literal["short", "long", "guests", "ending"]
 LANES: Final[tuple[Lane, ...]] = get_args(Lane)
-"""Each with calls of its own left behind: eight migrations at once must not make every short question wait, and questions
-that hang because a QEMU stands still must not keep anybody from ending it."""
+"""Each with calls of its own left behind: eight migrations at once, or eight guests that hang, must not make every short
+question wait, and questions that hang because a QEMU stands still must not keep anybody from ending it."""
 
 
 class LibvirtLink:

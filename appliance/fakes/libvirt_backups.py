@@ -28,7 +28,7 @@ class FakeBackups(FakeLive):
     def begin_backup(self, name: str, backup: str, checkpoint: str, *, quiesce: bool) -> None:
         self._door("begin_backup")
         self._vm(name)
-        if quiesce and name not in self.guests:
+        if quiesce and name not in self.agents:
             raise Conflict("vm.no-agent", subject=f"VM {name}", reason="no agent", remedy="Install it.")
         root = Xml.fromstring(backup)  # noqa: S314 - a fake, fed by our own builder
         for disk in root.findall("disks/disk"):

@@ -14,6 +14,7 @@ from appliance.model.vm import VmState
 from appliance.model.vm_live import (
     BlockJob,
     DiskStatistics,
+    GuestAnswer,
     GuestInfo,
     JobProgress,
     MigrationLimits,
@@ -29,10 +30,10 @@ STEPS = 4
 
 @dataclass(kw_only=True)
 class FakeLive:
-    """What :class:`appliance.fakes.libvirt.FakeLibvirt` does with VMs that run. ``guests`` have an agent, ``keep`` are
+    """What :class:`appliance.fakes.libvirt.FakeLibvirt` does with VMs that run. ``agents`` tell that, ``keep`` are
     serials and addresses of devices that their guest does not let go of, ``stuck`` makes long work never end by itself."""
 
-    guests: dict[str, GuestInfo] = field(default_factory=dict)
+    agents: dict[str, GuestInfo] = field(default_factory=dict)
     keep: set[str] = field(default_factory=set)
     stuck: bool = False
     jobs: dict[tuple[str, str], BlockJob] = field(default_factory=dict)
@@ -110,14 +111,13 @@ class FakeLive:
         self._door("statistics")
         return tuple(self._statistics(self.vms[name]) for name in sorted(self.vms))
 
-    def guest(self, name: str) -> GuestInfo:
-        self._door("guest")
-        self._vm(name)
-        return self.guests.get(name, GuestInfo(agent=False))
+    def guests(self) -> tuple[GuestAnswer, ...]:
+        self._door("guests")
+        return tuple(GuestAnswer(name, self.agents.get(name, GuestInfo(agent=False))) for name in sorted(self.vms))
 
     def snapshot(self, name: str, xml: str, *, memory: bool, quiesce: bool, deadline_s: float, watch: Watch) -> None:
         self._door("snapshot")
-        if quiesce and name not in self.guests:
+        if quiesce and name not in self.agents:
             raise Conflict("vm.no-agent", subject=f"VM {name}", reason="no agent", remedy="Install it.")
         if memory:
             self._work(name, watch)

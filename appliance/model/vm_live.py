@@ -96,6 +96,14 @@ class GuestInfo:
 
 
 @dataclass(frozen=True)
+class GuestAnswer:
+    """What the agent in the guest of a VM told; ``vm`` is its name for libvirt."""
+
+    vm: str
+    said: GuestInfo
+
+
+@dataclass(frozen=True)
 class Screen:
     """Where a VM's screen is. ``port`` -1: it has none yet."""
 

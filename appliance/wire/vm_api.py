@@ -16,7 +16,7 @@ from appliance.model.vm_live import (
     BlockJob,
     DiskMerge,
     DiskMirror,
-    GuestInfo,
+    GuestAnswer,
     MigrationLimits,
     Screen,
     VmSnapshot,
@@ -147,6 +147,6 @@ class GuestApi(Protocol):
     def vm_statistics(self) -> tuple[VmStatistics, ...]:
         """Of all running VMs of this node."""
 
-    @route("GET", "/v1/vms/{name}/guest", "node", 20.0)
-    def vm_guest(self, name: str) -> GuestInfo:
-        """What the guest agent tells; none: ``agent`` is false."""
+    @route("GET", "/v1/guests", "node", 30.0)
+    def vm_guests(self) -> tuple[GuestAnswer, ...]:
+        """What the guest agents of this node's running VMs tell; none there: ``agent`` is false. Who hangs is left out."""

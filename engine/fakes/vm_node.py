@@ -18,7 +18,16 @@ from appliance.model.disk import DiskFile, DiskInfo
 from appliance.model.task import TaskState
 from appliance.model.vm import VmDisk, VmNic, VmPower, VmSpec, VmState
 from appliance.model.vm_backup import VmBackup, VmBackupState
-from appliance.model.vm_live import DiskMerge, DiskMirror, GuestInfo, MigrationLimits, Screen, VmSnapshot, VncTicket
+from appliance.model.vm_live import (
+    DiskMerge,
+    DiskMirror,
+    GuestAnswer,
+    GuestInfo,
+    MigrationLimits,
+    Screen,
+    VmSnapshot,
+    VncTicket,
+)
 from engine.fakes import vm_backups, vm_layers, vm_mirrors
 from engine.fakes.disk_node import FakeDiskNode, FakeTasks, grow
 from engine.fakes.layers import file_at
@@ -180,9 +189,11 @@ class FakeVmNode(FakeTasks):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(encode(said)))
 
-    def vm_guest(self, name: str) -> GuestInfo:
-        self._fail("guest")
-        self._need(name)
+    def vm_guests(self) -> tuple[GuestAnswer, ...]:
+        self._fail("guests")
+        return tuple(GuestAnswer(one.name, self._guest(one.name)) for one in self.vms())
+
+    def _guest(self, name: str) -> GuestInfo:
         path = self.folder / "guests" / name
         return decode(GuestInfo, json.loads(path.read_text()), subject=name) if path.exists() else GuestInfo(agent=False)
 

@@ -15,7 +15,7 @@ from appliance.model.node import NodeFacts, NodeStatistics
 from appliance.model.task import TaskState
 from appliance.model.vm import VmDisk, VmNic, VmSpec, VmState
 from appliance.model.vm_backup import VmBackup, VmBackupState
-from appliance.model.vm_live import DiskMerge, DiskMirror, GuestInfo, MigrationLimits, Screen, VmSnapshot, VncTicket
+from appliance.model.vm_live import DiskMerge, DiskMirror, GuestAnswer, MigrationLimits, Screen, VmSnapshot, VncTicket
 from appliance.wire.definition import JoinHello, VolumeFile
 from gluster.model import PoolStatus
 
@@ -108,7 +108,7 @@ class VmNode(TaskNode, Protocol):
 
     def vm_set_memory(self, name: str, memory_mib: int) -> int: ...
 
-    def vm_guest(self, name: str) -> GuestInfo: ...
+    def vm_guests(self) -> tuple[GuestAnswer, ...]: ...
 
     def vm_backups(self) -> tuple[VmBackupState, ...]: ...
 

@@ -14,7 +14,7 @@ from appliance.model.vm_live import GuestInfo, GuestNic
 from engine.api.nouns.vm_guest import offset
 from engine.core import Engine
 from engine.jobs.desk import Desk
-from engine.jobs.keep_guests import ASK_EVERY_S, NICS_LIMIT, SILENT_EVERY_S, GuestKeeper
+from engine.jobs.keep_guests import NICS_LIMIT, GuestKeeper
 from engine.jobs.types import BY_NAME
 from tests.engine.vm_world import Vms, fake_hosts
 
@@ -31,6 +31,7 @@ SAID = GuestInfo(
     time_zone_offset_s=3600,
     users=("ann",),
 )
+HUNG = Unavailable("libvirt.deadline", subject="libvirt", reason="it hung", remedy="-")
 
 
 @pytest.fixture
@@ -39,14 +40,9 @@ def vms(engine: Engine, client: FlaskClient, token: str, tmp_path: Path) -> Vms:
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def keeper(vms: Vms, clock: FakeClock) -> GuestKeeper:
+def keeper(vms: Vms) -> GuestKeeper:
     store = vms.engine.store.entities
-    return GuestKeeper(store, vms.nodes, Desk(store, vms.engine.jobs, BY_NAME, clock), print)
+    return GuestKeeper(store, vms.nodes, Desk(store, vms.engine.jobs, BY_NAME, FakeClock()), print)
 
 
 def says(vms: Vms, vm: str, said: GuestInfo) -> None:
@@ -63,7 +59,6 @@ def test_names_system_and_addresses_are_shown_until_it_ends(vms: Vms, keeper: Gu
     vm = vms.started()
     keeper.turn()
     assert "fqdn" not in vms.vm(vm) and devices(vms, f"vms/{vm}") == []
-    keeper.desk.clock.sleep(SILENT_EVERY_S)
     says(vms, vm, SAID)
     keeper.turn()
     shown = vms.vm(vm)
@@ -89,9 +84,7 @@ def test_a_nic_of_the_vm_has_the_addresses_of_the_guests_with_its_mac(vms: Vms, 
     assert [one["name"] for one in devices(vms, f"vms/{vm}/nics/{nic['id']}")] == ["enp1s0"]
 
 
-def test_only_what_is_new_is_written_and_silent_guests_are_asked_seldom(
-    vms: Vms, keeper: GuestKeeper, clock: FakeClock
-) -> None:
+def test_only_what_is_new_is_written_and_a_host_that_hangs_is_asked_again(vms: Vms, keeper: GuestKeeper) -> None:
     vm = vms.started()
 
     def generation() -> int:
@@ -101,26 +94,33 @@ def test_only_what_is_new_is_written_and_silent_guests_are_asked_seldom(
     keeper.turn()
     assert len(devices(vms, f"vms/{vm}")) == NICS_LIMIT
     before = generation()
-    clock.sleep(ASK_EVERY_S)
     says(vms, vm, replace(SAID, nics=SAID.nics * (NICS_LIMIT + 1), users=("bob",)))
     keeper.turn()
     assert generation() == before, "who is logged in is nobody's business"
     says(vms, vm, SAID)
-    keeper.turn()
-    assert generation() == before, "not its turn"
-    clock.sleep(ASK_EVERY_S)
-    vms.nodes.nodes["node1"].fail_with["guest"] = Unavailable("libvirt.deadline", subject="x", reason="it hung", remedy="-")
     for name in vms.nodes.nodes:
-        vms.nodes.host(name).fail_with["guest"] = vms.nodes.nodes["node1"].fail_with["guest"]
+        vms.nodes.host(name).fail_with["guests"] = HUNG
     keeper.turn()
     for name in vms.nodes.nodes:
         vms.nodes.host(name).fail_with.clear()
-    clock.sleep(ASK_EVERY_S)
-    keeper.turn()
-    assert generation() == before, "its host waits for it: asked again after a minute"
-    clock.sleep(SILENT_EVERY_S)
+    assert generation() == before
     keeper.turn()
     assert len(devices(vms, f"vms/{vm}")) == 1 and generation() == before + 1
+
+
+def test_a_host_that_hangs_keeps_no_other_from_telling(vms: Vms, keeper: GuestKeeper) -> None:
+    on_1, on_2 = (
+        vms.started(name=f"on-{host}", placement_policy={"hosts": [{"name": host}]}) for host in ("node1", "node2")
+    )
+    says(vms, on_1, SAID)
+    says(vms, on_2, SAID)
+    vms.nodes.host("node1").fail_with["guests"] = HUNG
+    said: list[str] = []
+    keeper.log = said.append
+    keeper.turn()
+    keeper.turn()
+    assert "fqdn" not in vms.vm(on_1) and vms.vm(on_2)["fqdn"] == "web1"
+    assert len(said) == 1 and "node1" in said[0]
 
 
 def test_what_a_vm_is_copied_to_has_not_its_guest(vms: Vms, keeper: GuestKeeper) -> None:

@@ -65,7 +65,7 @@ START = EngineStart(
 )
 
 
-def certificates() -> tuple[str, str, str, str]:
+def certificates(cluster: Cluster = CLUSTER) -> tuple[str, str, str, str]:
     """(CA certificate, CA key, engine certificate, engine key) as PEM."""
 
     def key() -> ec.EllipticCurvePrivateKey:
@@ -78,7 +78,7 @@ def certificates() -> tuple[str, str, str, str]:
     def builder(name: str, issuer: str, public: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
         def who(common: str) -> x509.Name:
             return x509.Name(
-                [x509.NameAttribute(NameOID.COMMON_NAME, common), x509.NameAttribute(NameOID.ORGANIZATION_NAME, CLUSTER.id)]
+                [x509.NameAttribute(NameOID.COMMON_NAME, common), x509.NameAttribute(NameOID.ORGANIZATION_NAME, cluster.id)]
             )
 
         now = dt.datetime.now(dt.UTC)
@@ -104,18 +104,18 @@ def certificates() -> tuple[str, str, str, str]:
     return ca_pem, pem(ca_key), own_pem, pem(engine_key)
 
 
-def identity() -> EngineIdentity:
-    ca, ca_key, own, own_key = certificates()
-    return EngineIdentity(CLUSTER, hash_password(PASSWORD), ca, ca_key, own, own_key)
+def identity(cluster: Cluster = CLUSTER) -> EngineIdentity:
+    ca, ca_key, own, own_key = certificates(cluster)
+    return EngineIdentity(cluster, hash_password(PASSWORD), ca, ca_key, own, own_key)
 
 
-def ready_guest(root: Path, clock: Clock, start: EngineStart = START) -> Guest:
+def ready_guest(root: Path, clock: Clock, start: EngineStart = START, cluster: Cluster = CLUSTER) -> Guest:
     """A guest whose data disk is initialised (its mount point is a plain folder here)."""
     guest = Guest(root)
     guest.state.mkdir(parents=True, exist_ok=True)
     write_private(guest.start_id, "boot-1\n")
     write_private(guest.start_file, json.dumps(encode(start)))
-    write_private(guest.identity_file, json.dumps(encode(identity())))
+    write_private(guest.identity_file, json.dumps(encode(identity(cluster))))
     first_start(guest, clock, lambda _text: None)
     record(guest, start, clock, lambda _text: None)
     write_private(guest.active_file, "")
