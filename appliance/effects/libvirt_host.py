@@ -100,7 +100,9 @@ class LibvirtHost(LibvirtDevices, LibvirtGuests, LibvirtBlocks, LibvirtBackups, 
 
     def migrate(self, name: str, target: str, deadline_s: float) -> None:
         def move(wire: Any) -> None:
-            libvirt_migration.migrate(wire.lookupByName(name), target, deadline_s)
+            domain = wire.lookupByName(name)
+            libvirt_migration.check_reached(name, target)
+            libvirt_migration.migrate(domain, target, deadline_s)
 
         self._ask(move, deadline_s + libvirt_migration.ABORT_S, "vm.migrate", name, lane="long")
 

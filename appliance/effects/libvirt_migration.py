@@ -9,7 +9,9 @@ from typing import Any
 
 import libvirt
 
+from appliance.effects import network
 from appliance.errors import Failed
+from appliance.layout import LIBVIRT_TLS_PORT
 from appliance.model.vm import VmPower
 from appliance.model.vm_live import MigrationLimits
 
@@ -18,6 +20,8 @@ DOWNTIME_MS = 300
 BANDWIDTH_MIB_S = 400
 """A third of a link of 10 Gbit/s, so that the volumes' traffic on the same link keeps its pings; below 1 Gbit/s TCP
 shares it."""
+REACH_S = 3.0
+"""Twice the retry of a lost SYN: a lossy link answers."""
 ABORT_S = 10.0
 """How long after its deadline a migration that was broken off may take to say so: a stall of the volume lies in between."""
 
@@ -28,6 +32,18 @@ _FLAGS = (
     | libvirt.VIR_MIGRATE_AUTO_CONVERGE  # a guest that writes memory faster than the link carries is slowed down
     | libvirt.VIR_MIGRATE_ABORT_ON_ERROR  # an I/O error at the source stays there
 )
+
+
+def check_reached(name: str, target: str) -> None:
+    """Raises ``Failed`` (``vm.migrate``) when libvirt of ``target`` takes no connection. libvirtd here would wait for
+    one for more than two minutes, whatever it is told meanwhile, and the VM counts as one that migrates for as long."""
+    if not network.answers(target, LIBVIRT_TLS_PORT, REACH_S):
+        raise Failed(
+            "vm.migrate",
+            subject=f"VM {name}",
+            reason=f"libvirt of {target} took no connection (port {LIBVIRT_TLS_PORT}) within {REACH_S:g} s",
+            remedy=f"Check the network between this host and {target}, and `systemctl status libvirtd` there.",
+        )
 
 
 def migrate(domain: Any, target: str, deadline_s: float) -> None:

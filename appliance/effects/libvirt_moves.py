@@ -19,6 +19,7 @@ class LibvirtMoves(LibvirtLink):
     def migrate_within(self, name: str, target: str, limits: MigrationLimits, watch: Watch) -> None:
         def move(wire: Any) -> None:
             domain = wire.lookupByName(name)
+            libvirt_migration.check_reached(name, target)
             call = libvirt_migration.migration(domain, target, limits)
             guarded(domain, call, limits.deadline_s, watch)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from pathlib import Path
 from typing import Any
@@ -221,6 +222,16 @@ def test_a_migration_that_takes_too_long_is_broken_off() -> None:
     assert domain.parameters["to"] == "qemu+tls://node2/system"
     assert domain.parameters["downtime"] == libvirt_migration.DOWNTIME_MS
     assert domain.parameters[libvirt.VIR_MIGRATE_PARAM_BANDWIDTH] == libvirt_migration.BANDWIDTH_MIB_S
+
+
+def test_nobody_waits_for_a_target_that_takes_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        monkeypatch.setattr(libvirt_migration, "LIBVIRT_TLS_PORT", listener.getsockname()[1])
+        libvirt_migration.check_reached("web", "127.0.0.1")
+    with pytest.raises(Failed) as caught:
+        libvirt_migration.check_reached("web", "127.0.0.1")
+    assert caught.value.code == "vm.migrate"
+    assert "VM web" in str(caught.value) and "libvirt of 127.0.0.1 took no connection" in caught.value.reason
 
 
 def test_the_pid_is_read_from_libvirts_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
