@@ -14,7 +14,6 @@ from appliance.effects.clock import Clock
 from appliance.errors import Denied, Unavailable
 from appliance.passwords import HASHER
 from engine.decide import slowdown
-from engine.decide.slowdown import Attempts
 from engine.store.durable import Store
 from engine.store.records import AccountRecord
 
@@ -58,11 +57,11 @@ class Accounts:
 
     store: Store
     clock: Clock
-    _attempts: Attempts = field(default_factory=Attempts)
+    secret: bytes = field(default_factory=lambda: secrets.token_bytes(32))
+    """What CSRF tokens are keyed with: the same in all processes that answer."""
     _confirmed: dict[str, tuple[str, float]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _verifying: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(1))
-    _secret: bytes = field(default_factory=lambda: secrets.token_bytes(32))
 
     def verify(self, principal: str, password: str, address: str) -> AccountRecord:
         """The account ``name@profile`` with that password.
@@ -72,8 +71,8 @@ class Accounts:
         """
         name, _, domain = principal.partition("@")
         who = (principal[:256], address)
-        with self._lock:
-            wait_s = slowdown.wait_s(self._attempts, who, self.clock.monotonic_s())
+        failures = self.store.logins.failures(who)
+        wait_s = slowdown.wait_s(failures, self.clock.wall_s())
         if wait_s > 0:
             raise Denied(
                 "login.slowed",
@@ -84,9 +83,10 @@ class Accounts:
             )
         account = self.store.account(name, domain)
         right = self._check(account, password[: PASSWORD_LIMIT_CHARACTERS + 1])
-        with self._lock:
-            change = slowdown.succeeded(self._attempts, who)
-            self._attempts = change if right else slowdown.failed(self._attempts, who, self.clock.monotonic_s())
+        if not right:
+            self.store.logins.failed(who, lambda before: slowdown.failed(before, self.clock.wall_s()))
+        elif failures is not None:
+            self.store.logins.succeeded(who)
         if not right or account is None:
             raise Denied(
                 "login.wrong",
@@ -105,7 +105,7 @@ class Accounts:
 
     def _check(self, account: AccountRecord | None, password: str) -> bool:
         stored = account.password_hash if account else _NOBODY  # an unknown name takes as long as a known one
-        key = hmac.new(self._secret, f"{stored}\0{password}".encode("utf-8", "replace"), hashlib.sha256).hexdigest()
+        key = hmac.new(self.secret, f"{stored}\0{password}".encode("utf-8", "replace"), hashlib.sha256).hexdigest()
         now_s = self.clock.monotonic_s()
         with self._lock:
             known = self._confirmed.get(key)
@@ -148,4 +148,4 @@ class Accounts:
 
     def csrf(self, token: str) -> str:
         """The CSRF token that belongs to a session (or to a login form's cookie): keyed, so that nobody else can make it."""
-        return hmac.new(self._secret, b"csrf\0" + token.encode(), hashlib.sha256).hexdigest()
+        return hmac.new(self.secret, b"csrf\0" + token.encode(), hashlib.sha256).hexdigest()

@@ -1,8 +1,13 @@
-"""gunicorn around the application: one worker with threads, because the engine VM has 1 GiB and SQLite one writer."""
+"""gunicorn around the application: two workers with threads. One Python answers on one CPU, and who lists 1,000 VMs would
+keep everybody else waiting; more than two would cost memory that the engine VM does not have."""
 
 from __future__ import annotations
 
+import faulthandler
 import gc
+import hashlib
+import hmac
+import os
 import socket
 import ssl
 import sys
@@ -37,8 +42,11 @@ from engine.nodes import wire_screens
 from engine.store.durable import Store
 from engine.store.observed import Observations
 
+WORKERS = 2
+"""At most one for each CPU: that of the engine VM are two, unless somebody said otherwise."""
 THREADS = 16
-"""Keep-alive connections hold none; this many requests at once, of which SQLite serves the reads side by side."""
+"""Of each worker. Keep-alive connections hold none; this many requests at once, of which SQLite serves the reads side by
+side."""
 KEEPALIVE_S = 30
 """The console asks every 2 s: it should not shake hands each time."""
 GRACE_S = 5
@@ -48,6 +56,16 @@ SILENCE_S = 10.0
 """How long a peer may be silent in the handshake or inside a request."""
 WATCHDOG_EVERY_S = 5.0
 """A sixth of the unit's WatchdogSec=30."""
+HUNG_S = 25.0
+"""A worker whose application does not answer itself for so long ends, with the places of all its threads in the log, and
+gunicorn forks another: systemd is content as long as one of them feeds it."""
+CSRF_PURPOSE = b"trivet csrf 1"
+
+
+def csrf_secret(guest: Guest) -> bytes:
+    """One that all workers know, and nobody else: from the engine's own key. None in a rehearsal, which has no key."""
+    key = guest.key.read_bytes() if guest.key.exists() else os.urandom(32)
+    return hmac.new(key, CSRF_PURPOSE, hashlib.sha256).digest()
 
 
 def build_engine(guest: Guest, clock: Clock) -> Engine:
@@ -60,7 +78,7 @@ def build_engine(guest: Guest, clock: Clock) -> Engine:
         start,
         store,
         Observations(guest.observed, clock),
-        Accounts(store, clock),
+        Accounts(store, clock, csrf_secret(guest)),
         clock,
         guest.ca.read_text(),
         clock.monotonic_s(),
@@ -85,7 +103,7 @@ class Server(BaseApplication):  # type: ignore[misc]
         settings: dict[str, Any] = {
             "bind": self._bind,
             "worker_class": "gthread",
-            "workers": 1,
+            "workers": min(WORKERS, os.cpu_count() or 1),
             "threads": THREADS,
             "keepalive": KEEPALIVE_S,
             "graceful_timeout": GRACE_S,
@@ -116,9 +134,11 @@ class Server(BaseApplication):  # type: ignore[misc]
         """In the worker, which is there from standby on: forking it later was a third of the CPU time from active to the
         first answer. It waits here until the engine is active, and draws no random number before."""
         expectations.let_pass()
-        clock = SystemClock()
+        clock, is_first = SystemClock(), self._worker.age == 1
         with standby.health_socket(self._guest.standby_socket) as look:
             standby.wait_until_active(self._guest, clock, lambda: self._look(look))
+        if not is_first:  # two at once would take twice as long to the first answer
+            standby.wait_until_serving(self._guest, clock)
         # Only now: the master would look for them at its start, and their disk is not there in standby.
         self.cfg.set("certfile", str(self._guest.certificate))
         self.cfg.set("keyfile", str(self._guest.key))
@@ -155,12 +175,13 @@ def _tls(config: Any, _default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
 
 
 def _watchdog(worker: Any) -> None:
-    """Feed the unit's watchdog from the worker, as long as the application answers."""
+    """Feed the unit's watchdog from each worker, as long as its application answers."""
     application = worker.wsgi
     never = threading.Event()
 
     def feed() -> None:
         while True:
+            faulthandler.dump_traceback_later(HUNG_S, exit=True)
             with application.test_request_context("/"):
                 engine: Engine = application.extensions["trivet"]
                 engine.observations.all()

@@ -5,8 +5,7 @@ An attempt that comes too early is refused unread. The first failures are free, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 FREE_FAILURES = 2
 """Because a person mistypes twice, and a guesser gains nothing from two guesses."""
@@ -17,22 +16,15 @@ an hour."""
 FORGET_AFTER_S = 900.0
 """Failures older than this do not count any more."""
 REMEMBERED = 4096
-"""Pairs of name and address kept: bounded, so that inventing names does not eat memory. The oldest go first."""
+"""Pairs of name and address kept: bounded, so that inventing names does not fill the database. The oldest go first."""
 
 
 @dataclass(frozen=True)
 class Failures:
-    """``count`` failures in a row, the last at ``last_s`` (monotonic)."""
+    """``count`` failures in a row, the last at ``last_s`` (wall clock: it outlives the process that saw it)."""
 
     count: int
     last_s: float
-
-
-@dataclass(frozen=True)
-class Attempts:
-    """The failures remembered, oldest first."""
-
-    known: Mapping[tuple[str, str], Failures] = field(default_factory=dict)
 
 
 def delay_s(count: int) -> float:
@@ -43,25 +35,16 @@ def delay_s(count: int) -> float:
     return float(min(LONGEST_DELAY_S, FIRST_DELAY_S * 2**doublings))
 
 
-def wait_s(attempts: Attempts, who: tuple[str, str], now_s: float) -> float:
-    """Seconds that ``who`` still has to wait; 0: the attempt may be looked at."""
-    failures = attempts.known.get(who)
+def wait_s(failures: Failures | None, now_s: float) -> float:
+    """Seconds that who failed so still has to wait; 0: the attempt may be looked at. A clock that was set back makes nobody
+    wait longer than the delay."""
     if failures is None or now_s - failures.last_s >= FORGET_AFTER_S:
         return 0.0
-    return max(0.0, failures.last_s + delay_s(failures.count) - now_s)
+    delay = delay_s(failures.count)
+    return min(delay, max(0.0, failures.last_s + delay - now_s))
 
 
-def failed(attempts: Attempts, who: tuple[str, str], now_s: float) -> Attempts:
-    """After a wrong password."""
-    old = attempts.known.get(who)
-    count = old.count if old and now_s - old.last_s < FORGET_AFTER_S else 0
-    known = {key: value for key, value in attempts.known.items() if key != who}
-    known[who] = Failures(count + 1, now_s)
-    while len(known) > REMEMBERED:
-        del known[next(iter(known))]
-    return Attempts(known)
-
-
-def succeeded(attempts: Attempts, who: tuple[str, str]) -> Attempts:
-    """After the right password."""
-    return Attempts({key: value for key, value in attempts.known.items() if key != who})
+def failed(failures: Failures | None, now_s: float) -> Failures:
+    """After one more wrong password."""
+    count = failures.count if failures and now_s - failures.last_s < FORGET_AFTER_S else 0
+    return Failures(count + 1, now_s)

@@ -13,6 +13,7 @@ from engine.store.audit import Audit
 from engine.store.database import Connection, explained
 from engine.store.entities import Entities
 from engine.store.history import History
+from engine.store.logins import Logins
 from engine.store.migrate import migrate
 from engine.store.records import AccountRecord, EventRecord, ItemKind, ItemRecord, StartRecord
 from engine.store.tables import TABLES, Account, Item, Setting, Start, Token
@@ -33,6 +34,7 @@ class Store:
         self.entities = Entities(self.connection)
         self.audit = Audit(self.connection, SystemClock())
         self.history = History(self.connection)
+        self.logins = Logins(self.connection)
         self._database: Any = self.connection.peewee
         self._database.bind(TABLES)
 

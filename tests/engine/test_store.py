@@ -7,6 +7,8 @@ import pytest
 
 from appliance.effects.clock import FakeClock
 from appliance.errors import Conflict, Refused, Unavailable
+from engine.decide import slowdown
+from engine.store import logins as logins_module
 from engine.store.durable import Store
 from engine.store.migrate import migrate, shipped
 from engine.store.observed import Observations
@@ -113,6 +115,23 @@ def test_what_was_said_is_one_object_until_something_newer_is_said(tmp_path: Pat
     assert later[("node1", "facts")].body is first[("node1", "facts")].body
     jobs.drop("node1")
     assert web.all().keys() == {("node2", "facts")}
+
+
+def test_failures_to_log_in_are_known_to_all_and_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    who, other, logins = ("ann@internal", "198.18.0.1"), ("ann@internal", "198.18.0.2"), store.logins
+    assert logins.failures(who) is None
+    for now_s in (100.0, 101.0, 102.5):
+        logins.failed(who, lambda before, now_s=now_s: slowdown.failed(before, now_s))
+    assert logins.failures(who) == slowdown.Failures(3, 102.5)
+    assert logins.failures(other) is None
+    logins.succeeded(who)
+    assert logins.failures(who) is None
+    monkeypatch.setattr(logins_module, "REMEMBERED", 3)
+    for number in range(5):
+        logins.failed((f"name{number}", "a"), lambda before, number=number: slowdown.failed(before, 200.0 + number))
+    assert [number for number in range(5) if logins.failures((f"name{number}", "a"))] == [2, 3, 4]
+    logins.failed(who, lambda before: slowdown.failed(before, 204.0 + slowdown.FORGET_AFTER_S))
+    assert [number for number in range(5) if logins.failures((f"name{number}", "a"))] == [4], "the others are too old"
 
 
 def test_observations_know_their_age(tmp_path: Path) -> None:
