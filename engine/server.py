@@ -36,6 +36,7 @@ from engine.boot.files import read
 from engine.boot.seed import REMEDY
 from engine.core import Engine
 from engine.enrolment import bare_node
+from engine.even_worker import EvenWorker
 from engine.jobs.bell import Bell
 from engine.layout import Guest
 from engine.nodes import wire_screens
@@ -102,7 +103,7 @@ class Server(BaseApplication):  # type: ignore[misc]
     def load_config(self) -> None:
         settings: dict[str, Any] = {
             "bind": self._bind,
-            "worker_class": "gthread",
+            "worker_class": EvenWorker,
             "workers": min(WORKERS, os.cpu_count() or 1),
             "threads": THREADS,
             "keepalive": KEEPALIVE_S,
@@ -202,11 +203,10 @@ def listen(address: str, port: int) -> socket.socket:
 
 def rehearsed_app(guest: Guest) -> Flask:
     """The application, ready to get its engine: all that it needs is imported and read, and it has answered once already,
-    from a throw-away database. gunicorn imports its worker by name; the model is read at its first use."""
+    from a throw-away database. gunicorn imports some of itself by name; the model is read at its first use."""
     import gunicorn.glogging
     import gunicorn.http.parser
-    import gunicorn.http.wsgi
-    import gunicorn.workers.gthread  # noqa: F401
+    import gunicorn.http.wsgi  # noqa: F401
 
     model()
     app = create_app(None)
