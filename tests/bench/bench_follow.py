@@ -46,7 +46,7 @@ MEMBERS = tuple(
     Member(f"11111111-0000-4000-8000-0000000001{i:02}", f"bench{i:02}", f"127.9.0.{i + 1}") for i in range(HOSTS)
 )
 CLUSTER = replace(world.CLUSTER, members=MEMBERS)
-START = replace(world.START, host=MEMBERS[0].name, members=tuple((one.name, one.address) for one in MEMBERS))
+START = replace(world.START, host=MEMBERS[0].name, hosts=tuple((one.name, one.address) for one in MEMBERS))
 PROGRAM = """
 import sys
 sys.path.insert(0, sys.argv[1])

@@ -32,7 +32,7 @@ from appliance.model.vm_live import (
 )
 from appliance.wire.definition import NodeApi, VmApi
 from appliance.wire.signatures import methods
-from appliance.wire.vm_api import GuestApi
+from appliance.wire.vm_api import GuestApi, VmBackupApi
 from gluster.wire import GlusterApi
 from tests.engine import world
 
@@ -76,6 +76,9 @@ class Answers:
         )
         return tuple(GuestAnswer(one, said) for one in self.host.vms)
 
+    def vm_backups(self) -> object:
+        return ()
+
     def gluster_pool(self) -> object:
         return world.pool()
 
@@ -91,8 +94,10 @@ class Answers:
 
 def paths() -> Mapping[str, Callable[[Answers], object]]:
     """Path → who answers it."""
-    asked = ("statistics", "facts", "vms", "vm_statistics", "vm_guests", "gluster_pool", "ha_status")
-    known = {one.name: one.route.path for kind in (NodeApi, VmApi, GuestApi, GlusterApi) for one in methods(kind)}
+    asked = ("statistics", "facts", "vms", "vm_statistics", "vm_guests", "vm_backups", "gluster_pool", "ha_status")
+    known = {
+        one.name: one.route.path for kind in (NodeApi, VmApi, GuestApi, VmBackupApi, GlusterApi) for one in methods(kind)
+    }
     return {known[name]: getattr(Answers, name) for name in asked}
 
 
