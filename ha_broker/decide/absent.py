@@ -19,6 +19,8 @@ def absent(seen: Observation) -> Decision:
     if seen.maintenance.value == "global":
         text = f"global maintenance is on (set on {seen.maintenance.by}): the engine VM is not started"
         return wait(seen, "maintenance", text)
+    if seen.storage.failing_s >= limits.FAILING_DESTROY_S:
+        return _refused(seen)  # what the others claimed was read before: the survivor of two is not to say "standing by"
     return _elsewhere(seen) or _own_hindrance(seen) or _unsafe(seen) or _restart(seen) or _turn(seen)
 
 

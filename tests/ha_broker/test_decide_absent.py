@@ -73,6 +73,13 @@ def test_an_unwritable_slot_on_a_good_volume_is_told_apart_from_no_quorum() -> N
     assert name_of(seen(storage=REFUSED, pool=PoolView())) == "own-storage-refused"
 
 
+def test_the_survivor_of_two_says_that_there_is_no_quorum_and_not_that_it_stands_by() -> None:
+    peers = (peer("node1", engine="running"), peer("node3"))
+    assert name_of(seen(peers=peers, storage=replace(REFUSED, failing_s=1.0), pool=PoolView())) == "runs-elsewhere"
+    refused = replace(REFUSED, failing_s=limits.FAILING_DESTROY_S)
+    assert name_of(seen(peers=peers, storage=refused, pool=PoolView())) == "own-storage-refused"
+
+
 def test_a_paused_engine_elsewhere_is_left_to_its_host() -> None:
     peers = (peer("node1", engine="paused"), peer("node3"))
     assert rule(seen(peers=peers)) == ("none", "paused-elsewhere", "node1 has the engine VM, paused: standing by")

@@ -11,6 +11,7 @@ from tests.lab.cluster import Cluster, wait
 
 SETTLED_S = 300.0
 SAVED_MEMORY_S = 420.0
+TRIES = 3
 MAKE_S = 600.0
 """One maker: a cold boot of an emulated guest with what CPU nobody else wants."""
 NOTES = "/run/trivet/ha-notes.json"
@@ -32,13 +33,16 @@ def good_state(cluster: Cluster) -> dict[str, Any]:
     cluster.make_whole(SETTLED_S)
     wait("the engine up", SETTLED_S, cluster.health)
     _forget_starts(cluster)
-    status = wait("all hosts alive, all healed", SETTLED_S, lambda: _settled(cluster))
-    if _fence_whole(cluster, status):
-        if cluster.has_saved_memory():
-            return status
-    else:
-        _open_anew(cluster, status)
-    await_saved_memory(cluster)
+    waited = False
+    for _ in range(TRIES):  # while memory is waited for, a brick may come back on which the disk is not open yet
+        status = wait("all hosts alive, all healed", SETTLED_S, lambda: _settled(cluster))
+        if not _fence_whole(cluster, status):
+            _open_anew(cluster, status)
+        elif waited or cluster.has_saved_memory():
+            break
+        else:
+            await_saved_memory(cluster)
+            waited = True
     return wait("all hosts alive, all healed", SETTLED_S, lambda: _settled(cluster))
 
 
