@@ -91,7 +91,10 @@ class Engine:
 
     def runs_on(self) -> str:
         """The member that has the engine VM now, which a migration changes; until a node has said so, that of the start."""
-        return runs_on(self.cluster, self._said(), layout.ENGINE_VM_NAME, self.read) or self.start.host
+        return self._runs_on(self._said())
+
+    def _runs_on(self, said: Said) -> str:
+        return runs_on(self.cluster, said, layout.ENGINE_VM_NAME, self.read) or self.start.host
 
     def _said(self) -> Said:
         return {key: (heard.body, heard.age_s) for key, heard in self.observations.all().items()}
@@ -107,9 +110,10 @@ class Engine:
         if failed is not None:
             status, database = "degraded", failed.reason
         try:
-            if self.superseded():
+            said = self._said()
+            if (ENGINE, SUPERSEDED) in said:
                 status = "superseded"
-            host = self.runs_on()
+            host = self._runs_on(said)
         except TrivetError as error:
             status, database = "degraded", error.reason
         body: dict[str, object] = {

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from appliance.model.image_ticket import ImageTicket, ImageTicketState
 from appliance.ports import Clock, Processes, TicketDaemon
 from appliance.tools import qemu_nbd
 from appliance.tools.imageio_conf import ImageioSettings, imageio_conf, ticket_body
+from appliance.uuids import UUID
 from appliance.verbs.chains import Chains, of_words
 from appliance.verbs.disk_bitmaps import overlay_with
 from appliance.verbs.membership import NODE_CERTIFICATE, MembershipFiles
@@ -44,8 +44,6 @@ CREDENTIALS = Path("/run/credentials") / qemu_nbd.DAEMON_UNIT
 """Where systemd puts the files that the unit loads."""
 NOT_LOADED = 5
 """Exit status of ``systemctl stop`` when there is no such unit."""
-
-_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True)
@@ -136,7 +134,7 @@ class ImageTickets:
         ``disk.bitmap-lost``, ``image.ticket-differs``, ``image.ticket-busy``), ``NotFound`` (``file.unknown``,
         ``image.backup-unknown``), ``Failed`` (``disk.failed``)."""
         ids = (ticket.id, ticket.transfer, *((ticket.backup,) if ticket.backup else ()))
-        if not all(_ID.fullmatch(one) for one in ids):
+        if not all(UUID.fullmatch(one) for one in ids):
             raise Refused("image.ticket-id", subject="a ticket", reason="its ids are no UUIDs", remedy="Draw new ones.")
         with self._alone(ticket.transfer):
             held = self._record(ticket.transfer)
@@ -280,7 +278,7 @@ class ImageTickets:
         write_atomically(place, json.dumps(encode(record)), PRIVATE)
 
     def _record(self, transfer: str) -> _Record | None:
-        if not _ID.fullmatch(transfer):
+        if not UUID.fullmatch(transfer):
             return None
         place = self._place(transfer)
         try:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import grp
 import json
 import os
-import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from appliance.tools import qemu_img
 from appliance.tools.backup_xml import Served, backup_xml, checkpoint_xml, socket_of
 from appliance.tools.live_xml import LiveDisk, LiveDomain
 from appliance.tools.qemu_nbd import GROUP
+from appliance.uuids import UUID
 from appliance.verbs.chains import Chains, coded
 from appliance.verbs.disks import DISK_MODE, leave_no_empty_folder
 from appliance.verbs.live import need_disk, quiesced
@@ -37,8 +37,6 @@ END_S = 30.0
 """Breaking off took 30 ms; QEMU first finishes what is being read, and a stalled volume holds that up."""
 LOOK_EVERY_S = 0.1
 SOCKET_MODE = 0o660
-
-_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True)
@@ -132,7 +130,7 @@ class VmBackups:
 
     def _refuse(self, name: str, backup: VmBackup) -> None:
         reason = ""
-        if not _ID.fullmatch(backup.id):
+        if not UUID.fullmatch(backup.id):
             reason = "the backup's id is no UUID"
         elif not backup.disks or len({one.disk for one in backup.disks}) < len(backup.disks):
             reason = "its disks have to be named, each once"
@@ -218,7 +216,7 @@ class VmBackups:
         return self._records / f"{backup}.json"
 
     def _record(self, backup: str) -> _Record | None:
-        if not _ID.fullmatch(backup):
+        if not UUID.fullmatch(backup):
             return None
         try:
             text = self._place(backup).read_text()

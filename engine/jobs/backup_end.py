@@ -13,12 +13,12 @@ from engine.jobs.backups import (
     CHECKPOINT_NAME,
     KIND,
     disks_of,
-    domain_locks,
     drop_scratch,
     end,
     end_at_host,
     forget_checkpoint,
     locks_of,
+    locks_of_domains,
     marked_disks,
     remove_checkpoint,
     set_phase,
@@ -114,7 +114,7 @@ class BackupFinalize(_EndJob):
 
     def locks(self, entities: Entities, given: EndBackup) -> Sequence[Lock]:
         row = entities.need(KIND, given.backup_id)
-        return Lock(KIND, row.id, ""), *domain_locks(entities, list(disks_of(row)))
+        return Lock(KIND, row.id, ""), *locks_of_domains(entities, list(disks_of(row)))
 
     def plan(self, entities: Entities, given: EndBackup) -> Sequence[Planned]:
         return Planned("end", "Serving its disks no more"), Planned("clean", "Removing what was kept for it")

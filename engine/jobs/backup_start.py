@@ -3,7 +3,6 @@ does when they are transferred. A checkpoint remembers what is written from that
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from appliance.effects.clock import SystemClock
 from appliance.errors import Conflict, NotFound, Refused, TrivetError
 from appliance.tools.bitmaps import layers_with
+from appliance.uuids import UUID
 from engine.decide.backup import DESCRIPTION_LIMIT
 from engine.jobs.backups import (
     CHECKPOINT,
@@ -55,7 +55,6 @@ RUNNING = frozenset({"up", "powering_up"})
 ACTION = "start VM backup"
 LOST = ("vm.checkpoint-lost", "disk.bitmap-lost")
 """What hosts say when nobody knows what was written since a checkpoint."""
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True)
@@ -232,7 +231,7 @@ def _check_words(entities: Entities, vm: Entity, given: StartBackup) -> None:
     wrong = ""
     if not given.disks or len(set(given.disks)) < len(given.disks):
         wrong = "Its disks have to be named, each once"
-    elif not _UUID.fullmatch(given.backup_id) or not _UUID.fullmatch(given.checkpoint_id):
+    elif not UUID.fullmatch(given.backup_id) or not UUID.fullmatch(given.checkpoint_id):
         wrong = "The ids of a backup and of its checkpoint are UUIDs"
     elif len(given.description) > DESCRIPTION_LIMIT:
         wrong = f"Its description has more than {DESCRIPTION_LIMIT} characters"

@@ -15,6 +15,7 @@ from appliance.errors import Conflict, NotFound
 from appliance.model.disk import DiskFile
 from appliance.model.vm_backup import BackupDisk, VmBackup
 from engine.decide.backup import OVER
+from engine.jobs.domain_use import domain_locks
 from engine.jobs.evicted import cannot_write
 from engine.jobs.fold import is_plugged, runs_on
 from engine.jobs.job import Work
@@ -103,15 +104,15 @@ def marked_disks(row: Entity) -> list[str]:
     return sorted(one for one, held in disks_of(row).items() if held["marked"])
 
 
-def domain_locks(entities: Entities, disks: Sequence[str]) -> Sequence[Lock]:
+def locks_of_domains(entities: Entities, disks: Sequence[str]) -> Sequence[Lock]:
     """The domains of these disks stay."""
     found = [name for one in entities.many("disk", disks).values() for name in one.refs.get("storage_domains", ())]
-    return tuple(Lock("storage_domain", one, "", is_shared=True) for one in dict.fromkeys(found))
+    return domain_locks(*found)
 
 
 def locks_of(entities: Entities, vm_id: str, backup_id: str, disks: Sequence[str]) -> Sequence[Lock]:
     """What each job of a backup holds: VM and backup, and the disks' domains."""
-    return Lock("vm", vm_id, ""), Lock(KIND, backup_id, ""), *domain_locks(entities, disks)
+    return Lock("vm", vm_id, ""), Lock(KIND, backup_id, ""), *locks_of_domains(entities, disks)
 
 
 def hold(entities: Entities, row: Entity, description: str, correlation_id: str) -> None:
@@ -120,7 +121,7 @@ def hold(entities: Entities, row: Entity, description: str, correlation_id: str)
     disks = sorted(disks_of(row))
     locks = [Lock("disk", one, is_shared=is_live) for one in disks]
     record = JobRecord(str(row.body[HELD]), HOLD, description, str(row.body[OWNER]), correlation_id)
-    Jobs(entities, SystemClock()).hold(record, [*locks, *domain_locks(entities, disks)])
+    Jobs(entities, SystemClock()).hold(record, [*locks, *locks_of_domains(entities, disks)])
 
 
 def set_phase(entities: Entities, backup_id: str, phase: str, now_ms: int, **body: Any) -> Entity:

@@ -11,8 +11,8 @@ from engine.jobs.backups import (
     CHECKPOINT,
     DISKS,
     INVALID,
-    domain_locks,
     forget_checkpoint,
+    locks_of_domains,
     refuse_backup,
     remove_checkpoint,
 )
@@ -72,7 +72,7 @@ class CheckpointRemove(JobType[RemoveCheckpoint]):
     def locks(self, entities: Entities, given: RemoveCheckpoint) -> Sequence[Lock]:
         disks = _disks(entities, given)
         mine = tuple(Lock("disk", one, "") for one in disks)
-        return Lock("vm", given.vm_id, ""), Lock(CHECKPOINT, given.checkpoint_id), *mine, *domain_locks(entities, disks)
+        return Lock("vm", given.vm_id, ""), Lock(CHECKPOINT, given.checkpoint_id), *mine, *locks_of_domains(entities, disks)
 
     def plan(self, entities: Entities, given: RemoveCheckpoint) -> Sequence[Planned]:
         return (Planned("forget", "Forgetting what was written since"),)

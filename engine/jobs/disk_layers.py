@@ -12,7 +12,6 @@ from engine.jobs.places import host_for_cleaning, need_active_domain, need_room
 from engine.jobs.task import await_task, task_id
 from engine.store.entities import Entities
 from engine.store.entity import Entity
-from engine.store.jobs import Lock
 
 
 def room_of(disk: Entity) -> Preallocation:
@@ -53,11 +52,6 @@ def check_move(entities: Entities, disk: Entity, source_id: str, target_id: str,
     need_active_domain(entities, target_id, action)
     size = int(disk.body.get("provisioned_size") or 0)
     need_room(entities, target_id, action, size if disk.body.get("sparse") is False else 0)
-
-
-def domain_locks(*domains: str) -> tuple[Lock, ...]:
-    """They stay meanwhile."""
-    return tuple(Lock("storage_domain", one, "", is_shared=True) for one in domains)
 
 
 def moved_to(disk: Entity, target_id: str) -> Entity:

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine.jobs.disk_layers import check_move, copy_layers, domain_locks, drop_layers, moved_to
+from engine.jobs.disk_layers import check_move, copy_layers, drop_layers, moved_to
 from engine.jobs.disk_use import need_idle, need_no_template, need_ok, need_shared_host, owner_locks, owners_of
+from engine.jobs.domain_use import domain_locks
 from engine.jobs.job import JobType, Planned, Step, Told, Work
 from engine.jobs.layers import chain, layer_at
 from engine.jobs.places import choose_host

@@ -9,9 +9,10 @@ from typing import TypeVar
 
 from appliance.errors import Conflict, Failed, NotFound, TrivetError
 from appliance.model.vm_live import DiskMirror
-from engine.jobs.disk_layers import check_move, copy_layers, domain_locks, drop_layers, moved_to, room_of
+from engine.jobs.disk_layers import check_move, copy_layers, drop_layers, moved_to, room_of
 from engine.jobs.disk_move import ACTION, describe_move
 from engine.jobs.disk_use import need_no_template, need_ok, owners_of
+from engine.jobs.domain_use import domain_locks
 from engine.jobs.evicted import GOING_OVER, cannot_write
 from engine.jobs.fold import exists, is_plugged, runs_on
 from engine.jobs.job import JobType, Planned, Step, Told, Work

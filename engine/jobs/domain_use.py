@@ -13,6 +13,12 @@ from engine.jobs.vm_place import runs
 from engine.jobs.vm_state import MEMORY, RESUME
 from engine.store.entities import Entities
 from engine.store.entity import Entity
+from engine.store.job_records import Lock
+
+
+def domain_locks(*domains: str) -> tuple[Lock, ...]:
+    """They stay meanwhile."""
+    return tuple(Lock("storage_domain", one, "", is_shared=True) for one in dict.fromkeys(domains))
 
 
 def users_of(entities: Entities, domain: Entity) -> list[str]:

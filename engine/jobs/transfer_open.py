@@ -9,6 +9,7 @@ from typing import Any, Literal
 from appliance.errors import Conflict, Refused, Unavailable
 from engine.decide.transfer import INACTIVITY_S, LONGEST_INACTIVITY_S, Direction, TimeoutPolicy
 from engine.jobs.disk_remove import attached_to
+from engine.jobs.domain_use import domain_locks
 from engine.jobs.job import JobType, Planned, Step, Work
 from engine.jobs.layers import chain, images
 from engine.jobs.places import choose_host, need_active_domain, usable
@@ -29,7 +30,6 @@ from engine.jobs.transfers import (
     at_rest,
     below,
     close,
-    domain_locks,
     end,
     hold,
     named,
@@ -187,7 +187,7 @@ class TransferStart(JobType[StartTransfer]):
         refs = {"disk": (given.disk_id,), **({"snapshot": (given.snapshot_id,)} if given.snapshot_id else {})}
         key = f"{given.owner_id}/{given.transfer_id}"
         row = entities.add(Entity(KIND, given.transfer_id, "", body, refs, status="initializing", unique_key=key))
-        domains = domain_locks(entities.need("disk", given.disk_id))
+        domains = domain_locks(*entities.need("disk", given.disk_id).refs["storage_domains"])
         held = [Lock("disk", given.disk_id)]
         if given.snapshot_id:  # its VM may go on, but no layer may be merged away
             held = [Lock("disk", given.disk_id, "", is_shared=True), Lock("snapshot", given.snapshot_id)]

@@ -19,6 +19,7 @@ from appliance.model.image_ticket import ImageTicket
 from engine.decide.transfer import FINISHED, MAY, TICKET_S, Act, room_of
 from engine.jobs.backups import KIND as BACKUP_KIND
 from engine.jobs.backups import LIVE, disks_of, file_in
+from engine.jobs.domain_use import domain_locks
 from engine.jobs.job import Work
 from engine.jobs.layers import images, layer_file, own_layer
 from engine.store.audit import Audit
@@ -116,12 +117,7 @@ def transfer_locks(entities: Entities, transfer_id: str, disk_id: str = "") -> S
     """What each job of a transfer holds: the transfer, and (shared, as the hold does) the domains of its disk, so that it is
     done by a host that has them mounted. ``disk_id``: while there is no row that says it."""
     disk = entities.need("disk", disk_id or str(entities.need(KIND, transfer_id).body[DISK]))
-    return Lock(KIND, transfer_id, ""), *domain_locks(disk)
-
-
-def domain_locks(disk: Entity) -> Sequence[Lock]:
-    """The domains of a disk stay."""
-    return tuple(Lock("storage_domain", one, "", is_shared=True) for one in disk.refs["storage_domains"])
+    return Lock(KIND, transfer_id, ""), *domain_locks(*disk.refs["storage_domains"])
 
 
 def set_phase(entities: Entities, transfer_id: str, phase: str, **body: Any) -> None:
