@@ -57,7 +57,7 @@ class Accounts:
 
     store: Store
     clock: Clock
-    secret: bytes = field(default_factory=lambda: secrets.token_bytes(32))
+    secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
     """What CSRF tokens are keyed with: the same in all processes that answer."""
     _confirmed: dict[str, tuple[str, float]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
