@@ -120,11 +120,11 @@ def merging_or_over(stage: Stage) -> bool:
 
 def migrates(stage: Stage) -> None:
     """To another host, so slowly that it is not there when the fault comes."""
-    slow = f"virsh -c qemu:///system migrate-setspeed {stage.guest.id} {SLOW_MIB_S}"
+    custom = types.MigrationBandwidthAssignmentMethod.CUSTOM
+    bandwidth = types.MigrationBandwidth(assignment_method=custom, custom_value=8 * SLOW_MIB_S)
+    stage.guest.vm.update(types.Vm(migration=types.MigrationOptions(bandwidth=bandwidth)))
     stage.guest.vm.migrate(host=types.Host(name=stage.others[0]))
-    stage.cluster.shell(stage.host, slow, ok=False)
     wait("the VM arriving", PATIENCE_S, lambda: stage.others[0] in where(stage.cluster, stage.guest.id) or None)
-    stage.cluster.shell(stage.host, slow, ok=False)  # the first may have come before the migration
 
 
 def with_a_snapshot(stage: Stage) -> Any:
