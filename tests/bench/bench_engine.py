@@ -1,4 +1,4 @@
-"""The engine's API over the real server (TLS on loopback, one worker with threads, as in the engine VM): lists, single
+"""The engine's API over the real server (TLS on loopback, two workers with threads, as in the engine VM): lists, single
 objects, memory, and how the cost grows.
 
 Baselines of the same run: decoding the same list with json alone stands under the lists, the server's /health under single
@@ -8,13 +8,11 @@ objects, Python with flask under memory.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.bench.api_world import JSON, TYPED, XML, Client, memory_mib, served
+from tests.bench.api_world import JSON, TYPED, XML, Client, flask_mib, memory_mib, served
 from tests.bench.curves import Curve, curves_plot
 from tests.bench.measure import Measured
 
@@ -48,7 +46,7 @@ def bench_engine_api() -> list[Measured]:
         Measured("single VMs", "1/s", _rate(single), beside, _rate(health), "higher", SINGLE_BOUND),
         Measured("single VM, p99", "ms", _p99(single), beside, _p99(health), bound=P99_BOUND_MS),
         Measured(
-            "memory of the web server", "MiB", memory, "Python with flask imported", _flask_mib(), bound=MEMORY_BOUND_MIB
+            "memory of the web server", "MiB", memory, "Python with flask imported", flask_mib(), bound=MEMORY_BOUND_MIB
         ),
     ]
 
@@ -100,11 +98,3 @@ def _p99(asked: tuple[float, list[float]]) -> float:
 
 def _each_us(point: tuple[float, float]) -> float:
     return point[1] / point[0] * 1e3
-
-
-def _flask_mib() -> float:
-    program = (
-        "import flask; print(next(line.split()[1] for line in open('/proc/self/smaps_rollup') if line.startswith('Pss:')))"
-    )
-    done = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True)
-    return int(done.stdout) / 1024

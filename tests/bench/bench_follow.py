@@ -29,7 +29,7 @@ from engine.layout import Guest, write_private
 from engine.store.durable import Store
 from engine.store.entity import Entity
 from tests.bench import simulated_hosts
-from tests.bench.api_world import DISKS_A_VM, GIB, HOSTS, vm_body
+from tests.bench.api_world import DISKS_A_VM, GIB, HOSTS, flask_mib, pss_mib, vm_body
 from tests.bench.measure import Measured
 from tests.bench.simulated_hosts import CA_FILE, CERTIFICATE_FILE, COUNTS, HOSTS_FILE, KEY_FILE, SimulatedHost
 from tests.engine import world
@@ -66,7 +66,7 @@ def bench_follow() -> list[Measured]:
         took_s, used_s, after = time.monotonic() - began_s, running.cpu_s() - cpu_s, running.counts()
         asked = {path: after[path] - before.get(path, 0) for path in after}
         print(f"bench: asked in {took_s:.0f} s: {asked}; log: {running.log.read_text()[-500:]}", file=sys.stderr)
-        alone_s = running.asked_by_hand_s(asked)
+        alone_s, memory = running.asked_by_hand_s(asked), pss_mib(running.process)
     share = 100 * used_s / took_s
     return [
         Measured(
@@ -76,7 +76,8 @@ def bench_follow() -> list[Measured]:
             "the same questions, their JSON read",
             100 * alone_s / took_s,
             bound=BOUND_PERCENT,
-        )
+        ),
+        Measured("memory of the program that follows them", "MiB", memory, "Python with flask imported", flask_mib()),
     ]
 
 

@@ -318,7 +318,7 @@ def serve(guest: Guest, log: Path) -> Running:
     )
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [sys.executable, "-I", "-c", code], stdout=out, stderr=out, env={"PATH": os.environ["PATH"]}
+            [sys.executable, "-I", "-c", code], stdout=out, stderr=out, env={"PATH": os.environ["PATH"], "MALLOC_ARENA_MAX": "2"}
         )
     running = Running(guest, port, process)
     for _ in range(300):
