@@ -53,6 +53,9 @@ class Guests(Protocol):
     def statistics(self) -> tuple[VmStatistics, ...]:
         """Of all running VMs, in one question to libvirt, sorted by name."""
 
+    def states(self) -> tuple[tuple[str, str], ...]:
+        """Names of the VMs that are there, sorted, each with a word that is another one when its state is."""
+
     def guests(self) -> tuple[GuestAnswer, ...]:
         """What the guest agents of running VMs tell, sorted by name; of a VM whose agent has just hung, or that ends
         meanwhile, nothing."""

@@ -10,14 +10,12 @@ from typing import Any, Protocol, TypeVar, cast
 from appliance.model.cluster import Cluster, Member
 from appliance.model.disk import DiskCopy, DiskFile, DiskInfo, NewDisk
 from appliance.model.domain import DomainMark, DomainState, NoCloudSeed
-from appliance.model.ha import HaStatus
-from appliance.model.node import NodeFacts, NodeStatistics
 from appliance.model.task import TaskState
 from appliance.model.vm import VmDisk, VmNic, VmSpec, VmState
 from appliance.model.vm_backup import VmBackup, VmBackupState
-from appliance.model.vm_live import DiskMerge, DiskMirror, GuestAnswer, MigrationLimits, VmSnapshot, VmStatistics
+from appliance.model.vm_live import DiskMerge, DiskMirror, GuestAnswer, MigrationLimits, VmSnapshot
 from appliance.wire.client import connect
-from appliance.wire.definition import FilesApi, NodeApi, VmApi, VolumeFile
+from appliance.wire.definition import FilesApi, VmApi, VolumeFile
 from appliance.wire.disk_api import DiskApi, TaskApi
 from appliance.wire.host_api import DomainApi
 from appliance.wire.image_api import ImageApi
@@ -31,30 +29,6 @@ from gluster.wire import GlusterApi
 
 T = TypeVar("T")
 
-ASK_TIMEOUT_S = 5.0
-"""For one question. Shorter than the silence after which a node counts as gone, so that one stalled answer is not two."""
-POOL_TIMEOUT_S = 20.0
-"""glusterd may wait for a lost peer itself; the answer is asked for beside the others."""
-
-
-class Node(Protocol):
-    """What the engine asks a node."""
-
-    def facts(self) -> NodeFacts: ...
-
-    def statistics(self) -> NodeStatistics: ...
-
-    def vms(self) -> tuple[VmState, ...]: ...
-
-    def vm_statistics(self) -> tuple[VmStatistics, ...]: ...
-
-    def ha_status(self) -> HaStatus: ...
-
-    def pool(self) -> PoolStatus: ...
-
-
-NodeOf = Callable[[Member], Node]
-
 
 class BrokerApi(Protocol):
     """What the engine asks of a node's broker: a part of ``ha_broker.wire.HaApi``, which we may not import; a test holds the
@@ -62,34 +36,6 @@ class BrokerApi(Protocol):
 
     @route("POST", "/v1/ha/local-maintenance", "command")
     def ha_local_maintenance(self, on: bool) -> None: ...
-
-
-@dataclass(frozen=True)
-class WireNode:
-    """A node over HTTPS."""
-
-    node: NodeApi
-    vm: VmApi
-    guests: GuestApi
-    gluster: GlusterApi
-
-    def facts(self) -> NodeFacts:
-        return self.node.facts()
-
-    def statistics(self) -> NodeStatistics:
-        return self.node.statistics()
-
-    def vms(self) -> tuple[VmState, ...]:
-        return self.vm.vms()
-
-    def vm_statistics(self) -> tuple[VmStatistics, ...]:
-        return self.guests.vm_statistics()
-
-    def ha_status(self) -> HaStatus:
-        return self.node.ha_status()
-
-    def pool(self) -> PoolStatus:
-        return self.gluster.gluster_pool()
 
 
 @dataclass(frozen=True)
@@ -373,21 +319,3 @@ def wire_images(guest: Guest, cluster: Cluster, epoch: int, port: int) -> Callab
 def wire_storage(guest: Guest, cluster: Cluster, epoch: int, port: int) -> Callable[[Member], WireStorage]:
     """Storage domains of nodes."""
     return _wired(guest, cluster, epoch, port, lambda client: WireStorage(client(DomainApi), client(FilesApi)))
-
-
-def wire_nodes(guest: Guest, cluster: Cluster, epoch: int, port: int) -> NodeOf:
-    """Nodes reached from the engine VM. ``port`` is the agent's; tests have their own."""
-    tls = MutualTls(guest.ca, guest.certificate, guest.key, cluster.id)
-
-    def node_of(member: Member) -> Node:
-        def client(interface: type, timeout_s: float) -> object:
-            return connect(interface, member.address, port, tls, epoch, member.name, timeout_s, keep=True)
-
-        return WireNode(
-            client(NodeApi, ASK_TIMEOUT_S),  # type: ignore[arg-type]
-            client(VmApi, ASK_TIMEOUT_S),  # type: ignore[arg-type]
-            client(GuestApi, ASK_TIMEOUT_S),  # type: ignore[arg-type]
-            client(GlusterApi, POOL_TIMEOUT_S),  # type: ignore[arg-type]
-        )
-
-    return node_of

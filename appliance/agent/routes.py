@@ -40,6 +40,7 @@ from appliance.verbs.statistics import Statistics
 from appliance.verbs.tasks import Tasks
 from appliance.verbs.units import Units
 from appliance.verbs.vm_backups import VmBackups
+from appliance.verbs.vm_changes import VmChanges
 from appliance.verbs.vm_devices import VmDevices
 from appliance.verbs.vm_disks import VmDisks
 from appliance.verbs.vm_mirrors import VmMirrors
@@ -163,7 +164,7 @@ def member_services(context: AgentContext, epochs: EpochStore, left: Callable[[]
         Service(VmMoveApi, VmMoveRoutes(VmMoves(hypervisor, clock, tasks, chains))),
         Service(VmDiskApi, VmDiskRoutes(live_disks, mirrors)),
         Service(VmBackupApi, VmBackupRoutes(backups)),
-        Service(GuestApi, GuestRoutes(hypervisor)),
+        Service(GuestApi, GuestRoutes(hypervisor, VmChanges(hypervisor, context.clock))),
         Service(DomainApi, DomainRoutes(context, mounts, files)),
         Service(HostApi, HostRoutes(context)),
     ]

@@ -21,6 +21,7 @@ from appliance.model.vm_live import (
 from appliance.ports import Hypervisor
 from appliance.verbs.facts import hardware_virtualization
 from appliance.verbs.vm_backups import VmBackups
+from appliance.verbs.vm_changes import VmChanges
 from appliance.verbs.vm_devices import VmDevices
 from appliance.verbs.vm_disks import VmDisks
 from appliance.verbs.vm_mirrors import VmMirrors
@@ -166,8 +167,12 @@ class VmBackupRoutes:
 class GuestRoutes:
     """Implements :class:`appliance.wire.vm_api.GuestApi`."""
 
-    def __init__(self, hypervisor: Hypervisor) -> None:
+    def __init__(self, hypervisor: Hypervisor, changes: VmChanges) -> None:
         self._hypervisor = hypervisor
+        self._changes = changes
+
+    def vm_changes(self, mark: str, wait_ms: int) -> str:
+        return self._changes.wait(mark, wait_ms)
 
     def vm_statistics(self) -> tuple[VmStatistics, ...]:
         return self._hypervisor.statistics()

@@ -9,7 +9,7 @@ from typing import Any
 import libvirt
 
 from appliance.effects.bounded import LEFT_BEHIND_LIMIT
-from appliance.effects.libvirt_link import NO_AGENT, LibvirtLink
+from appliance.effects.libvirt_link import NO_AGENT, QUERY_TIMEOUT_S, LibvirtLink
 from appliance.errors import TrivetError
 from appliance.model.vm_live import GuestAnswer, GuestInfo, VmStatistics
 from appliance.tools.guest_info import guest_info
@@ -64,6 +64,9 @@ class LibvirtGuests(LibvirtLink):
     def statistics(self) -> tuple[VmStatistics, ...]:
         return self._ask(self._statistics, STATISTICS_TIMEOUT_S)
 
+    def states(self) -> tuple[tuple[str, str], ...]:
+        return self._ask(_powers, QUERY_TIMEOUT_S)
+
     def guests(self) -> tuple[GuestAnswer, ...]:
         now_s = time.monotonic()
         self._hung = {run: until_s for run, until_s in self._hung.items() if until_s > now_s}
@@ -103,6 +106,12 @@ class LibvirtGuests(LibvirtLink):
             found.append(vm_statistics(key[0], domain.name(), numbers, names))
         self._names = seen
         return tuple(sorted(found, key=lambda one: one.name))
+
+
+def _powers(wire: Any) -> tuple[tuple[str, str], ...]:
+    found = wire.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE, _HOW)
+    words = ((one.name(), f"{one.ID()} {said.get('state.state')} {said.get('state.reason')}") for one, said in found)
+    return tuple(sorted(words))
 
 
 def _running(wire: Any) -> list[Run]:

@@ -111,6 +111,10 @@ class FakeLive:
         self._door("statistics")
         return tuple(self._statistics(self.vms[name]) for name in sorted(self.vms))
 
+    def states(self) -> tuple[tuple[str, str], ...]:
+        self._door("states")
+        return tuple((name, f"{self.vms[name].pid} {self.vms[name].power}") for name in sorted(self.vms))
+
     def guests(self) -> tuple[GuestAnswer, ...]:
         self._door("guests")
         return tuple(GuestAnswer(name, self.agents.get(name, GuestInfo(agent=False))) for name in sorted(self.vms))

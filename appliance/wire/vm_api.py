@@ -147,6 +147,11 @@ class GuestApi(Protocol):
     def vm_statistics(self) -> tuple[VmStatistics, ...]:
         """Of all running VMs of this node."""
 
+    @route("GET", "/v1/vm-changes/{mark}/{wait_ms}", "node", 20.0)
+    def vm_changes(self, mark: str, wait_ms: int) -> str:
+        """A mark of the states of this node's VMs: as soon as it is another one than ``mark``, and after ``wait_ms`` (10 s
+        at most) anyhow. Any other word for ``mark`` is answered at once."""
+
     @route("GET", "/v1/guests", "node", 30.0)
     def vm_guests(self) -> tuple[GuestAnswer, ...]:
         """What the guest agents of this node's running VMs tell; none there: ``agent`` is false. Who hangs is left out."""

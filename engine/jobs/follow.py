@@ -16,10 +16,10 @@ from appliance.model.vm import VmState
 from appliance.model.vm_live import VmStatistics
 from engine.decide.follow import Change, HostStatus, changes, host_status
 from engine.decide.vm_usage import Measured
+from engine.followed import Node, NodeOf
 from engine.jobs.follow_domains import DomainFollower
 from engine.jobs.follow_vms import VmFollower
 from engine.members import Members
-from engine.nodes import Node, NodeOf
 from engine.store.durable import Store
 from engine.store.observed import Observations
 from engine.store.records import EventRecord
@@ -38,6 +38,7 @@ MEASURED = "vm-statistics"
 """Observation kind: a :class:`engine.decide.vm_usage.Measured`."""
 POOL_EVERY_S = 6.0
 """Heal counts walk the bricks' indices: not more often than anybody can react."""
+NO_MARK = "none"
 HEARD = "heard"
 """Observation kind: the node answered. Its age is the node's silence."""
 ENGINE = "engine"
@@ -70,6 +71,8 @@ class Follower:
     silent_because: str = ""
     measured: tuple[float, tuple[VmStatistics, ...]] = (0.0, ())
     """What its VMs had used at which monotonic time."""
+    mark: str = NO_MARK
+    """Of the states of its VMs, as its agent gave it last."""
     began_s: float = 0.0
     """Monotonic time since when it is asked: a host that has just joined is not silent yet."""
 
@@ -97,6 +100,22 @@ class Follower:
         except TrivetError as error:
             self._silent(error)
         return rest_s(TURN_S, self.clock.monotonic_s() - began_s)
+
+    def rest(self, rest_s: float, wait: Callable[[float], object]) -> None:
+        """Until the next turn: at its agent, which answers as soon as a VM changes its state; ``wait`` waits here, where
+        that cannot be."""
+        end_s = self.clock.monotonic_s() + rest_s
+        if not self.silent_because and self._changed(rest_s):
+            return
+        wait(max(0.0, end_s - self.clock.monotonic_s()))
+
+    def _changed(self, within_s: float) -> bool:
+        before = self.mark
+        try:
+            self.mark = self.node.vm_changes(before, int(within_s * 1000))
+        except TrivetError:  # the next turn will say what is the matter, if anything is: older agents cannot tell
+            self.mark = NO_MARK
+        return NO_MARK not in (before, self.mark) and self.mark != before
 
     def _tell_vms(self, running: tuple[VmState, ...], asked_ms: int) -> None:
         """Into the VMs' rows. A database that does not answer says nothing about the node, and the next turn tells again."""
@@ -268,8 +287,7 @@ class Following:
 
     def _follow(self, follower: Follower) -> None:
         while follower in self.followers and not self.stopped.is_set() and not self.superseded:
-            rest_s = follower.turn()
-            self.stopped.wait(rest_s)
+            follower.rest(follower.turn(), self.stopped.wait)
         self._observations.close()
         self._store.close()
 

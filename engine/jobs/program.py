@@ -18,6 +18,7 @@ from engine.boot.files import read
 from engine.boot.seed import REMEDY
 from engine.boot.standby import wait_until_active, wait_until_serving
 from engine.enrolment import WireEnrolment
+from engine.followed import wire_nodes
 from engine.jobs import keep_descriptors, keep_domains, keep_guests, keep_ha, keep_transfers
 from engine.jobs.bell import Bell, Ear
 from engine.jobs.desk import Desk
@@ -37,7 +38,7 @@ from engine.jobs.types import BY_NAME
 from engine.jobs.watcher import Watcher
 from engine.layout import Guest
 from engine.members import Members
-from engine.nodes import wire_disks, wire_images, wire_nodes, wire_pools, wire_storage, wire_vms
+from engine.nodes import wire_disks, wire_images, wire_pools, wire_storage, wire_vms
 from engine.store.durable import Store
 from engine.store.jobs import Jobs
 from engine.store.observed import Observations

@@ -10,6 +10,7 @@ import json
 import ssl
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -37,6 +38,8 @@ from gluster.wire import GlusterApi
 from tests.engine import world
 
 COUNTS = "/counts"
+CHANGES = "/v1/vm-changes/"
+"""How a question that waits begins; nothing changes here."""
 HOSTS_FILE, CA_FILE, CERTIFICATE_FILE, KEY_FILE = "hosts.json", "ca.pem", "hosts.pem", "hosts.key"
 DISKS_A_VM = 3
 GIB = 1024**3
@@ -111,6 +114,10 @@ def handler(hosts: Mapping[str, Answers]) -> type[BaseHTTPRequestHandler]:
         def do_GET(self) -> None:
             if self.path == COUNTS:
                 self._say(200, {"result": dict(counts)})
+            elif self.path.startswith(CHANGES):
+                counts[CHANGES] += 1
+                time.sleep(int(self.path.rpartition("/")[2]) / 1000)
+                self._say(200, {"result": "as before"})
             elif self.path not in known:
                 self._say(404, {"error": {"code": "bench.unknown", "reason": self.path}})
             else:

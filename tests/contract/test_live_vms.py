@@ -110,6 +110,20 @@ def test_statistics_and_guest(node: LiveNode) -> None:
     assert {one.vm: one.said.agent for one in node.hypervisor.guests()}[NAME] is False
 
 
+def test_a_state_that_changes_is_another_word(node: LiveNode) -> None:
+    def word() -> str:
+        return dict(node.hypervisor.states()).get(NAME, "")
+
+    assert word() == ""
+    node.start()
+    running = word()
+    assert running and word() == running
+    node.vms.pause(NAME)
+    assert word() not in ("", running)
+    node.vms.destroy(NAME)
+    assert word() == ""
+
+
 # moves
 
 

@@ -106,6 +106,30 @@ def test_facts_are_asked_for_less_often(following: Following, nodes: dict[str, w
     assert nodes["node1"].asked.count("facts") == 2
 
 
+def test_a_rest_ends_when_a_vm_changes_its_state(following: Following, nodes: dict[str, world.FakeNode]) -> None:
+    follower, node, waited = following.followers[0], nodes["node1"], list[float]()
+
+    def rest() -> list[float]:
+        waited.clear()
+        follower.rest(2.0, waited.append)
+        return waited
+
+    follower.turn()
+    assert rest() == [2.0], "nobody knows what was before"
+    assert rest() == [2.0], "nothing has changed, and this node does not wait"
+    node.mark = "another one"
+    assert rest() == []
+    assert rest() == [2.0]
+    node.error = world.unreachable("node1")
+    assert rest() == [2.0]
+    node.error = None
+    assert rest() == [2.0], "nobody knows what was before"
+    node.error = world.unreachable("node1")
+    follower.turn()
+    asked = node.asked.count("vm-changes")
+    assert rest() == [2.0] and node.asked.count("vm-changes") == asked, "who is silent is not asked to wait"
+
+
 @pytest.mark.parametrize(("took_s", "rests_s"), [(0.02, 2.0), (0.5, 3.0), (4.0, 5.0)])
 def test_a_slow_engine_rests_longer_but_never_as_long_as_a_silence(took_s: float, rests_s: float) -> None:
     assert rest_s(TURN_S, took_s) == rests_s

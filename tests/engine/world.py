@@ -214,6 +214,7 @@ class FakeNode:
     pool_error: TrivetError | None = None
     asked: list[str] = field(default_factory=list)
     statistics_now: NodeStatistics = field(default_factory=statistics)
+    mark: str = "as before"
     used: tuple[VmStatistics, ...] = ()
     """Of the VMs that it has beside the engine's."""
 
@@ -238,6 +239,10 @@ class FakeNode:
     def vm_statistics(self) -> tuple[VmStatistics, ...]:
         self._answer("vm-statistics")
         return self.used
+
+    def vm_changes(self, mark: str, wait_ms: int) -> str:
+        self._answer("vm-changes")
+        return self.mark
 
     def ha_status(self) -> HaStatus:
         self._answer("ha")
@@ -318,7 +323,10 @@ def serve(guest: Guest, log: Path) -> Running:
     )
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [sys.executable, "-I", "-c", code], stdout=out, stderr=out, env={"PATH": os.environ["PATH"], "MALLOC_ARENA_MAX": "2"}
+            [sys.executable, "-I", "-c", code],
+            stdout=out,
+            stderr=out,
+            env={"PATH": os.environ["PATH"], "MALLOC_ARENA_MAX": "2"},
         )
     running = Running(guest, port, process)
     for _ in range(300):
