@@ -257,21 +257,29 @@ def test_a_glusterd_that_does_not_answer_is_restarted(tmp_path: Path, active: bo
     assert ("sleep 300" in told) is restarted
 
 
-@pytest.mark.parametrize(("online", "restarted"), [("N", True), ("Y", False)])
-def test_a_glusterd_that_has_lost_its_healer_is_restarted(tmp_path: Path, online: str, restarted: bool) -> None:
+LAUNCHING = "Launching heal operation to perform index self heal on volume vmstore has been"
+
+
+@pytest.mark.parametrize(
+    ("said", "restarted"),
+    [
+        ("unsuccessful: Glusterd Syncop Mgmt brick op 'Heal' failed. Please check glustershd log file for details.", True),
+        ("unsuccessful: Commit failed on node3. Please check log file for details.", False),
+        ("successful", False),
+    ],
+)
+def test_a_glusterd_that_has_lost_its_healer_is_restarted(tmp_path: Path, said: str, restarted: bool) -> None:
     """Seen on each node that was cut off while a volume changed. ``sleep`` ends it the fifth time."""
-    line = f"Self-heal Daemon on localhost               N/A       N/A        {online}       N/A"
     tools = {
         "systemctl": "",
-        "timeout": f'case "$*" in *list) echo vmstore ;; *"status vmstore shd") echo "{line}" ;; esac',
+        "timeout": f'case "$*" in *list) echo vmstore ;; *"heal vmstore") echo "{LAUNCHING} {said}" ;; esac',
         "sleep": f'echo >>{tmp_path}/slept; [ "$(wc -l <{tmp_path}/slept)" -lt 5 ] || kill $PPID',
         "wc": 'exec /usr/bin/wc "$@"',
-        "grep": 'exec /usr/bin/grep "$@"',
     }
     told = told_by(tmp_path, "trivet-watch-glusterd", **tools)
     did = [line for line in told if line.startswith("systemctl") and "is-active" not in line]
     assert did == (["systemctl restart glusterd.service"] if restarted else [])
-    assert told.count("timeout 15 gluster --mode=script volume status vmstore shd") == 2
+    assert told.count("timeout 15 gluster --mode=script volume heal vmstore") == 2
 
 
 def test_the_service_that_keeps_a_mount_quotes_its_unit() -> None:
