@@ -10,9 +10,10 @@ from appliance.errors import NotFound
 from appliance.model.vm_live import MigrationLimits
 from engine.jobs import placing
 from engine.jobs.backups import refuse_backup
+from engine.jobs.evicted import cannot_write
 from engine.jobs.job import JobType, Planned, Step, Told, Work
 from engine.jobs.task import await_task, task_id
-from engine.jobs.vm_place import found_at, host_of, id_of, name_of, need_vm
+from engine.jobs.vm_place import found_at, host_of, id_of, name_of, need_vm, state_at
 from engine.jobs.vm_spec import parts_of
 from engine.jobs.vm_state import MOVE, RUN
 from engine.store.audit import Audit
@@ -92,7 +93,10 @@ def _move(work: Work) -> Mapping[str, Any]:
     began_s = work.clock.monotonic_s()
     try:
         with work.at(source) as node:
-            await_task(work, node, task_id(work, "move"), lambda task: node.vm_move(task, vm.id, target, limits))
+            name = task_id(work, "move")
+            await_task(
+                work, node, name, lambda task: node.vm_move(task, vm.id, target, limits), is_lost=lambda: _is_lost(work)
+            )
     except NotFound:
         # Not at the source: an earlier try of this step got it over, or it has ended.
         if found_at(work, [target], vm.id) != target:
@@ -100,13 +104,24 @@ def _move(work: Work) -> Mapping[str, Any]:
     return {"seconds": int(work.clock.monotonic_s() - began_s)}
 
 
+def _is_lost(work: Work) -> bool:
+    """Whether its host is cut off from all that it could write: what is left of it there is waited for no more."""
+    vm = work.entities.need("vm", work.parameters(MigrateVm).vm_id)
+    return cannot_write(work.entities, vm, work.entities.get("host", vm.ref("host")))
+
+
 def _unmove(work: Work) -> None:
     """It is not brought back. Where it is, is found out."""
     given, to = work.parameters(MigrateVm), work.found("choose")
-    where = found_at(work, [str(to["source"]), str(to["host"])], given.vm_id)
-    if where == to["host"]:
+    source, target = str(to["source"]), str(to["host"])
+    is_lost = _is_lost(work)
+    where = found_at(work, [target] if is_lost else [source, target], given.vm_id)
+    if where == target:
         work.log(f"it has arrived on {where} all the same")
         arrive(work, given.vm_id, id_of(work, where))
+    elif is_lost and state_at(work, target, given.vm_id) is not None:
+        work.log(f"{source} is lost: what had arrived of it on {target} will never run")
+        work.nodes.vms(target).vm_destroy(given.vm_id)
 
 
 def arrive(work: Work, vm_id: str, host_id: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +115,36 @@ def test_a_lost_hosts_vms_start_elsewhere_and_the_others_are_down(cluster: Clust
     )
     assert 10_701 in [one.code for one in engine.store.events(limit=50)]
     assert engine.store.entities.list(owed.KIND) == []
+
+
+def test_a_host_that_is_lost_while_a_vm_leaves_it_holds_up_nobody(cluster: Cluster) -> None:
+    """The migration ends with the eviction, not when the host is back; what had arrived of the VM is no hindrance."""
+    ha = cluster.on("node1", "ha", high_availability=HA)
+    cluster.free(ha)
+    nodes, store = cluster.vms.nodes, cluster.vms.engine.store.entities
+    source, target = nodes.host("node1"), nodes.host("node2")
+
+    def cut(where: str) -> None:
+        if where == "before move":
+            source.point = target.point
+            target.put(replace(cluster.vms.running(ha), power="incoming"))
+            nodes.down.add("node1")
+            nodes.pools("node2").gluster_reject("vmstore", ("node1",))
+            record = {"domains": ["vmstore"], "volumes": ["vmstore"], "boot_id": "", "wall_ms": 1}
+            store.change("host", NODE["node1"], lambda host: host.with_body(**{EVICTED: record}))
+            raise nodes.silent("node1")
+
+    source.point = cut
+    cluster.vms.ask("POST", f"vms/{ha}/migrate", {"host": {"name": "node2"}})
+    cluster.vms.work()
+    assert target.vm(ha) is None
+    cluster.turns()
+    assert cluster.statuses()["ha"][0] == "up" and cluster.vms.host_of(ha) in (
+        "node2",
+        "node3",
+        "node1,node2",
+        "node1,node3",
+    )
 
 
 def test_one_whose_glusterd_is_connected_is_not_evicted_and_its_vms_stay_unknown(cluster: Cluster) -> None:
