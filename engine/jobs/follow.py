@@ -27,6 +27,8 @@ from gluster.model import PoolStatus
 
 TURN_S = 2.0
 """How often a node is asked: the console shows a change within two of these."""
+SOON_S = 0.5
+"""… while a VM is being started there: its host has told of the change, but the job that holds it ends later."""
 REST_FACTOR = 6.0
 """After a turn that took long, rest so many times as long: twice as long left 44 % of an emulated CPU to the handshakes."""
 REST_MAX_S = 5.0
@@ -99,7 +101,8 @@ class Follower:
             self._silent(error)
         except TrivetError as error:
             self._silent(error)
-        return rest_s(TURN_S, self.clock.monotonic_s() - began_s)
+        is_starting = not self.silent_because and self.vms is not None and self.vms.is_starting(self.member.id)
+        return SOON_S if is_starting else rest_s(TURN_S, self.clock.monotonic_s() - began_s)
 
     def rest(self, rest_s: float, wait: Callable[[float], object]) -> None:
         """Until the next turn: at its agent, which answers as soon as a VM changes its state; ``wait`` waits here, where

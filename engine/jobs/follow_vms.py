@@ -18,6 +18,7 @@ from engine.store.durable import Store
 from engine.store.entity import Entity
 
 DETAIL = "status_detail"
+STARTING = frozenset({"wait_for_launch", "powering_up"})
 INITIALIZING = "initializing"
 """Of a host that was installed, until it answers."""
 
@@ -28,6 +29,11 @@ class VmFollower:
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
         self._clock = clock
+        self._starting: dict[str, bool] = {}
+
+    def is_starting(self, host_id: str) -> bool:
+        """Whether a VM is being started there, as far as the host's last word goes: people wait for it to be up."""
+        return self._starting.get(host_id, False)
 
     def now_ms(self) -> int:
         """Wall clock, as rows have it."""
@@ -40,6 +46,8 @@ class VmFollower:
         strangers = [one for one in told if one not in here]
         others = self._store.entities.many("vm", strangers) if strangers else {}
         known = self._known((*here.values(), *others.values()))
+        shown = {one.locked_as or one.status for one in (*here.values(), *others.values())}
+        self._starting[host_id] = not shown.isdisjoint(STARTING)
         host = self._store.entities.get("host", host_id)
         if host is not None:
             ended.forget(self._store.entities, host)

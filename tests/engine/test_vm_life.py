@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from appliance.effects.clock import SystemClock
 from appliance.errors import Failed
 from engine.core import Engine
+from engine.jobs.follow_vms import VmFollower
 from tests.engine import world
 from tests.engine.job_world import files
 from tests.engine.vm_world import DOMAIN, GIB, MIB, NEW_DISK, PROFILE, Vms, detail, fake_hosts
@@ -154,6 +156,23 @@ def test_suspend_and_go_on_elsewhere(vms: Vms, tmp_path: Path) -> None:
     vms.done("POST", f"vms/{vm}/stop", {})
     assert vms.vm(vm)["status"] == "down"
     assert not any("memory/" in path for path in files(tmp_path / "hosts"))
+
+
+def test_its_host_is_looked_at_again_soon_while_it_starts(vms: Vms) -> None:
+    follower = VmFollower(vms.engine.store, SystemClock())
+    vm = vms.started()
+    host = vms.host_of(vm)
+
+    def heard() -> bool:
+        follower.heard(NODE[host], vms.nodes.host(host).vms(), follower.now_ms() + 1)
+        return follower.is_starting(NODE[host])
+
+    assert not heard()
+    vms.done("POST", f"vms/{vm}/stop", {})
+    assert not heard()
+    vms.done("POST", f"vms/{vm}/start", {"vm": {"placement_policy": {"hosts": [{"name": host}]}}})
+    assert heard() and vms.vm(vm)["status"] == "up"
+    assert not heard()
 
 
 def test_a_migration_to_a_named_host_and_to_any(vms: Vms) -> None:
