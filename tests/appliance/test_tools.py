@@ -268,17 +268,26 @@ LAUNCHING = "Launching heal operation to perform index self heal on volume vmsto
         ("successful", False),
     ],
 )
-def test_a_glusterd_that_has_lost_its_healer_is_restarted(tmp_path: Path, said: str, restarted: bool) -> None:
-    """Seen on each node that was cut off while a volume changed. ``sleep`` ends it the fifth time."""
+def test_a_self_heal_daemon_that_takes_no_order_is_started_anew(tmp_path: Path, said: str, restarted: bool) -> None:
+    """Seen on each node that was cut off while a volume changed. ``sleep`` ends it the sixth time."""
     tools = {
         "systemctl": "",
-        "timeout": f'case "$*" in *list) echo vmstore ;; *"heal vmstore") echo "{LAUNCHING} {said}" ;; esac',
-        "sleep": f'echo >>{tmp_path}/slept; [ "$(wc -l <{tmp_path}/slept)" -lt 5 ] || kill $PPID',
+        "timeout": (
+            f'case "$*" in *list) echo vmstore ;; *"heal vmstore") echo "{LAUNCHING} {said}" ;;'
+            ' *info*) echo "Status: Started" ;; esac'
+        ),
+        "sleep": f'echo >>{tmp_path}/slept; [ "$(wc -l <{tmp_path}/slept)" -lt 6 ] || kill $PPID',
         "wc": 'exec /usr/bin/wc "$@"',
+        "pkill": "",
     }
     told = told_by(tmp_path, "trivet-watch-glusterd", **tools)
-    did = [line for line in told if line.startswith("systemctl") and "is-active" not in line]
-    assert did == (["systemctl restart glusterd.service"] if restarted else [])
+    did = [line for line in told if line.startswith("pkill") or "force" in line]
+    killed, started = (
+        "pkill -KILL -f -- --process-name glustershd",
+        "timeout 15 gluster --mode=script volume start vmstore force",
+    )
+    assert did == ([killed, started] if restarted else [])
+    assert not [line for line in told if line.startswith("systemctl") and "is-active" not in line]
     assert told.count("timeout 15 gluster --mode=script volume heal vmstore") == 2
 
 
