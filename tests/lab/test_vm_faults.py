@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 from ovirtsdk4 import types
 
-from image.guest.records import RECORD_BYTES
+from image.guest.records import RECORD_BYTES, read_records
 from tests.lab.cluster import Cluster, wait
 from tests.lab.guest import MIB, PATIENCE_S, VMSTORE, await_status, lost, where
 from tests.lab.test_vms import ENOUGH, POOL_WHOLE_S, RESTART_S, Recording, is_up, recording, sees_the_pool
@@ -60,6 +61,15 @@ class Stage:
         hosts = system.hosts_service()
         wait("its host up again", PATIENCE_S, lambda: is_up(hosts, self.host) or None)
         wait("the pool whole as its host sees it", POOL_WHOLE_S, lambda: sees_the_pool(self.cluster, self.host) or None)
+
+    def on_bricks(self, when: str, nodes: Sequence[str]) -> None:
+        """Print the newest record in each brick's copy of each of its raw layers: what tells a copy that is old from one that
+        is read wrongly."""
+        for node in nodes:
+            folder = self.cluster.root(node) / f"data/bricks/{VMSTORE.name}/images/{self.guest.data_id}"
+            for layer in sorted(folder.iterdir()) if folder.is_dir() else ():
+                newest = max(read_records(layer.read_bytes()), default=-1)
+                print(f"{when}: {self.guest.data_id[:8]} on {node}, {layer.name[:8]}: newest record {newest}")
 
     def layers(self) -> list[str]:
         """The files of the recorded disk."""
@@ -158,12 +168,15 @@ def test_a_host_is_lost_while_its_vms_run_migrate_take_a_snapshot_and_merge_one(
         before = [stage.guest.serial.acknowledged() for stage in stages]
         print("layers of the merge at the power cut:", merging.layers())
         cut_s = cluster.power(host, "off")
+        for stage in stages:
+            stage.on_bricks("after the power cut", stage.others)
         for stage, acknowledged in zip(stages, before, strict=True):
             stage.goes_on(cut_s, acknowledged)
         wait("no job has a VM any more", SETTLED_S, lambda: not unfinished(system) or None)
         cluster.power(host, "on")
         stages[0].restored(system)
         for stage in stages:
+            stage.on_bricks("pool whole", cluster.nodes)
             assert len(where(cluster, stage.guest.id)) == 1, "one VM, not two"
             stopped_and_whole(stage)
 
