@@ -63,8 +63,8 @@ class Stage:
         wait("the pool whole as its host sees it", POOL_WHOLE_S, lambda: sees_the_pool(self.cluster, self.host) or None)
 
     def on_bricks(self, when: str, nodes: Sequence[str]) -> None:
-        """Print the newest record in each brick's copy of each of its raw layers: what tells a copy that is old from one that
-        is read wrongly."""
+        """Print the newest record in each brick's copy of each raw layer: what tells an old copy from one that is read
+        wrongly."""
         for node in nodes:
             folder = self.cluster.root(node) / f"data/bricks/{VMSTORE.name}/images/{self.guest.data_id}"
             for layer in sorted(folder.iterdir()) if folder.is_dir() else ():
