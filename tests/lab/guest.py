@@ -92,11 +92,15 @@ class Serial:
     def __init__(self, cluster: Cluster, identifier: str) -> None:
         self._cluster, self._identifier = cluster, identifier
         self._parts: list[bytes] = []
+        self._begun = 0
         self._process: subprocess.Popen[bytes] | None = None
 
-    def listen(self, node: str) -> None:
-        """Hear it there from now on."""
+    def listen(self, node: str, *, is_restarted: bool = False) -> None:
+        """Hear it there from now on. ``is_restarted``: another run, whose first words may have been missed; what it
+        acknowledges is not what the one before has acknowledged."""
         self.close()
+        if is_restarted:
+            self._begun = len(self._parts)
         read = f'exec cat "$(virsh -c qemu:///system ttyconsole {self._identifier})"'
         self._process = self._cluster.begin(node, ["sh", "-c", read])
         threading.Thread(target=self._read, args=(self._process,), daemon=True).start()
@@ -117,12 +121,14 @@ class Serial:
         return b"".join(self._parts).decode(errors="replace")
 
     def said(self) -> tuple[Said, ...]:
-        """The runs of the recorder that were heard."""
-        return read_console(self.text())
+        """The runs of the recorder that were heard from their begin."""
+        before, since = self._parts[: self._begun], self._parts[self._begun :]
+        return tuple(one for part in (before, since) for one in read_console(b"".join(part).decode(errors="replace")))
 
     def acknowledged(self) -> int:
         """The newest record that is safe, as the guest says; -1: none yet."""
-        return max((one.acknowledged for one in self.said() if one.acknowledged is not None), default=-1)
+        said = read_console(self.text())
+        return max((one.acknowledged for one in said if one.acknowledged is not None), default=-1)
 
     def await_more(self, count: int, within_s: float = PATIENCE_S) -> int:
         """Until so many further records are safe; the newest of them."""

@@ -54,7 +54,7 @@ class Stage:
     def listen(self) -> None:
         now_on = self.guest.vm.get(follow="host").host.name
         assert now_on in self.others
-        self.guest.serial.listen(now_on)
+        self.guest.serial.listen(now_on, is_restarted=True)
 
     def restored(self, system: Any) -> None:
         """The host is back, and so is its part of the pool."""
