@@ -102,7 +102,7 @@ MANDATORY: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 def check(service: str, method: str, kind: str, given: Mapping[str, Any]) -> None:
     """Raises ``Refused`` ``api.incomplete`` in the words that clients know: ``Vm [name] required for add``."""
     wanted = MANDATORY.get(service, {}).get(method, ())
-    missing = [_shown(one) for one in wanted if not any(_has(given, part) for part in _alternatives(one))]
+    missing = [shown(one) for one in wanted if not any(_has(given, part) for part in _alternatives(one))]
     if missing:
         raise Refused(
             "api.incomplete",
@@ -129,7 +129,7 @@ def _has(given: Mapping[str, Any], path: tuple[str, ...]) -> bool:
     return held not in (None, "", [], {})
 
 
-def _shown(text: str) -> str:
+def shown(text: str) -> str:
     """As oVirt says it: ``storageDomain.id|name``."""
     head, *rest = text.replace(" / ", "|").split("_")
     return head + "".join(word[:1].upper() + word[1:] for word in rest)

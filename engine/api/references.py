@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from appliance.errors import NotFound
+from appliance.errors import NotFound, Refused
+from engine.api import mandatory
 from engine.api.documents import BASE
 from engine.api.model import model
 from engine.api.noun import Call
@@ -69,6 +70,17 @@ def _one(call: Call, kind: str, given: Mapping[str, Any], is_new_allowed: bool) 
             return dict(given)
         raise unknown(kind, name, path)
     return {"id": named}
+
+
+def identified(call: Call, kind: str, given: Mapping[str, Any], attribute: str) -> str:
+    """The id of what ``given`` names, whatever else a client says of it. Raises ``NotFound`` ``api.reference``, ``Refused``
+    ``api.incomplete``."""
+    said = {name: value for name, value in given[attribute].items() if name in REFERENCE}
+    found = resolve(call, kind, {attribute: said})[attribute]
+    if not found.get("id"):
+        reason = f"{kind} [{mandatory.shown(f'{attribute}.{mandatory.REF}')}] required"
+        raise Refused("api.incomplete", subject=kind, reason=reason, remedy="Name one by its id or its name.")
+    return str(found["id"])
 
 
 def unknown(kind: str, wanted: str, path: str) -> NotFound:

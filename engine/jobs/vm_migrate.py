@@ -121,7 +121,8 @@ def _unmove(work: Work) -> None:
         arrive(work, given.vm_id, id_of(work, where))
     elif is_lost and state_at(work, target, given.vm_id) is not None:
         work.log(f"{source} is lost: what had arrived of it on {target} will never run")
-        work.nodes.vms(target).vm_destroy(given.vm_id)
+        with work.at(target) as node:
+            node.vm_destroy(given.vm_id)
 
 
 def arrive(work: Work, vm_id: str, host_id: str) -> None:

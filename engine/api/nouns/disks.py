@@ -12,7 +12,7 @@ from engine.api.documents import Object
 from engine.api.noun import Action, Call, Done, Made
 from engine.api.nouns.unregistered import disk_registration, unregistered_disks
 from engine.api.parameters import Listing
-from engine.api.references import REFERENCE, resolve
+from engine.api.references import identified
 from engine.api.stored import NOT_BODY, Referring, Stored
 from engine.jobs.backups import need_remembering
 from engine.jobs.disk_copy import DiskCopy
@@ -106,7 +106,7 @@ class Disks(Stored):
 
     def _copy(self, call: Call, identifier: str, given: Object) -> Done:
         """A new disk on the domain that is named, under the name that is given (else its own)."""
-        source, target = self.mine(call, identifier), _target(call, given)
+        source, target = self.mine(call, identifier), identified(call, "Action", given, "storage_domain")
         call.rights.need("create_disk", ("storage_domain", target))
         body, asked = source.body, given.get("disk") or {}
         new = CreateDisk(
@@ -124,7 +124,7 @@ class Disks(Stored):
 
     def _move(self, call: Call, identifier: str, given: Object) -> Done:
         """To the domain that is named; while a VM runs with it, the VM goes over."""
-        disk, target = self.mine(call, identifier), _target(call, given)
+        disk, target = self.mine(call, identifier), identified(call, "Action", given, "storage_domain")
         call.rights.need("create_disk", ("storage_domain", target))
         vm = running_with(self.entities(call), disk)
         if vm is not None:
@@ -140,17 +140,6 @@ def _need_described(call: Call, given: Mapping[str, Any]) -> None:
     """What a new disk has to have, wherever it is asked for."""
     if call.service != "Disks":
         mandatory.check("Disks", "add", "Disk", given)
-
-
-def _target(call: Call, given: Object) -> str:
-    """The storage domain that an action names, whatever else a client says of it. Raises ``NotFound`` ``api.reference``,
-    ``Refused`` ``api.incomplete``."""
-    said = {name: value for name, value in given["storage_domain"].items() if name in REFERENCE}
-    found = resolve(call, "Action", {"storage_domain": said})["storage_domain"]
-    if not found.get("id"):
-        reason = "Action [storageDomain.id|name] required"
-        raise Refused("api.incomplete", subject="Action", reason=reason, remedy="Name one storage domain.")
-    return str(found["id"])
 
 
 def _domain(call: Call, given: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ from engine.api.model import model
 from engine.api.noun import Call, Done, Made, Noun
 from engine.api.nouns.built_in import permit
 from engine.api.observed import Rows
+from engine.api.references import identified
 from engine.api.stored import ReadOnlyStored, Referring, Stored, gone, owner
 from engine.decide.roles import BY_ID, PERMITS
 from engine.store.entity import Entity
@@ -150,7 +151,7 @@ class Permissions(Stored):
         else:
             places = [name for name, held in given.items() if name not in self.refs and isinstance(held, dict)]
             on = (places[0], str(given[places[0]]["id"])) if places and given[places[0]].get("id") else None
-        made = Permits(self.entities(call)).give(str(given["role"]["id"]), holder, on)
+        made = Permits(self.entities(call)).give(identified(call, "Permission", given, "role"), holder, on)
         return Made(self.show(call, made))
 
     def _holder(self, call: Call, given: dict[str, Any]) -> tuple[str, str]:
