@@ -93,7 +93,12 @@ NODE: Final = Recipe(
     ),
     packages=("appliance", "gluster", "ha_broker", "engine", "image", "installer"),
     unit_packages=("appliance", "gluster", "ha_broker", "installer"),
-    units=("trivet-agent.service", "trivet-vmconsole.socket", "trivet-install-answers.service"),
+    units=(
+        "trivet-agent.service",
+        "trivet-old-brick-ports.service",
+        "trivet-vmconsole.socket",
+        "trivet-install-answers.service",
+    ),
     root=RootKind.EXT4,
     root_label="trivet-node",
     # Enough for logs and a first boot when the disk is not larger than the image; growpart gives the rest of the disk.

@@ -249,46 +249,56 @@ def test_a_glusterd_that_does_not_answer_is_restarted(tmp_path: Path, active: bo
     }
     told = told_by(tmp_path, "trivet-watch-glusterd", **tools)
     asked = [line for line in told if line.startswith("timeout")]
-    pool, volumes = (f"timeout 15 gluster --mode=script {words}" for words in ("pool list", "volume list"))
-    assert asked == ([pool] * 3 if restarted else [pool, pool, volumes, pool, pool, volumes] if active else [])
+    assert asked == ["timeout 15 gluster --mode=script pool list"] * (active and (3 if restarted else 4))
     did = [line for line in told if line.startswith("systemctl") and "is-active" not in line]
     kill, again = "systemctl kill --kill-whom=main -s KILL glusterd.service", "systemctl restart glusterd.service"
     assert did == ([kill, again] if restarted else [])
     assert ("sleep 300" in told) is restarted
 
 
-LAUNCHING = "Launching heal operation to perform index self heal on volume vmstore has been"
+BRICK = (
+    "/usr/sbin/glusterfsd",
+    "-s",
+    "node1",
+    "-p",
+    "x.pid",
+    "--brick-name",
+    "/data/bricks/vmstore",
+    "--brick-port",
+    "57070",
+)
 
 
 @pytest.mark.parametrize(
-    ("said", "restarted"),
+    ("command", "noted"),
     [
-        ("unsuccessful: Glusterd Syncop Mgmt brick op 'Heal' failed. Please check glustershd log file for details.", True),
-        ("unsuccessful: Commit failed on node3. Please check log file for details.", False),
-        ("successful", False),
+        (BRICK, 57070),
+        (("/usr/bin/something", *BRICK[1:]), 57689),  # the process id is another one's by now
+        (BRICK[:-2], 57689),
+        (None, 57689),  # it has ended
     ],
 )
-def test_a_self_heal_daemon_that_takes_no_order_is_started_anew(tmp_path: Path, said: str, restarted: bool) -> None:
-    """Seen on each node that was cut off while a volume changed. ``sleep`` ends it the sixth time."""
-    tools = {
-        "systemctl": "",
-        "timeout": (
-            f'case "$*" in *list) echo vmstore ;; *"heal vmstore") echo "{LAUNCHING} {said}" ;;'
-            ' *info*) echo "Status: Started" ;; esac'
-        ),
-        "sleep": f'echo >>{tmp_path}/slept; [ "$(wc -l <{tmp_path}/slept)" -lt 6 ] || kill $PPID',
-        "wc": 'exec /usr/bin/wc "$@"',
-        "pkill": "",
-    }
-    told = told_by(tmp_path, "trivet-watch-glusterd", **tools)
-    did = [line for line in told if line.startswith("pkill") or "force" in line]
-    killed, started = (
-        "pkill -KILL -f -- --process-name glustershd",
-        "timeout 15 gluster --mode=script volume start vmstore force",
-    )
-    assert did == ([killed, started] if restarted else [])
-    assert not [line for line in told if line.startswith("systemctl") and "is-active" not in line]
-    assert told.count("timeout 15 gluster --mode=script volume heal vmstore") == 2
+def test_glusterd_starts_with_the_ports_of_the_bricks_that_run(
+    tmp_path: Path, command: tuple[str, ...] | None, noted: int
+) -> None:
+    """11.1 leaves the port of before in its store when it restarts a brick whose volume was changed meanwhile."""
+    pid_file = tmp_path / "run/vols/vmstore/node1-data-bricks-vmstore.pid"
+    stored = tmp_path / "vols/vmstore/bricks/node1:-data-bricks-vmstore"
+    process = tmp_path / "proc/4711"
+    for folder in (pid_file.parent, stored.parent, process):
+        folder.mkdir(parents=True)
+    pid_file.write_text("4711\n")
+    stored.write_text("uuid=1\nlisten-port=57689\nrdma.listen-port=0\n")
+    if command is not None:
+        (process / "cmdline").write_text("".join(f"{word}\0" for word in command))
+    for _ in range(2):
+        subprocess.run(
+            [LIBEXEC / "trivet-note-brick-ports", tmp_path / "run", tmp_path / "vols", tmp_path / "proc"],
+            timeout=20,
+            check=True,
+        )
+        assert stored.read_text() == f"uuid=1\nlisten-port={noted}\nrdma.listen-port=0\n"
+    assert [path.name for path in stored.parent.iterdir()] == [stored.name]
 
 
 def test_the_service_that_keeps_a_mount_quotes_its_unit() -> None:

@@ -70,7 +70,8 @@ def test_bricks_outlive_a_restart_of_glusterd(tmp_path: Path) -> None:
     root.at(DAEMON_FILE).write_text(with_settings(SHIPPED))
     processes = Scripted(answers={"systemctl": Completed(("systemctl",), 0, "", "")})
     assert verbs.configure(processes, root) is True
-    assert "KillMode=process" in root.at(DROP_IN_FILE).read_text().splitlines()
+    drop_in = root.at(DROP_IN_FILE).read_text().splitlines()
+    assert {"KillMode=process", "ExecStartPre=-/usr/libexec/trivet-note-brick-ports"} <= set(drop_in)
     assert [argv[1] for argv, _ in processes.calls] == ["daemon-reload"]
 
 

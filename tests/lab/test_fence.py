@@ -29,6 +29,8 @@ OLD, NEW, STALE = 0xAA, 0xCC, 0xBB
 """What the holder writes, what its successor writes, and what the old holder writes when it has come back."""
 IMAGE_BYTES = 1 << 30
 LOCK_FREE_S = 30.0
+CHANGE_S = 60.0
+"""Until a volume can be changed: :data:`gluster.ports.CHANGE_DEADLINE_S`."""
 ENGINES: Mapping[str, str] = {}
 SHARDED: Mapping[str, str] = {"features.shard": "on"}
 NOT_STRICT: Mapping[str, str] = {"client.strict-locks": "off"}
@@ -81,9 +83,14 @@ class Disk:
 
     def delete(self) -> None:
         for act in (f"stop {self.name} force", f"delete {self.name}"):
-            self.cluster.shell(self.new, f"gluster --mode=script volume {act}", ok=False)
+            wait(f"volume {act}", CHANGE_S, partial(self._changed, act))
         for node in self.cluster.nodes:
             self.cluster.shell(node, f"rm -rf /data/{self.name}")
+
+    def _changed(self, act: str) -> bool | None:
+        """Refused while another change holds the lock. A scratch volume that stayed would fail all tests after it."""
+        done = self.cluster.on(self.new, "gluster", "--mode=script", "volume", *act.split(), ok=False)
+        return True if done.status == 0 or "does not exist" in done.stdout + done.stderr else None
 
     def start(self, node: str) -> bool:
         """Start a QEMU with the disk; False when the image lock refuses it."""
