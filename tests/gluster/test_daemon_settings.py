@@ -71,7 +71,8 @@ def test_bricks_outlive_a_restart_of_glusterd(tmp_path: Path) -> None:
     processes = Scripted(answers={"systemctl": Completed(("systemctl",), 0, "", "")})
     assert verbs.configure(processes, root) is True
     drop_in = root.at(DROP_IN_FILE).read_text().splitlines()
-    assert {"KillMode=process", "ExecStartPre=-/usr/libexec/trivet-note-brick-ports"} <= set(drop_in)
+    ours = {"StartLimitIntervalSec=0", "KillMode=process", "ExecStartPre=-/usr/libexec/trivet-note-brick-ports"}
+    assert ours <= set(drop_in)
     assert [argv[1] for argv, _ in processes.calls] == ["daemon-reload"]
 
 
