@@ -30,8 +30,8 @@ DROP_IN_FILE = Path("/etc/systemd/system/glusterd.service.d/trivet.conf")
 DROP_IN = """\
 # Written by Trivet. Debian's unit says KillMode=control-group: every restart (or crash) of glusterd would end the brick
 # processes, too, and a brick that starts anew has lost its locks. Bricks outlive glusterd, which finds them again, by the
-# ports that it has stored: these are put right first. Debian's gives up after six starts within an hour: then no volume could
-# be changed, and no host evicted, until somebody comes and starts it.
+# ports that it has stored: these are put right first. Debian's gives up after six starts within an hour: no volume could be
+# changed then, and no host evicted, until somebody comes and starts it.
 [Unit]
 StartLimitIntervalSec=0
 
