@@ -25,6 +25,7 @@ from appliance.wire.vm_api import GuestApi, VmBackupApi, VmDeviceApi, VmDiskApi,
 from engine.jobs.ports import ScreenNode
 from engine.layout import Guest
 from gluster.model import PoolStatus
+from gluster.mount_view import MountBrick
 from gluster.wire import GlusterApi
 
 T = TypeVar("T")
@@ -207,6 +208,9 @@ class WirePool:
 
     def gluster_reject(self, volume: str, addresses: tuple[str, ...]) -> bool:
         return self.gluster.gluster_reject(volume, addresses)
+
+    def gluster_mount(self, volume: str) -> tuple[MountBrick, ...]:
+        return self.gluster.gluster_mount(volume)
 
     def mount_volume(self, volume: str, servers: tuple[str, ...]) -> None:
         self.files.mount_volume(volume, servers)

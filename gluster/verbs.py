@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from appliance import layout
 from appliance.effects.files import sync_folder, write_if_different
 from appliance.effects.root import Root
-from appliance.errors import Conflict, Failed, NotFound
+from appliance.errors import Conflict, Failed, NotFound, Unavailable
 from appliance.ports import Clock, Processes
+from appliance.verbs.volume_files import inside
+from gluster import mounted
 from gluster.daemon_settings import DAEMON_FILE, DROP_IN, DROP_IN_FILE, with_settings
 from gluster.model import NOBODY, REJECT, STARTED, BrickPlace, Volume, VolumeSpec, rejected
+from gluster.mount_view import MountBrick
 from gluster.plan import (
     PEER_SETTLED,
     brick_not_empty,
@@ -173,3 +177,17 @@ def _known(pool: Pool, name: str) -> Volume:
             remedy="`trivet gluster status` lists the volumes.",
         )
     return found
+
+
+def mount_bricks(root: Root, volume: str) -> tuple[MountBrick, ...]:
+    """The bricks as this node's mount of the volume sees them. Raises ``Unavailable`` (``gluster.not-mounted``)."""
+    mount = inside(root.at(layout.VOLUMES), volume)
+    try:
+        return mounted.bricks(mount, volume)
+    except OSError as error:
+        raise Unavailable(
+            "gluster.not-mounted",
+            subject=f"volume {volume}",
+            reason=f"its mount on this node cannot be read: {error}",
+            remedy="`trivet gluster status` shows the volume; the node mounts it again by itself.",
+        ) from error

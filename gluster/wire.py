@@ -10,6 +10,7 @@ from appliance.ports import Clock, NodeContext, Processes
 from appliance.wire.definition import route
 from gluster import verbs
 from gluster.model import BrickHeal, PoolStatus, VolumeSpec
+from gluster.mount_view import MountBrick
 from gluster.observe import pool_status
 from gluster.ports import CHANGE_DEADLINE_S, HEAL_DEADLINE_S, READ_DEADLINE_S, Pool
 
@@ -61,6 +62,10 @@ class GlusterApi(Protocol):
     def gluster_heal_summary(self, volume: str) -> tuple[BrickHeal, ...]:
         """What waits for healing on each brick."""
 
+    @route("GET", "/v1/gluster/volumes/{volume}/mount", "node", READ_DEADLINE_S + _ANSWER_S)
+    def gluster_mount(self, volume: str) -> tuple[MountBrick, ...]:
+        """The bricks as this node's mount of the volume sees them. Not mounted here: 503 ``gluster.not-mounted``."""
+
     @route("POST", "/v1/gluster/volumes/{volume}/heal", "command", CHANGE_DEADLINE_S + _ANSWER_S)
     def gluster_heal(self, volume: str) -> None:
         """Let the self-heal daemons look now."""
@@ -104,6 +109,9 @@ class GlusterNode:
 
     def gluster_heal_summary(self, volume: str) -> tuple[BrickHeal, ...]:
         return self._pool.heal_summary(volume)
+
+    def gluster_mount(self, volume: str) -> tuple[MountBrick, ...]:
+        return verbs.mount_bricks(self._root, volume)
 
     def gluster_heal(self, volume: str) -> None:
         verbs.heal(self._pool, volume)

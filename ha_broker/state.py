@@ -7,6 +7,7 @@ from typing import Literal
 
 from appliance.model.ha import MaintenanceState
 from appliance.model.stale_call import StaleCall
+from gluster.mount_view import MountBrick
 from ha_broker import limits
 from ha_broker.local_vm import LocalVm as LocalVm
 from ha_broker.local_vm import ProcessState as ProcessState
@@ -176,14 +177,8 @@ class Work:
     target: str = ""
 
 
-@dataclass(frozen=True)
-class Brick:
-    """A brick of the volume ``engine`` as this host's mount sees it now. ``open``: every file that this mount holds open
-    is open (and locked, if it was) on that brick; a handle that went bad there makes it False until it is opened anew."""
-
-    host: str
-    connected: bool
-    open: bool
+Brick = MountBrick
+"""A brick of the volume ``engine`` as this host's mount sees it."""
 
 
 @dataclass(frozen=True)

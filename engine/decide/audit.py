@@ -62,7 +62,7 @@ TABLE = """
 65 error VM_MIGRATION_FAILED Migration failed {reason} (VM: {vm}, Source: {host}).
 66 error VM_FAILURE VM {vm} cannot be found on Host {host}.
 67 normal VM_MIGRATION_START_SYSTEM_INITIATED Migration initiated by system (VM: {vm}, Source: {host}, Destination: \
-{target}).
+{target}, Reason: {reason}).
 68 normal USER_CREATE_SNAPSHOT_FINISHED_SUCCESS Snapshot '{snapshot}' creation for VM '{vm}' has been completed.
 69 error USER_CREATE_SNAPSHOT_FINISHED_FAILURE Failed to complete snapshot '{snapshot}' creation for VM '{vm}'. {reason}
 71 normal USER_TRY_BACK_TO_SNAPSHOT_FINISH_SUCCESS Snapshot-Preview {snapshot} for VM {vm} has been completed.

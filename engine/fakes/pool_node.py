@@ -13,6 +13,7 @@ from pathlib import Path
 from appliance.errors import NotFound, TrivetError
 from engine.fakes.points import nothing
 from gluster.model import REJECT, STARTED, Peer, PoolStatus, Volume
+from gluster.mount_view import MountBrick
 
 VOLUMES = ("engine", "vmstore")
 
@@ -59,6 +60,14 @@ class FakePoolNode:
         draft.rename(path)
         self.point("after reject")
         return before != frozenset(addresses)
+
+    def gluster_mount(self, volume: str) -> tuple[MountBrick, ...]:
+        """As the file beside the volume's says: the hosts whose brick does not have all open."""
+        path = self.folder / "pool" / f"{volume}.unopened.{self.name}"
+        unopened = path.read_text().split() if path.exists() else []
+        return tuple(
+            MountBrick(one, one not in self.away, one not in self.away and one not in unopened) for one in self.hosts
+        )
 
     def mount_volume(self, volume: str, servers: tuple[str, ...]) -> None:
         self.point("before mount")

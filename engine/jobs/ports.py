@@ -18,6 +18,7 @@ from appliance.model.vm_backup import VmBackup, VmBackupState
 from appliance.model.vm_live import DiskMerge, DiskMirror, GuestAnswer, MigrationLimits, Screen, VmSnapshot, VncTicket
 from appliance.wire.definition import JoinHello, VolumeFile
 from gluster.model import PoolStatus
+from gluster.mount_view import MountBrick
 
 
 class TaskNode(Protocol):
@@ -152,6 +153,8 @@ class PoolNode(Protocol):
     def gluster_pool(self) -> PoolStatus: ...
 
     def gluster_reject(self, volume: str, addresses: tuple[str, ...]) -> bool: ...
+
+    def gluster_mount(self, volume: str) -> tuple[MountBrick, ...]: ...
 
     def mount_volume(self, volume: str, servers: tuple[str, ...]) -> None: ...
 

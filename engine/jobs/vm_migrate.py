@@ -15,7 +15,7 @@ from engine.jobs.job import JobType, Planned, Step, Told, Work
 from engine.jobs.task import await_task, task_id
 from engine.jobs.vm_place import found_at, host_of, id_of, name_of, need_vm, state_at
 from engine.jobs.vm_spec import parts_of
-from engine.jobs.vm_state import MOVE, RUN
+from engine.jobs.vm_state import ARRIVED, MOVE, RUN
 from engine.store.audit import Audit
 from engine.store.entities import Entities
 from engine.store.entity import Entity
@@ -27,13 +27,15 @@ MOVABLE = frozenset({"up", "powering_up", "paused", "reboot_in_progress"})
 @dataclass(frozen=True)
 class MigrateVm:
     """Which VM; ``hosts``: ids of those that may be chosen (none: any). ``is_placed``: who orders this has placed it with
-    others that move, so its one host is taken as it is (VMs that must stay together move one after the other)."""
+    others that move, so its one host is taken as it is (VMs that must stay together move one after the other). ``why``: the
+    reason, when nobody ordered it by hand."""
 
     vm_id: str
     hosts: tuple[str, ...] = ()
     owner_id: str = ""
     correlation_id: str = ""
     is_placed: bool = False
+    why: str = ""
 
 
 def limits_of(vm: Entity, cluster: Entity) -> MigrationLimits:
@@ -63,13 +65,13 @@ def _choose(work: Work) -> Mapping[str, Any]:
         host, name, reason = _target(work, vm, given)
         work.entities.change("vm", vm.id, lambda before: before.with_body(**{MOVE: {"host": host, "job": work.job_id}}))
         Audit(work.entities.connection, work.clock).tell(
-            "VM_MIGRATION_START",
+            "VM_MIGRATION_START_SYSTEM_INITIATED" if given.why else "VM_MIGRATION_START",
             {"vm": vm.id, "host": vm.ref("host")},
-            {"target": name},
+            {"target": name, **({"reason": given.why} if given.why else {})},
             account=given.owner_id,
             correlation_id=given.correlation_id,
         )
-    work.log(reason)
+    work.log(f"{given.why}; {reason}" if given.why else reason)
     return {"id": host, "host": name, "source": source}
 
 
@@ -129,7 +131,7 @@ def arrive(work: Work, vm_id: str, host_id: str) -> None:
     """The VM is there now."""
 
     def how(vm: Entity) -> Entity:
-        run = {**(vm.body.get(RUN) or {}), "host": host_id}
+        run = {**(vm.body.get(RUN) or {}), "host": host_id, ARRIVED: int(work.clock.wall_s() * 1000)}
         return vm.without(MOVE).with_body(**{RUN: run}).with_refs(host=host_id)
 
     work.entities.change("vm", vm_id, how)

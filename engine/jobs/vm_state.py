@@ -12,6 +12,8 @@ from engine.store.entity import Entity
 RUN = "trivet_run"
 """In the body: the host that a job has chosen for it, and that job; so that a repeated step chooses no other. While it is
 started, also ``tried``: the hosts that could not (id → why)."""
+ARRIVED = "arrived_ms"
+"""In ``RUN``: when it came to its host by a migration, if it did: its disks were opened then, and not at its start."""
 MOVE = "trivet_move"
 """In the body: where a job is moving it."""
 MEMORY = "trivet_memory"

@@ -8,14 +8,11 @@ from pathlib import Path
 
 from appliance import layout
 from appliance.errors import TrivetError
+from gluster import mount_view, mounted
+from gluster.mount_view import BrickView
 from gluster.ports import Pool as GlusterPool
-from ha_broker import mount_view
 from ha_broker.effects.node import journal
-from ha_broker.mount_view import BrickView
 from ha_broker.state import Brick, Heal
-
-GRAPH = ".meta/graphs/active"
-"""Gluster's own view of a mount, a folder for each translator, made by the client itself: reading asks no brick."""
 
 
 class MountedPool:
@@ -29,14 +26,7 @@ class MountedPool:
         self._blamed: frozenset[str] = frozenset()
 
     def bricks(self) -> tuple[Brick, ...]:
-        graph = self._mount / GRAPH
-        clients = sorted(graph.glob(f"{self._volume}-client-*"))
-        if not clients:
-            raise OSError(f"{graph} shows no brick: the volume is not mounted here")
-        views = [
-            mount_view.brick_view((one / "options/remote-host").read_text().strip(), (one / "private").read_text())
-            for one in clients
-        ]
+        views = mounted.views(self._mount, self._volume)
         self._blame(views)
         return mount_view.bricks(views)
 

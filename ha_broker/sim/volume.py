@@ -360,7 +360,7 @@ class EngineVolume:
 
     def brick_view(self, host: str) -> tuple[Brick, ...]:
         """As the mount of this host sees them. A file that was opened while a brick was away is open there, but without
-        its lock: that brick does not count (:mod:`ha_broker.mount_view`)."""
+        its lock: that brick does not count (:mod:`gluster.mount_view`)."""
         mine = [handle for handle in self.handles if handle.host == host]
         up = self.links.up(host)
         firm = set(self.bricks)

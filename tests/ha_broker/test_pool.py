@@ -9,8 +9,9 @@ import pytest
 from appliance.errors import Unavailable
 from gluster.fake import FakePool
 from gluster.model import BrickPlace, VolumeSpec
-from ha_broker.effects.pool import GRAPH, MountedPool
-from ha_broker.mount_view import brick_view, bricks
+from gluster.mount_view import brick_view, bricks
+from gluster.mounted import GRAPH
+from ha_broker.effects.pool import MountedPool
 from ha_broker.state import Brick
 
 LOCK = "granted-posix-lock[0] = owner = {}, cmd = F_SETLK fl_type = F_RDLCK, fl_start = 100, fl_end = 100"

@@ -7,13 +7,21 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ha_broker.state import Brick
-
 BAD_HANDLE = -1
 """The brick has restarted or vanished since the file was opened; with strict locks it stays so until it is opened anew."""
 
 _HANDLE = re.compile(r"^fd\.\d+\.remote_fd = (-?\d+)$")
 _OWNER = re.compile(r"^granted-posix-lock\[\d+\] = owner = ([0-9a-f]+),")
+
+
+@dataclass(frozen=True)
+class MountBrick:
+    """A brick as one mount sees it now. ``open``: every file that this mount holds open is open (and locked, if it was) on
+    that brick; a handle that went bad there makes it False until it is opened anew."""
+
+    host: str
+    connected: bool
+    open: bool
 
 
 @dataclass(frozen=True)
@@ -43,14 +51,15 @@ def brick_view(host: str, private: str) -> BrickView:
     return BrickView(host, connected, frozenset(owners[True]), frozenset(owners[False]))
 
 
-def bricks(views: Sequence[BrickView]) -> tuple[Brick, ...]:
-    """Each brick's verdict. A file that was opened while a brick was away is unknown there: its lock is seen on the others
-    alone, so a brick is only open if it knows every owner that is alive.
+def bricks(views: Sequence[BrickView]) -> tuple[MountBrick, ...]:
+    """Each brick's verdict, of bricks that hold the same files. A file that was opened while a brick was away is unknown
+    there: its lock is seen on the others alone, so a brick is only open if it knows every owner that is alive.
 
     An owner whose handle is good nowhere is a QEMU that has gone: the client keeps, locks and all, the handles that went bad
     before their file was closed (seen with 11.1; counting them, every refresh was followed by the next)."""
     good = frozenset[str]().union(*(view.owners for view in views))
     alive = good or frozenset[str]().union(*(view.lost for view in views))
     return tuple(
-        Brick(view.host, view.connected, view.connected and view.owners >= alive and not view.lost & alive) for view in views
+        MountBrick(view.host, view.connected, view.connected and view.owners >= alive and not view.lost & alive)
+        for view in views
     )

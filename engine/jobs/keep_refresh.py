@@ -1,0 +1,111 @@
+"""Keep running VMs' disks open on every brick: what a brick has lost while it was away is opened anew by moving the VM.
+
+Hosts tell what their mounts see, without asking a brick. The decision is pure: engine/decide/refresh.py.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from appliance.errors import Conflict, TrivetError, Unavailable
+from engine.decide.refresh import AGAIN_S, Mount, Opened, refresh
+from engine.jobs.evicted import evictable, record_of, written_on
+from engine.jobs.ports import HostReport
+from engine.jobs.vm_migrate import MigrateVm, VmMigrate
+from engine.jobs.vm_place import ENGINE_MARK
+from engine.jobs.vm_state import ARRIVED, MOVE, RUN
+from engine.jobs.watcher import Watcher
+from engine.store.entity import Entity
+from gluster.model import PoolStatus
+
+TURN_S = 15.0
+"""A mount's view is four small files; nobody waits for it, and a refresh waits longer than that for steady connections."""
+STAYS = {"pinned": "it is pinned to its host", "user_migratable": "only people may migrate it"}
+"""``placement_policy.affinity`` → why it is not moved by itself."""
+
+
+@dataclass
+class RefreshKeeper(Watcher):
+    """One for the engine; its turns are taken one after the other. It remembers since when a mount is as it is, and whom it
+    has moved: one that starts anew waits again, and may move a VM once more."""
+
+    watched: ClassVar[str] = "disks on every brick"
+    _since: dict[tuple[str, str], tuple[tuple[str, ...], float]] = field(default_factory=dict)
+    _moved_s: dict[str, float] = field(default_factory=dict)
+
+    def turn(self) -> None:
+        """Look at all hosts, and move at most one VM."""
+        self._tried("all", self._look)
+
+    def _look(self) -> None:
+        domains, pool = evictable(self.entities), self.nodes.pool()
+        mounts = [one for report in self._hosts() for one in self._mounts(report, sorted(set(domains.values())), pool)]
+        if not any(one.unopened for one in mounts):
+            self._said.clear()
+            return
+        running = [one for one in self.entities.list("vm") if one.status == "up" and ENGINE_MARK not in one.body]
+        now_s = self.desk.clock.monotonic_s()
+        self._moved_s = {vm: at_s for vm, at_s in self._moved_s.items() if now_s - at_s < AGAIN_S}
+        tried = {vm: now_s - at_s for vm, at_s in self._moved_s.items()}
+        is_moving = any(MOVE in one.body for one in self.entities.list("vm"))
+        found = refresh(mounts, [self._opened(one, domains) for one in running], tried, is_moving)
+        for about, text in found.words:
+            self._tell(about, text)
+        if found.vm is not None:
+            self._move(found.vm, found.why, now_s)
+
+    def _hosts(self) -> Iterator[HostReport]:
+        """Those that answer and are not evicted: such a one is admitted first."""
+        for report in self.nodes.reports():
+            host = self.entities.get("host", report.id)
+            if report.is_up and host is not None and not record_of(host):
+                yield report
+
+    def _mounts(self, report: HostReport, volumes: list[str], pool: PoolStatus | None) -> Iterator[Mount]:
+        for volume in volumes:
+            try:
+                bricks = self.nodes.pools(report.name).gluster_mount(volume)
+            except TrivetError as error:
+                self._tell(f"{volume} on {report.name}", f"{self.watched}: {error} [{error.code}]")
+                continue
+            away = tuple(one.host for one in bricks if not one.connected)
+            unopened = tuple(one.host for one in bricks if one.connected and not one.open)
+            steady_s = self._steady_s((report.id, volume), away)
+            yield Mount(report.id, report.name, volume, away, unopened, steady_s, pending(pool, volume))
+
+    def _steady_s(self, mount: tuple[str, str], away: tuple[str, ...]) -> float:
+        now_s = self.desk.clock.monotonic_s()
+        before, since_s = self._since.get(mount, (away, now_s))
+        self._since[mount] = (away, since_s if before == away else now_s)
+        return now_s - self._since[mount][1]
+
+    def _opened(self, vm: Entity, domains: Mapping[str, str]) -> Opened:
+        attached = [one.ref("disk") for one in self.entities.children(vm.key, "disk_attachment")]
+        disks = self.entities.many("disk", attached)
+        found = self.entities.many("storage_domain", [name for one in disks.values() for name in written_on(one)])
+        volumes = frozenset(domains[one.name] for one in found.values() if one.name in domains)
+        arrived = (vm.body.get(RUN) or {}).get(ARRIVED)
+        opened_ms = int(arrived or vm.body.get("start_time") or 0)
+        policy = str((vm.body.get("placement_policy") or {}).get("affinity") or "")
+        stays = STAYS.get(policy, "") or ("a job has it" if vm.locked_as else "")
+        return Opened(vm.id, vm.name, vm.ref("host"), volumes, opened_ms, stays)
+
+    def _move(self, vm: Opened, why: str, now_s: float) -> None:
+        """One that is refused (a backup holds it, no other host has room) is tried again like one that was moved."""
+        self._moved_s[vm.id] = now_s
+        try:
+            given = MigrateVm(vm.id, correlation_id=str(uuid.uuid4()), why=why)
+            self.desk.order(VmMigrate, given, owner_id="", correlation_id=given.correlation_id)
+        except (Conflict, Unavailable) as error:
+            self._tell(vm.id, f"{vm.name} is not moved {why}: {error} [{error.code}]")
+
+
+def pending(pool: PoolStatus | None, volume: str) -> int | None:
+    """How many entries wait for healing; ``None``: not known."""
+    found = pool.volume(volume) if pool else None
+    counts = [one.heal_pending for one in found.bricks] if found else []
+    known = [one for one in counts if one is not None]
+    return max(known) if known and len(known) == len(counts) else None
