@@ -22,7 +22,8 @@ MEMORY_RESERVE_MIB: Final = 512
 
 @dataclass(frozen=True)
 class HostView:
-    """A member as it is asked about now. ``reason``: why it does not answer, or why its ``score`` is 0."""
+    """A member as it is asked about now. ``reason``: why it does not answer, or why its ``score`` is 0; ``unopened``: hosts
+    of bricks of ``vmstore`` on which what its guests have open is not open."""
 
     name: str
     answers: bool
@@ -32,6 +33,7 @@ class HostView:
     memory_available_mib: int
     vms: tuple[VmState, ...] = ()
     reason: str = ""
+    unopened: tuple[str, ...] = ()
 
     @property
     def eligible(self) -> bool:
@@ -67,7 +69,7 @@ class Objection:
 def objections(view: View, node: str) -> tuple[Objection, ...]:
     """What stands against taking ``node`` out of service."""
     others = [host for host in view.hosts if host.name != node]
-    found = [*_hosts(others), *_bricks(view, node), *_fence(view, node)]
+    found = [*_hosts(others), *_bricks(view, node), *_fence(view, node), *_guests_disks(others, node)]
     stuck = [vm for vm in _guests(view.host(node)) if vm.power != "running"]
     found += [
         Objection("vm-not-running", f"VM {vm.name} here is {vm.power}: only a running VM is moved; resume or end it")
@@ -123,6 +125,20 @@ def _fence(view: View, node: str) -> list[Objection]:
         f"the engine's disk is not freshly open on all other bricks ({where}); the broker of {view.engine_host} refreshes it"
     )
     return [Objection("disk-not-fresh", text, passes=True)]
+
+
+def _guests_disks(others: Sequence[HostView], node: str) -> list[Objection]:
+    """As :func:`_fence`, for the VMs that stay where they are: a brick that was away has forgotten their locks, and without
+    this node's brick, too, they could write no more."""
+    return [
+        Objection(
+            "vm-disks-not-fresh",
+            f"disks of VMs on {host.name} are not freshly open on the brick of {', '.join(bad)}; the engine moves them",
+            passes=True,
+        )
+        for host in others
+        if (bad := [brick for brick in host.unopened if brick != node]) and _guests(host)
+    ]
 
 
 # --- where its VMs go

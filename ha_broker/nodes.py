@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
 from appliance import layout
-from appliance.errors import TrivetError
+from appliance.errors import NotFound, TrivetError, Unavailable
 from appliance.model.cluster import Cluster
 from appliance.model.ha import HaStatus, HostHa
 from appliance.model.vm import VmState
@@ -77,13 +77,25 @@ class AgentNodes:
             node = self._to(NodeApi, name, LOOK_DEADLINE_S)  # type: ignore[type-abstract]
             free_mib = node.statistics().memory_available_bytes // MIB
             status = node.ha_status()
+            unopened = self._unopened(name)
         except TrivetError as error:
             return HostView(name, False, False, 0, False, 0, reason=error.reason)
         mine = _of(status, name)
         silent = status.broker_age_s > limits.BROKER_SILENT_S
         if mine is None or silent:
-            return HostView(name, True, False, 0, False, free_mib, vms, "its broker is silent")
-        return HostView(name, True, mine.alive, mine.score, mine.maintenance, free_mib, vms, "; ".join(mine.reasons))
+            return HostView(name, True, False, 0, False, free_mib, vms, "its broker is silent", unopened)
+        why = "; ".join(mine.reasons)
+        return HostView(name, True, mine.alive, mine.score, mine.maintenance, free_mib, vms, why, unopened)
+
+    def _unopened(self, name: str) -> tuple[str, ...]:
+        """A volume that is not mounted has nothing open there; an agent of before has no such question."""
+        try:
+            bricks = self._to(GlusterApi, name, LOOK_DEADLINE_S).gluster_mount(layout.VMSTORE_VOLUME)  # type: ignore[type-abstract]
+        except (NotFound, Unavailable) as error:
+            if isinstance(error, Unavailable) and error.code != "gluster.not-mounted":
+                raise
+            return ()
+        return tuple(one.host for one in bricks if one.connected and not one.open)
 
     def _bricks(self, engine_host: str) -> tuple[Brick, ...]:
         if not engine_host:

@@ -75,6 +75,10 @@ def test_nothing_against_a_healthy_cluster() -> None:
         (view(bricks=(*FRESH[:2], Brick("node3", True, False))), [("disk-not-fresh", True)]),
         (view(bricks=(FRESH[0], Brick("node2", True, False), FRESH[2])), []),
         (view(host("node2", vms=(vm("web", power="paused"),))), [("vm-not-running", False)]),
+        (view(host("node3", vms=(vm("web"),), unopened=("node1",))), [("vm-disks-not-fresh", True)]),
+        (view(host("node3", vms=(vm("web"),), unopened=("node2",))), []),  # that brick goes, the others have them open
+        (view(host("node3", vms=(ENGINE,), unopened=("node1",))), []),
+        (view(host("node2", vms=(vm("web"),), unopened=("node1",))), []),  # they leave, which opens them anew
         (View(tuple(map(host, NAMES)), "node1", FRESH, None, "no glusterd"), [("pool-unknown", True)]),
     ],
 )
