@@ -8,7 +8,7 @@ of a second node they could write no more. A VM that moves opens its disks on al
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 STEADY_S = 30.0
@@ -50,20 +50,22 @@ class Opened:
 
 @dataclass(frozen=True)
 class Refresh:
-    """Which VM is to be moved, if any, and what is to be said of each mount (host and volume → sentence)."""
+    """Which VM is to be moved, if any, to one of which ``hosts`` (ids), and what is to be said of each mount (host and
+    volume → sentence)."""
 
     vm: Opened | None = None
+    hosts: tuple[str, ...] = ()
     why: str = ""
     words: tuple[tuple[str, str], ...] = ()
 
 
-def refresh(mounts: Iterable[Mount], vms: Sequence[Opened], tried: Mapping[str, float], is_moving: bool) -> Refresh:
+def refresh(mounts: Sequence[Mount], vms: Sequence[Opened], tried: Mapping[str, float], is_moving: bool) -> Refresh:
     """At most one VM: moves cost bandwidth, and the first may show that the rest is well.
 
     ``tried``: VM → seconds since it was moved for it; ``is_moving``: some VM is on its way already.
     """
     words: list[tuple[str, str]] = []
-    chosen, why = None, ""
+    chosen, hosts, why = None, tuple[str, ...](), ""
     for mount in mounts:
         if not mount.unopened:
             continue
@@ -71,16 +73,17 @@ def refresh(mounts: Iterable[Mount], vms: Sequence[Opened], tried: Mapping[str, 
         bricks = ", ".join(mount.unopened)
         text = f"disks of {about} are not open on the brick of {bricks}"
         on_it = [one for one in vms if one.host == mount.host and mount.volume in one.volumes]
-        waits = _waits(mount)
+        others = tuple(one.host for one in mounts if one.volume == mount.volume and one.host != mount.host and not one.away)
+        waits = _waits(mount) or ("" if others else "waits for another host that has all bricks")
         due = [] if waits else _due(on_it, tried)
         if waits or not due:
             words.append((about, f"{text}: {waits or _nobody(on_it, tried)}"))
         elif is_moving or chosen is not None:
             words.append((about, f"{text}: {due[0].name} is moved when no other VM is on its way"))
         else:
-            chosen, why = due[0], f"to open its disks on the brick of {bricks} again"
+            chosen, hosts, why = due[0], others, f"to open its disks on the brick of {bricks} again"
             words.append((about, f"{text}: {chosen.name} is moved, which opens its disks anew"))
-    return Refresh(chosen, why, tuple(words))
+    return Refresh(chosen, hosts, why, tuple(words))
 
 
 def _waits(mount: Mount) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from appliance.errors import Conflict, TrivetError, Unavailable
-from engine.decide.refresh import AGAIN_S, Mount, Opened, refresh
+from engine.decide.refresh import AGAIN_S, Mount, Opened, Refresh, refresh
 from engine.jobs.evicted import evictable, record_of, written_on
 from engine.jobs.ports import HostReport
 from engine.jobs.vm_migrate import MigrateVm, VmMigrate
@@ -55,7 +55,7 @@ class RefreshKeeper(Watcher):
         for about, text in found.words:
             self._tell(about, text)
         if found.vm is not None:
-            self._move(found.vm, found.why, now_s)
+            self._move(found, found.vm, now_s)
 
     def _hosts(self) -> Iterator[HostReport]:
         """Those that answer and are not evicted: such a one is admitted first."""
@@ -93,14 +93,14 @@ class RefreshKeeper(Watcher):
         stays = STAYS.get(policy, "") or ("a job has it" if vm.locked_as else "")
         return Opened(vm.id, vm.name, vm.ref("host"), volumes, opened_ms, stays)
 
-    def _move(self, vm: Opened, why: str, now_s: float) -> None:
+    def _move(self, found: Refresh, vm: Opened, now_s: float) -> None:
         """One that is refused (a backup holds it, no other host has room) is tried again like one that was moved."""
         self._moved_s[vm.id] = now_s
         try:
-            given = MigrateVm(vm.id, correlation_id=str(uuid.uuid4()), why=why)
+            given = MigrateVm(vm.id, found.hosts, correlation_id=str(uuid.uuid4()), why=found.why)
             self.desk.order(VmMigrate, given, owner_id="", correlation_id=given.correlation_id)
         except (Conflict, Unavailable) as error:
-            self._tell(vm.id, f"{vm.name} is not moved {why}: {error} [{error.code}]")
+            self._tell(vm.id, f"{vm.name} is not moved {found.why}: {error} [{error.code}]")
 
 
 def pending(pool: PoolStatus | None, volume: str) -> int | None:

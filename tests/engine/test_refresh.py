@@ -22,13 +22,21 @@ NEW = Opened("2", "new", "h1", frozenset({"vmstore"}), 2000)
 VMS = (NEW, OLD, Opened("3", "elsewhere", "h2", frozenset({"vmstore"}), 10), Opened("4", "local", "h1", frozenset(), 10))
 
 
+WELL = Mount("h2", "node2", "vmstore")
+
+
 def decided(mount: Mount = STALE, vms: tuple[Opened, ...] = VMS, is_moving: bool = False, **tried: float) -> Refresh:
-    return refresh([mount], vms, {name.removeprefix("vm"): at_s for name, at_s in tried.items()}, is_moving)
+    return refresh(
+        [mount, WELL, Mount("h3", "node3", "vmstore", away=("node1",))],
+        vms,
+        {name.removeprefix("vm"): at_s for name, at_s in tried.items()},
+        is_moving,
+    )
 
 
 def test_the_one_whose_disks_have_been_open_for_longest_is_moved() -> None:
     found = decided()
-    assert found.vm == OLD
+    assert (found.vm, found.hosts) == (OLD, ("h2",)), "not where a brick is away: it would be the same there"
     assert found.why == "to open its disks on the brick of node3 again"
     assert found.words == (
         (
@@ -44,6 +52,7 @@ def test_the_one_whose_disks_have_been_open_for_longest_is_moved() -> None:
     ("mount", "waits"),
     [
         (replace(STALE, away=("node2",)), "waits for the brick of node2"),
+        (replace(STALE, host="h2"), "waits for another host that has all bricks"),
         (replace(STALE, steady_s=STEADY_S - 1), "waits for steady connections"),
         (replace(STALE, pending=7), "waits for the heal (7 left)"),
         (replace(STALE, pending=None), "waits for the heal"),
