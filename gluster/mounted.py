@@ -23,7 +23,7 @@ def bricks(mount: Path, volume: str) -> tuple[MountBrick, ...]:
     clients = {one.name: one for one in _clients(mount, volume)}
     found: list[MountBrick] = []
     for copies in sorted(graph.glob(f"{volume}-replicate-*"), key=_number):
-        names = sorted({(copies / "subvolumes" / one.name).resolve().name for one in (copies / "subvolumes").iterdir()})
+        names = sorted(one.readlink().name for one in (copies / "subvolumes").iterdir())
         found += mount_view.bricks([_view(clients[name]) for name in names if name in clients])
     return tuple(found)
 
