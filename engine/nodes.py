@@ -212,6 +212,9 @@ class WirePool:
     def gluster_mount(self, volume: str) -> tuple[MountBrick, ...]:
         return self.gluster.gluster_mount(volume)
 
+    def gluster_renew_healer(self) -> None:
+        self.gluster.gluster_renew_healer()
+
     def mount_volume(self, volume: str, servers: tuple[str, ...]) -> None:
         self.files.mount_volume(volume, servers)
 

@@ -31,6 +31,9 @@ RESTART_DEADLINE_S = 40.0
 """glusterd stops and starts within 3 s on an idle machine; bricks go on meanwhile (the drop-in). Margin for a
 loaded one."""
 
+HEALER_GONE_S = 1.0
+"""Until glusterd has noticed the end of a self-heal daemon, and starts it where one is missing."""
+
 CONNECT_DEADLINE_S = 20.0
 """After a probe, until the new peer is connected and knows the pool: 1 s seen on an idle machine."""
 
@@ -148,6 +151,16 @@ def start(pool: Pool, volume: str) -> None:
     """Start the volume if it is not started."""
     if _known(pool, volume).status != STARTED:
         pool.start(volume)
+
+
+def renew_healer(pool: Pool, processes: Processes, clock: Clock) -> None:
+    """Start this node's self-heal daemon anew. One that bricks have refused stays connected to them and asks never again
+    (seen with 11.1): nothing is healed from this node, and no heal can be ordered on any node."""
+    processes.run(["pkill", "-KILL", "-f", "--", "--process-name glustershd"], timeout_s=RESTART_DEADLINE_S, ok=(0, 1))
+    clock.sleep(HEALER_GONE_S)
+    for volume in pool.volumes():
+        if volume.status == STARTED:
+            pool.start(volume.name)
 
 
 def heal(pool: Pool, volume: str) -> None:

@@ -58,6 +58,10 @@ class GlusterApi(Protocol):
     def gluster_start(self, volume: str) -> None:
         """Start the volume if it is not started."""
 
+    @route("POST", "/v1/gluster/healer", "command", 4 * CHANGE_DEADLINE_S + _ANSWER_S)
+    def gluster_renew_healer(self) -> None:
+        """Start this node's self-heal daemon anew, after bricks have refused it."""
+
     @route("GET", "/v1/gluster/volumes/{volume}/heal", "node", HEAL_DEADLINE_S + _ANSWER_S)
     def gluster_heal_summary(self, volume: str) -> tuple[BrickHeal, ...]:
         """What waits for healing on each brick."""
@@ -106,6 +110,9 @@ class GlusterNode:
 
     def gluster_start(self, volume: str) -> None:
         verbs.start(self._pool, volume)
+
+    def gluster_renew_healer(self) -> None:
+        verbs.renew_healer(self._pool, self._processes, self._clock)
 
     def gluster_heal_summary(self, volume: str) -> tuple[BrickHeal, ...]:
         return self._pool.heal_summary(volume)

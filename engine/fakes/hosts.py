@@ -32,6 +32,8 @@ class FakeNodes:
     hosts: dict[str, FakeVmNode] = field(default_factory=dict)
     mounted: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Volume → servers, of the last mount that was asked for."""
+    renewed: list[str] = field(default_factory=list)
+    """Hosts whose self-heal daemon was started anew."""
     founders: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -104,7 +106,9 @@ class FakeNodes:
     def pools(self, host: str) -> FakePoolNode:
         self._answering(host)
         disks = self.nodes[host]
-        return FakePoolNode(host, disks.folder, tuple(self.nodes), self.down, disks.point, disks.fail_with, self.mounted)
+        return FakePoolNode(
+            host, disks.folder, tuple(self.nodes), self.down, disks.point, disks.fail_with, self.mounted, self.renewed
+        )
 
     def images(self, host: str) -> FakeImageNode:
         self._answering(host)

@@ -35,6 +35,7 @@ class FakePoolNode:
     point: Callable[[str], None] = nothing
     fail_with: dict[str, TrivetError] = field(default_factory=dict)
     mounted: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    renewed: list[str] = field(default_factory=list)
 
     def gluster_pool(self) -> PoolStatus:
         peers = tuple(
@@ -68,6 +69,10 @@ class FakePoolNode:
         return tuple(
             MountBrick(one, one not in self.away, one not in self.away and one not in unopened) for one in self.hosts
         )
+
+    def gluster_renew_healer(self) -> None:
+        self.point("before renew healer")
+        self.renewed.append(self.name)
 
     def mount_volume(self, volume: str, servers: tuple[str, ...]) -> None:
         self.point("before mount")

@@ -49,12 +49,14 @@ def _admit(work: Work) -> None:
 
 
 def _mount(work: Work) -> None:
-    """Its mounts have ended with the eviction; a mount that lives is left alone."""
+    """Its mounts have ended with the eviction (one that lives is left alone); its self-heal daemon has not, and does not ask
+    bricks again that have refused it."""
     given = work.parameters(OnHost)
     names = [one.name for one in work.nodes.reports()][:REPLICA]
     servers = tuple(sorted(names, key=lambda name: name != given.name))  # as the installer orders them: itself first
     for volume in sorted(set(given.domains.values())):
         work.nodes.pools(given.name).mount_volume(volume, servers)
+    work.nodes.pools(given.name).gluster_renew_healer()
 
 
 class HostAdmit(OnHostJob):

@@ -252,6 +252,7 @@ def test_an_evicted_host_comes_back_without_what_was_left_on_it(cluster: Cluster
     assert nodes.ids[cluster.vms.host_of(ha)] == runs_on
     assert refused_by(nodes.nodes["node1"].folder) == frozenset()
     assert nodes.mounted == {"vmstore": ("node1", "node2", "node3")}
+    assert nodes.renewed == ["node1"], "its self-heal daemon does not ask again bricks that have refused it"
     assert EVICTED not in entities.need("host", NODE["node1"]).body
     assert 10_703 in [one.code for one in cluster.vms.engine.store.events(limit=50)]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from appliance.effects.clock import FakeClock
+from appliance.effects.process import Completed
 from appliance.effects.root import Root
 from appliance.errors import Conflict, Failed, NotFound, Unavailable
 from appliance.fakes.wire import FakeWire
@@ -105,6 +106,16 @@ def test_a_volume_that_is_not_started_cannot_heal() -> None:
     with pytest.raises(Conflict) as caught:
         verbs.heal(pool, "engine")
     assert caught.value.code == "gluster.volume-stopped"
+
+
+def test_a_self_heal_daemon_is_ended_and_what_is_missing_of_started_volumes_is_started() -> None:
+    pool = built()
+    pool._volumes["engine"] = replace(pool._volumes["engine"], status="Stopped")
+    pool.changes.clear()
+    processes = Scripted(answers={"pkill": Completed(("pkill",), 1, "", "")})
+    verbs.renew_healer(pool, processes, FakeClock())
+    assert [argv for argv, _ in processes.calls] == [("pkill", "-KILL", "-f", "--", "--process-name glustershd")]
+    assert pool.changes == [("start", "vmstore")]
 
 
 def test_brick_folders_are_made_once(tmp_path: Path) -> None:
