@@ -18,8 +18,8 @@ from dataclasses import dataclass
 STEADY_S = 30.0
 """Bricks must have been connected for this long: twice what the broker waits before it moves the engine: that goes first."""
 ENTRIES = 2
-"""What waits for healing of a disk in use: its file, and the shard that is being written. More than that of all VMs that could
-be meant is a heal that is at work."""
+"""What waits for healing of a disk in use: its file, and the shard that is being written. More than that, of all VMs that
+could be meant, is a heal that is at work."""
 HEAL_S = 60.0
 """For so long the end of the heal is waited for, while the copy that came back is behind. Not for ever: what is written
 through a handle that is bad on one brick blames that brick again, so the heal of a disk in use does not end."""
