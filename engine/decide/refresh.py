@@ -4,10 +4,6 @@ A VM's disks are open on each brick that was there when the VM started or arrive
 connected: locks that a brick has forgotten are never taken again behind a VM's back (`client.strict-locks`). So after each
 absence of a node the VMs of all others write one copy less for as long as they stay where they are, and after the absence
 of a second node they could write no more. A VM that moves opens its disks on all bricks that are there.
-
-A disk that is written all the time is not healed either, although it is open everywhere: its client keeps the lock under
-which metadata are changed for as long as it writes (an eager lock that is not given up for a healer, seen with 11.1). A VM
-that moves lets go of it.
 """
 
 from __future__ import annotations
@@ -17,10 +13,7 @@ from dataclasses import dataclass
 
 STEADY_S = 30.0
 """Bricks must have been connected for this long: twice what the broker waits before it moves the engine: that goes first."""
-ENTRIES = 2
-"""What waits for healing of a disk in use: its file, and the shard that is being written. More than that, of all VMs that
-could be meant, is a heal that is at work."""
-HEAL_S = 60.0
+HEAL_S = 120.0
 """For so long the end of the heal is waited for, while the copy that came back is behind. Not for ever: what is written
 through a handle that is bad on one brick blames that brick again, so the heal of a disk in use does not end."""
 AGAIN_S = 1800.0
@@ -31,7 +24,7 @@ AGAIN_S = 1800.0
 class Mount:
     """A host's mount of a volume. ``away``: hosts of bricks that are not connected; ``unopened``: of those that are, and do
     not have all open; ``steady_s``: for how long the former has been so; ``pending``: entries that wait for healing on the
-    volume, ``None``: not known; ``since_ms``: the wall clock when ``away`` began to be so."""
+    volume, ``None``: not known."""
 
     host: str
     host_name: str
@@ -40,7 +33,6 @@ class Mount:
     unopened: tuple[str, ...] = ()
     steady_s: float = 0.0
     pending: int | None = None
-    since_ms: int = 0
 
 
 @dataclass(frozen=True)
@@ -75,37 +67,23 @@ def refresh(mounts: Sequence[Mount], vms: Sequence[Opened], tried: Mapping[str, 
     words: list[tuple[str, str]] = []
     chosen, hosts, why = None, tuple[str, ...](), ""
     for mount in mounts:
-        on_it = [one for one in vms if one.host == mount.host and mount.volume in one.volumes]
-        about, held = f"{mount.volume} on {mount.host_name}", _held(mount, on_it)
-        if not mount.unopened and not held:
+        if not mount.unopened:
             continue
-        text, purpose = _told(mount, about)
+        about = f"{mount.volume} on {mount.host_name}"
+        bricks = ", ".join(mount.unopened)
+        text = f"disks of {about} are not open on the brick of {bricks}"
+        on_it = [one for one in vms if one.host == mount.host and mount.volume in one.volumes]
         others = tuple(one.host for one in mounts if one.volume == mount.volume and one.host != mount.host and not one.away)
         waits = _waits(mount) or ("" if others else "waits for another host that has all bricks")
-        due = [] if waits else _due(on_it if mount.unopened else held, tried)
+        due = [] if waits else _due(on_it, tried)
         if waits or not due:
             words.append((about, f"{text}: {waits or _nobody(on_it, tried)}"))
         elif is_moving or chosen is not None:
             words.append((about, f"{text}: {due[0].name} is moved when no other VM is on its way"))
         else:
-            chosen, hosts, why = due[0], others, purpose
+            chosen, hosts, why = due[0], others, f"to open its disks on the brick of {bricks} again"
             words.append((about, f"{text}: {chosen.name} is moved, which opens its disks anew"))
     return Refresh(chosen, hosts, why, tuple(words))
-
-
-def _held(mount: Mount, vms: Collection[Opened]) -> list[Opened]:
-    """Who may keep the last files from being healed: opened before all bricks were there, and written since."""
-    before = [one for one in vms if one.opened_ms < mount.since_ms]
-    is_over = mount.away or mount.steady_s < HEAL_S or not mount.pending
-    return [] if is_over or (mount.pending or 0) > ENTRIES * len(before) else before
-
-
-def _told(mount: Mount, about: str) -> tuple[str, str]:
-    """(What is the matter, why a VM is moved.)"""
-    if mount.unopened:
-        bricks = ", ".join(mount.unopened)
-        return f"disks of {about} are not open on the brick of {bricks}", f"to open its disks on the brick of {bricks} again"
-    return f"disks of {about} are in use and not healed ({mount.pending} entries)", "to let its disks be healed"
 
 
 def _waits(mount: Mount) -> str:

@@ -43,7 +43,7 @@ class RefreshKeeper(Watcher):
     def _look(self) -> None:
         domains, pool = evictable(self.entities), self.nodes.pool()
         mounts = [one for report in self._hosts() for one in self._mounts(report, sorted(set(domains.values())), pool)]
-        if not any(one.unopened or one.pending for one in mounts):
+        if not any(one.unopened for one in mounts):
             self._said.clear()
             return
         running = [one for one in self.entities.list("vm") if one.status == "up" and ENGINE_MARK not in one.body]
@@ -74,8 +74,7 @@ class RefreshKeeper(Watcher):
             away = tuple(one.host for one in bricks if not one.connected)
             unopened = tuple(one.host for one in bricks if one.connected and not one.open)
             steady_s = self._steady_s((report.id, volume), away)
-            since_ms = int((self.desk.clock.wall_s() - steady_s) * 1000)
-            yield Mount(report.id, report.name, volume, away, unopened, steady_s, pending(pool, volume), since_ms)
+            yield Mount(report.id, report.name, volume, away, unopened, steady_s, pending(pool, volume))
 
     def _steady_s(self, mount: tuple[str, str], away: tuple[str, ...]) -> float:
         now_s = self.desk.clock.monotonic_s()

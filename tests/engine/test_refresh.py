@@ -70,24 +70,6 @@ def test_nothing_is_said_of_mounts_that_are_well() -> None:
     assert refresh([Mount("h1", "node1", "vmstore", away=("node2",), steady_s=99.0)], VMS, {}, is_moving=False) == Refresh()
 
 
-HELD = replace(STALE, unopened=(), pending=2, steady_s=HEAL_S, since_ms=1500)
-
-
-def test_a_disk_in_use_that_is_not_healed_is_let_go() -> None:
-    found = decided(HELD)
-    assert (found.vm, found.why) == (OLD, "to let its disks be healed")
-    assert decided(HELD, vms=(NEW,)).vm is None, "opened since all bricks were there"
-    assert decided(HELD, vms=(NEW,)).words == ()
-    for well in (
-        replace(HELD, pending=0),
-        replace(HELD, pending=None),
-        replace(HELD, pending=3),
-        replace(HELD, steady_s=HEAL_S - 1),
-        replace(HELD, away=("node2",)),
-    ):
-        assert decided(well) == Refresh(), "a heal is at work, or there is none"
-
-
 def test_one_at_a_time_in_the_whole_cluster() -> None:
     assert decided(is_moving=True).vm is None
     assert "when no other VM is on its way" in decided(is_moving=True).words[0][1]
