@@ -9,7 +9,8 @@ import pytest
 from appliance.errors import Unavailable
 from appliance.fakes.wire import FakeWire
 from gluster.fake import FakePool
-from ha_broker.effects.pool import GRAPH, MountedPool
+from gluster.mounted import GRAPH
+from ha_broker.effects.pool import MountedPool
 from ha_broker.effects.requests import LOCAL_MAINTENANCE, RequestFiles
 from ha_broker.state import Brick
 from ha_broker.wire import HaApi, HaNode
