@@ -34,6 +34,11 @@ class Mount:
     steady_s: float = 0.0
     pending: int | None = None
 
+    @property
+    def about(self) -> str:
+        """Its name in sentences."""
+        return f"{self.volume} on {self.host_name}"
+
 
 @dataclass(frozen=True)
 class Opened:
@@ -69,20 +74,19 @@ def refresh(mounts: Sequence[Mount], vms: Sequence[Opened], tried: Mapping[str, 
     for mount in mounts:
         if not mount.unopened:
             continue
-        about = f"{mount.volume} on {mount.host_name}"
         bricks = ", ".join(mount.unopened)
-        text = f"disks of {about} are not open on the brick of {bricks}"
+        text = f"disks of {mount.about} are not open on the brick of {bricks}"
         on_it = [one for one in vms if one.host == mount.host and mount.volume in one.volumes]
         others = tuple(one.host for one in mounts if one.volume == mount.volume and one.host != mount.host and not one.away)
         waits = _waits(mount) or ("" if others else "waits for another host that has all bricks")
         due = [] if waits else _due(on_it, tried)
         if waits or not due:
-            words.append((about, f"{text}: {waits or _nobody(on_it, tried)}"))
+            words.append((mount.about, f"{text}: {waits or _nobody(on_it, tried)}"))
         elif is_moving or chosen is not None:
-            words.append((about, f"{text}: {due[0].name} is moved when no other VM is on its way"))
+            words.append((mount.about, f"{text}: {due[0].name} is moved when no other VM is on its way"))
         else:
             chosen, hosts, why = due[0], others, f"to open its disks on the brick of {bricks} again"
-            words.append((about, f"{text}: {chosen.name} is moved, which opens its disks anew"))
+            words.append((mount.about, f"{text}: {chosen.name} is moved, which opens its disks anew"))
     return Refresh(chosen, hosts, why, tuple(words))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from appliance import layout
@@ -66,7 +66,16 @@ def is_of_pool(domain: Entity, servers: Collection[str]) -> bool:
 
 def writes(entities: Entities, vm: Entity) -> frozenset[str]:
     """The storage domains that a VM can write, that too to which a disk of it may have gone over already."""
-    attached = [one for one in entities.children(vm.key, "disk_attachment") if not one.body.get("read_only")]
+    attached = entities.children(vm.key, "disk_attachment")
+    return _domains(entities, [one for one in attached if not one.body.get("read_only")])
+
+
+def uses(entities: Entities, vm: Entity) -> frozenset[str]:
+    """The storage domains that a VM has anything open on: what it writes, and what it only reads."""
+    return _domains(entities, entities.children(vm.key, "disk_attachment"))
+
+
+def _domains(entities: Entities, attached: Sequence[Entity]) -> frozenset[str]:
     disks = entities.many("disk", [one.ref("disk") for one in attached])
     domains = entities.many("storage_domain", [name for one in disks.values() for name in written_on(one)])
     return frozenset(one.name for one in domains.values())

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from appliance.errors import Conflict, TrivetError, Unavailable
+from appliance.errors import TrivetError
 from engine.decide.refresh import AGAIN_S, Mount, Opened, Refresh, refresh
-from engine.jobs.evicted import evictable, record_of, written_on
+from engine.jobs.evicted import evictable, record_of, uses
 from engine.jobs.ports import HostReport
 from engine.jobs.vm_migrate import MigrateVm, VmMigrate
 from engine.jobs.vm_place import ENGINE_MARK
@@ -43,14 +43,17 @@ class RefreshKeeper(Watcher):
     def _look(self) -> None:
         domains, pool = evictable(self.entities), self.nodes.pool()
         mounts = [one for report in self._hosts() for one in self._mounts(report, sorted(set(domains.values())), pool)]
+        for one in mounts:
+            if not one.unopened:
+                self._said.pop(one.about, None)
         if not any(one.unopened for one in mounts):
-            self._said.clear()
             return
-        running = [one for one in self.entities.list("vm") if one.status == "up" and ENGINE_MARK not in one.body]
+        vms = self.entities.list("vm")
+        running = [one for one in vms if one.status == "up" and ENGINE_MARK not in one.body]
         now_s = self.desk.clock.monotonic_s()
         self._moved_s = {vm: at_s for vm, at_s in self._moved_s.items() if now_s - at_s < AGAIN_S}
         tried = {vm: now_s - at_s for vm, at_s in self._moved_s.items()}
-        is_moving = any(MOVE in one.body for one in self.entities.list("vm"))
+        is_moving = any(MOVE in one.body for one in vms)
         found = refresh(mounts, [self._opened(one, domains) for one in running], tried, is_moving)
         for about, text in found.words:
             self._tell(about, text)
@@ -83,10 +86,7 @@ class RefreshKeeper(Watcher):
         return now_s - self._since[mount][1]
 
     def _opened(self, vm: Entity, domains: Mapping[str, str]) -> Opened:
-        attached = [one.ref("disk") for one in self.entities.children(vm.key, "disk_attachment")]
-        disks = self.entities.many("disk", attached)
-        found = self.entities.many("storage_domain", [name for one in disks.values() for name in written_on(one)])
-        volumes = frozenset(domains[one.name] for one in found.values() if one.name in domains)
+        volumes = frozenset(domains[name] for name in uses(self.entities, vm) if name in domains)
         arrived = (vm.body.get(RUN) or {}).get(ARRIVED)
         opened_ms = int(arrived or vm.body.get("start_time") or 0)
         policy = str((vm.body.get("placement_policy") or {}).get("affinity") or "")
@@ -96,11 +96,8 @@ class RefreshKeeper(Watcher):
     def _move(self, found: Refresh, vm: Opened, now_s: float) -> None:
         """One that is refused (a backup holds it, no other host has room) is tried again like one that was moved."""
         self._moved_s[vm.id] = now_s
-        try:
-            given = MigrateVm(vm.id, found.hosts, correlation_id=str(uuid.uuid4()), why=found.why)
-            self.desk.order(VmMigrate, given, owner_id="", correlation_id=given.correlation_id)
-        except (Conflict, Unavailable) as error:
-            self._tell(vm.id, f"{vm.name} is not moved {found.why}: {error} [{error.code}]")
+        given = MigrateVm(vm.id, found.hosts, correlation_id=str(uuid.uuid4()), why=found.why)
+        self._order_now(VmMigrate, given, given.correlation_id)
 
 
 def pending(pool: PoolStatus | None, volume: str) -> int | None:

@@ -38,9 +38,9 @@ class Watcher(ABC):
         except TrivetError as error:
             self._tell(about, f"{self.watched}, {about}: {error} [{error.code}]")
 
-    def _order_now(self, kind: type[JobType[Any]], given: Any) -> None:
+    def _order_now(self, kind: type[JobType[Any]], given: Any, correlation_id: str = "") -> None:
         try:
-            self.desk.order(kind, given, owner_id="", correlation_id=str(uuid.uuid4()))
+            self.desk.order(kind, given, owner_id="", correlation_id=correlation_id or str(uuid.uuid4()))
         except (Conflict, Unavailable) as error:  # it has changed since we looked, or the queue is full
             self.log(f"not ordered: {error} [{error.code}]")
 
