@@ -15,6 +15,7 @@ from appliance.model.node import CpuFacts, Disk, FolderFacts, Nic, NodeFacts, No
 from appliance.version import VERSION
 from appliance.wire.definition import JoinHello, Reached, VolumeFile
 from gluster.model import REJECT, STARTED, Brick, BrickHeal, Peer, PoolStatus, Volume, VolumeSpec
+from gluster.mount_view import MountBrick
 from installer.fake_servers import GIB, RESTART_CALLS, FakeServers, engine_runs
 
 
@@ -270,7 +271,14 @@ class FakeNode:
         assert self._node
         return ()
 
+    def gluster_mount(self, volume: str) -> tuple[MountBrick, ...]:
+        bricks = self._servers.data["volumes"][volume]["bricks"]
+        return tuple(MountBrick(host, connected=True, open=True) for host, _path in bricks)
+
     def gluster_heal(self, volume: str) -> None:
+        assert self._node
+
+    def gluster_renew_healer(self) -> None:
         assert self._node
 
     # What it is

@@ -42,7 +42,9 @@ def test_every_mount_has_every_brick_again_after_a_change_an_absence_and_a_resta
 
 
 def _heals(cluster: Cluster, node: str, volume: str) -> bool:
-    return "successful" in cluster.shell(node, f"gluster --mode=script volume heal {volume}", ok=False).split()
+    said = cluster.on(node, "gluster", "--mode=script", "volume", "heal", volume, ok=False)
+    print(f"{node}, heal {volume}: {said.stdout.strip()} {said.stderr.strip()}")  # shown when it stays so
+    return "successful" in said.stdout.split()
 
 
 def _whole(cluster: Cluster) -> bool:
