@@ -162,8 +162,9 @@ class Broker:
 
     def _raise_epoch(self, seen: Observation) -> None:
         """An epoch under which a host runs the engine VM was made under the lock: no agent may obey a lower one any
-        more (S2)."""
-        highest = 0
+        more (S2). That of the VM here, too: one that was migrated hither while /var was full was told to no agent here."""
+        held = seen.notes.held
+        highest = held.epoch if held is not None and held.pid == seen.vm.pid and seen.vm.power == "running" else 0
         for peer in seen.peers:
             slot = peer.slot
             if slot is not None and slot.engine_epoch > highest and slot.engine in ("running", "migrating"):

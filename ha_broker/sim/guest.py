@@ -57,6 +57,8 @@ class Qemu:
     """A write is due."""
     broken: bool = False
     """It was stopped by an I/O error once: it must never run again (S3)."""
+    split: tuple[str, ...] = ()
+    """What was in split-brain when it opened the disk."""
     unlocked: bool = False
     """At switch-over: neither side has the lock."""
     here_s: float = 0.0
