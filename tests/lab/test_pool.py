@@ -15,6 +15,14 @@ GIVEN_UP_S = 30.0
 """Until the others count a node as gone: 5 s of ping-timeout, and a slow machine."""
 BACK_S = 60.0
 """Until each mount has each brick again: clients try every 3 s, and old ports are looked at every 5 s."""
+HEALS_S = 180.0
+"""Until all self-heal daemons take orders: glusterd ends and begins its own several times after an absence; seen: 10 s."""
+
+HEALERS = """
+pgrep -a -f -- '--process-name glustershd'; gluster volume status engine shd; gluster volume status vmstore shd
+ss -tnp | grep glusterfs; grep '^\[' /var/log/glusterfs/glustershd.log | tail -n 60
+"""
+"""What is shown of a node when no heal can be ordered."""
 
 
 def test_every_mount_has_every_brick_again_after_a_change_an_absence_and_a_restart_of_glusterd(cluster: Cluster) -> None:
@@ -36,7 +44,12 @@ def test_every_mount_has_every_brick_again_after_a_change_an_absence_and_a_resta
     cluster.link(away, "heal")
     wait("every brick, after the restart", BACK_S, partial(_whole, cluster))
     for volume in VOLUMES:
-        wait(f"a heal of {volume} can be ordered", BACK_S, partial(_heals, cluster, away, volume))
+        try:
+            wait(f"a heal of {volume} can be ordered", HEALS_S, partial(_heals, cluster, away, volume))
+        except AssertionError:
+            for node in cluster.nodes:
+                print(node, cluster.shell(node, HEALERS, ok=False))
+            raise
     cluster.shell(other, "gluster --mode=script volume reset vmstore auth.reject")
     cluster.settled()
 
