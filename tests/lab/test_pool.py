@@ -20,7 +20,7 @@ HEALS_S = 180.0
 
 HEALERS = """
 pgrep -a -f -- '--process-name glustershd'; gluster volume status engine shd; gluster volume status vmstore shd
-ss -tnp | grep glusterfs; grep '^\[' /var/log/glusterfs/glustershd.log | tail -n 60
+ss -tnp | grep glusterfs; grep '^[[]' /var/log/glusterfs/glustershd.log | tail -n 60
 """
 """What is shown of a node when no heal can be ordered."""
 
