@@ -284,6 +284,8 @@ so that its Highly Available VMs can be started elsewhere.
 nowhere. {reason}
 10703 normal TRIVET_HOST_ADMITTED Host {host} has access to {storage_domain} again.
 10704 warning TRIVET_HOST_ADMISSION_FAILED Host {host} stays cut off from {storage_domain}. {reason}
+10705 warning TRIVET_VM_MAY_MISS_COPY VM {vm} may write its disks without the copies on {bricks} until it is migrated or \
+restarted. It does not move by itself: {reason}.
 10720 warning TRIVET_TRANSFER_PAUSED Image {direction} with disk {disk} was paused by the system: {reason}.
 10790 normal VM_BACKUP_STARTED Backup {backup} for VM {vm} started (User: {user}).
 10791 error VM_INCREMENTAL_BACKUP_FAILED_FULL_VM_BACKUP_NEEDED Incremental backup {backup} for VM {vm} failed, a full VM \
@@ -295,7 +297,7 @@ backup is needed (User: {user}). {reason}
 10798 error VM_CHECKPOINT_FAILED_TO_DELETE Failed to remove Checkpoint {checkpoint} from VM {vm} (User: {user}). {reason}
 """
 """From 10,700 to 10,789 they are ours, where oVirt has none: an agent refused this engine because a newer one exists; hosts
-that are evicted from storage and let in again."""
+that are evicted from storage and let in again; VMs that stay where a copy of their disks is not open."""
 
 
 @dataclass(frozen=True)

@@ -55,13 +55,14 @@ class Opened:
 
 @dataclass(frozen=True)
 class Refresh:
-    """Which VM is to be moved, if any, to one of which ``hosts`` (ids), and what is to be said of each mount (host and
-    volume → sentence)."""
+    """Which VM is to be moved, if any, to one of which ``hosts`` (ids), what is to be said of each mount (host and volume →
+    sentence), and which VMs stay without a copy (each with the hosts of the bricks) because only people may move them."""
 
     vm: Opened | None = None
     hosts: tuple[str, ...] = ()
     why: str = ""
     words: tuple[tuple[str, str], ...] = ()
+    staying: tuple[tuple[Opened, tuple[str, ...]], ...] = ()
 
 
 def refresh(mounts: Sequence[Mount], vms: Sequence[Opened], tried: Mapping[str, float], is_moving: bool) -> Refresh:
@@ -70,6 +71,7 @@ def refresh(mounts: Sequence[Mount], vms: Sequence[Opened], tried: Mapping[str, 
     ``tried``: VM → seconds since it was moved for it; ``is_moving``: some VM is on its way already.
     """
     words: list[tuple[str, str]] = []
+    staying: list[tuple[Opened, tuple[str, ...]]] = []
     chosen, hosts, why = None, tuple[str, ...](), ""
     for mount in mounts:
         if not mount.unopened:
@@ -80,6 +82,8 @@ def refresh(mounts: Sequence[Mount], vms: Sequence[Opened], tried: Mapping[str, 
         others = tuple(one.host for one in mounts if one.volume == mount.volume and one.host != mount.host and not one.away)
         waits = _waits(mount) or ("" if others else "waits for another host that has all bricks")
         due = [] if waits else _due(on_it, tried)
+        if not waits and not due:
+            staying.extend((one, mount.unopened) for one in _staying(on_it))
         if waits or not due:
             words.append((mount.about, f"{text}: {waits or _nobody(on_it, tried)}"))
         elif is_moving or chosen is not None:
@@ -87,7 +91,7 @@ def refresh(mounts: Sequence[Mount], vms: Sequence[Opened], tried: Mapping[str, 
         else:
             chosen, hosts, why = due[0], others, f"to open its disks on the brick of {bricks} again"
             words.append((mount.about, f"{text}: {chosen.name} is moved, which opens its disks anew"))
-    return Refresh(chosen, hosts, why, tuple(words))
+    return Refresh(chosen, hosts, why, tuple(words), tuple(staying))
 
 
 def _waits(mount: Mount) -> str:
@@ -106,8 +110,12 @@ def _due(vms: Collection[Opened], tried: Mapping[str, float]) -> list[Opened]:
     return sorted(able, key=lambda one: (one.opened_ms, one.name))
 
 
+def _staying(vms: Collection[Opened]) -> list[Opened]:
+    return sorted((one for one in vms if one.stays), key=lambda one: (one.opened_ms, one.name))
+
+
 def _nobody(vms: Collection[Opened], tried: Mapping[str, float]) -> str:
-    staying = sorted((one for one in vms if one.stays), key=lambda one: (one.opened_ms, one.name))
+    staying = _staying(vms)
     if staying:
         told = ", ".join(f"{one.name} ({one.stays})" for one in staying)
         return f"these VMs do not move by themselves and may miss that copy until they are migrated or restarted: {told}"

@@ -18,6 +18,7 @@ from engine.jobs.vm_migrate import MigrateVm, VmMigrate
 from engine.jobs.vm_place import ENGINE_MARK
 from engine.jobs.vm_state import ARRIVED, MOVE, RUN
 from engine.jobs.watcher import Watcher
+from engine.store.audit import Audit
 from engine.store.entity import Entity
 from gluster.model import PoolStatus
 
@@ -35,6 +36,8 @@ class RefreshKeeper(Watcher):
     watched: ClassVar[str] = "disks on every brick"
     _since: dict[tuple[str, str], tuple[tuple[str, ...], float]] = field(default_factory=dict)
     _moved_s: dict[str, float] = field(default_factory=dict)
+    _warned: frozenset[tuple[str, tuple[str, ...]]] = frozenset()
+    """VM and hosts of bricks, of which people know."""
 
     def turn(self) -> None:
         """Look at all hosts, and move at most one VM."""
@@ -47,6 +50,7 @@ class RefreshKeeper(Watcher):
             if not one.unopened:
                 self._said.pop(one.about, None)
         if not any(one.unopened for one in mounts):
+            self._warned = frozenset()
             return
         vms = self.entities.list("vm")
         running = [one for one in vms if one.status == "up" and ENGINE_MARK not in one.body]
@@ -57,8 +61,18 @@ class RefreshKeeper(Watcher):
         found = refresh(mounts, [self._opened(one, domains) for one in running], tried, is_moving)
         for about, text in found.words:
             self._tell(about, text)
+        self._warn(found)
         if found.vm is not None:
             self._move(found, found.vm, now_s)
+
+    def _warn(self, found: Refresh) -> None:
+        """An event for each VM that only people can help, once for as long as it is so."""
+        for vm, bricks in found.staying:
+            if (vm.id, bricks) not in self._warned:
+                values = {"vm": vm.name, "bricks": ", ".join(bricks), "reason": vm.stays}
+                audit = Audit(self.entities.connection, self.desk.clock)
+                audit.tell("TRIVET_VM_MAY_MISS_COPY", {"vm": vm.id, "host": vm.host}, values)
+        self._warned = frozenset((vm.id, bricks) for vm, bricks in found.staying)
 
     def _hosts(self) -> Iterator[HostReport]:
         """Those that answer and are not evicted: such a one is admitted first."""

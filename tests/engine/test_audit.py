@@ -25,8 +25,8 @@ from tests.engine.job_world import desk_of, nodes_at, open_store, work_off
 
 ANN = "00000000-0000-4000-8000-0000000000aa"
 PLACEHOLDERS = {
-    "address", "after", "backup", "before", "checkpoint", "cluster", "data_center", "direction", "disk", "duration",
-    "epoch", "host", "network", "nic", "object", "path", "reason", "role", "size", "snapshot", "space",
+    "address", "after", "backup", "before", "bricks", "checkpoint", "cluster", "data_center", "direction", "disk",
+    "duration", "epoch", "host", "network", "nic", "object", "path", "reason", "role", "size", "snapshot", "space",
     "storage_domain", "tag", "target", "template", "user", "vm",
 }  # fmt: skip
 

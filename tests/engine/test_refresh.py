@@ -159,6 +159,16 @@ def test_a_pinned_vm_stays_and_is_named(vms: Vms, keeper: RefreshKeeper, clock: 
     vms.work()
     assert vms.host_of(vm) == host
     assert "web1 (it is pinned to its host)" in said[-1]
+    after(keeper, clock, HEAL_S)
+    events = [one["description"] for one in vms.ask("GET", "events")[1]["event"]]
+    (warned,) = [one for one in events if "may write its disks without the copies on node2" in one]
+    assert warned.startswith("VM web1") and warned.endswith("It does not move by itself: it is pinned to its host.")
+    loses(vms, host)
+    after(keeper, clock, HEAL_S)
+    loses(vms, host, "node2")
+    after(keeper, clock, HEAL_S)
+    events = [one["description"] for one in vms.ask("GET", "events")[1]["event"]]
+    assert events.count(warned) == 2, "it was well in between"
 
 
 def test_who_is_refused_is_not_tried_each_turn(vms: Vms, keeper: RefreshKeeper, clock: FakeClock, said: list[str]) -> None:
