@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol, TypeVar, cast
@@ -214,6 +214,12 @@ class WirePool:
 
     def gluster_renew_healer(self) -> None:
         self.gluster.gluster_renew_healer()
+
+    def gluster_set_options(self, volume: str, options: Mapping[str, str]) -> tuple[str, ...]:
+        return self.gluster.gluster_set_options(volume, options)
+
+    def gluster_heal(self, volume: str) -> None:
+        self.gluster.gluster_heal(volume)
 
     def mount_volume(self, volume: str, servers: tuple[str, ...]) -> None:
         self.files.mount_volume(volume, servers)

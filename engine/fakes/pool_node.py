@@ -6,13 +6,13 @@ The address of a host is its name here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from appliance.errors import NotFound, TrivetError
 from engine.fakes.points import nothing
-from gluster.model import REJECT, STARTED, Peer, PoolStatus, Volume
+from gluster.model import REJECT, STARTED, Brick, Peer, PoolStatus, Volume
 from gluster.mount_view import MountBrick
 
 VOLUMES = ("engine", "vmstore")
@@ -45,7 +45,32 @@ class FakePoolNode:
 
     def _volume(self, name: str) -> Volume:
         refused = ",".join(sorted(refused_by(self.folder, name)))
-        return Volume(name, name, "Replicate", STARTED, 3, (), {REJECT: refused} if refused else {})
+        bricks = tuple(Brick(one, f"/data/bricks/{name}", True, heal_pending=self._pending(name)) for one in self.hosts)
+        return Volume(name, name, "Replicate", STARTED, 3, bricks, {REJECT: refused} if refused else {})
+
+    def _pending(self, volume: str) -> int:
+        path = self.folder / "pool" / f"{volume}.pending"
+        return int(path.read_text()) if path.exists() else 0
+
+    def gluster_set_options(self, volume: str, options: Mapping[str, str]) -> tuple[str, ...]:
+        self.point("before options")
+        if "options" in self.fail_with:
+            raise self.fail_with["options"]
+        for option, value in options.items():
+            (self.folder / "pool").mkdir(parents=True, exist_ok=True)
+            (self.folder / "pool" / f"{volume}.{option}").write_text(value)
+        self.point("after options")
+        return tuple(options)
+
+    def gluster_heal(self, volume: str) -> None:
+        """What waits is healed if writers let go."""
+        self.point("before heal")
+        if "heal" in self.fail_with:
+            raise self.fail_with["heal"]
+        eager = self.folder / "pool" / f"{volume}.cluster.eager-lock"
+        if eager.exists() and eager.read_text() == "off":
+            (self.folder / "pool" / f"{volume}.pending").unlink(missing_ok=True)
+        self.point("after heal")
 
     def gluster_reject(self, volume: str, addresses: tuple[str, ...]) -> bool:
         self.point("before reject")

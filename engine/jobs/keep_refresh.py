@@ -1,6 +1,7 @@
 """Keep running VMs' disks open on every brick: what a brick has lost while it was away is opened anew by moving the VM.
 
-Hosts tell what their mounts see, without asking a brick. The decision is pure: engine/decide/refresh.py.
+Hosts tell what their mounts see, without asking a brick. The decisions are pure: engine/decide/refresh.py, and of heals that
+writers starve engine/decide/starved.py.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from typing import ClassVar
 
 from appliance.errors import TrivetError
 from engine.decide.refresh import AGAIN_S, Mount, Opened, Refresh, refresh
+from engine.decide.starved import Behind, starved
 from engine.jobs.evicted import evictable, record_of, uses
+from engine.jobs.pool_heal import HealPool, PoolHeal, pending
 from engine.jobs.ports import HostReport
 from engine.jobs.vm_migrate import MigrateVm, VmMigrate
 from engine.jobs.vm_place import ENGINE_MARK
@@ -38,6 +41,7 @@ class RefreshKeeper(Watcher):
     _moved_s: dict[str, float] = field(default_factory=dict)
     _warned: frozenset[tuple[str, tuple[str, ...]]] = frozenset()
     """VM and hosts of bricks, of which people know."""
+    _behind: dict[str, Behind] = field(default_factory=dict)
 
     def turn(self) -> None:
         """Look at all hosts, and move at most one VM."""
@@ -46,6 +50,7 @@ class RefreshKeeper(Watcher):
     def _look(self) -> None:
         domains, pool = evictable(self.entities), self.nodes.pool()
         mounts = [one for report in self._hosts() for one in self._mounts(report, sorted(set(domains.values())), pool)]
+        self._help_heals(domains, mounts)
         for one in mounts:
             if not one.unopened:
                 self._said.pop(one.about, None)
@@ -64,6 +69,13 @@ class RefreshKeeper(Watcher):
         self._warn(found)
         if found.vm is not None:
             self._move(found, found.vm, now_s)
+
+    def _help_heals(self, domains: Mapping[str, str], mounts: list[Mount]) -> None:
+        self._behind, due = starved(self._behind, mounts, self.desk.clock.monotonic_s())
+        for domain in self.entities.list("storage_domain") if due else ():
+            if domains.get(domain.name) in due:
+                self.log(f"the heal of {domain.name} does not go on: its writers are made to let go of their locks")
+                self._order_now(PoolHeal, HealPool(domain.id))
 
     def _warn(self, found: Refresh) -> None:
         """An event for each VM that only people can help, once for as long as it is so."""
@@ -112,11 +124,3 @@ class RefreshKeeper(Watcher):
         self._moved_s[vm.id] = now_s
         given = MigrateVm(vm.id, found.hosts, correlation_id=str(uuid.uuid4()), why=found.why)
         self._order_now(VmMigrate, given, given.correlation_id)
-
-
-def pending(pool: PoolStatus | None, volume: str) -> int | None:
-    """How many entries wait for healing; ``None``: not known."""
-    found = pool.volume(volume) if pool else None
-    counts = [one.heal_pending for one in found.bricks] if found else []
-    known = [one for one in counts if one is not None]
-    return max(known) if known and len(known) == len(counts) else None

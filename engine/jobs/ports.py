@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -157,6 +157,10 @@ class PoolNode(Protocol):
     def gluster_mount(self, volume: str) -> tuple[MountBrick, ...]: ...
 
     def gluster_renew_healer(self) -> None: ...
+
+    def gluster_set_options(self, volume: str, options: Mapping[str, str]) -> tuple[str, ...]: ...
+
+    def gluster_heal(self, volume: str) -> None: ...
 
     def mount_volume(self, volume: str, servers: tuple[str, ...]) -> None: ...
 

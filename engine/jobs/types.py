@@ -27,6 +27,7 @@ from engine.jobs.host_install import HostAdd, HostInstall
 from engine.jobs.host_remove import HostRemove
 from engine.jobs.host_storage import HostStorage
 from engine.jobs.job import JobType, by_name
+from engine.jobs.pool_heal import PoolHeal
 from engine.jobs.register import DiskRegister, TemplateRegister, VmRegister
 from engine.jobs.seed_remove import SeedRemove
 from engine.jobs.snapshot_commit import SnapshotCommit, SnapshotUndo
@@ -63,6 +64,6 @@ TYPES: tuple[JobType[Any], ...] = (
     BackupStart(), BackupFinalize(), BackupFail(), CheckpointRemove(),
     DomainCreate(), DomainAttach(), DomainActivate(), DomainDeactivate(), DomainRemove(), HostStorage(),
     DomainDescribe(), DomainImport(), VmRegister(), TemplateRegister(), DiskRegister(),
-    HostAdd(), HostInstall(), HostRemove(),
+    HostAdd(), HostInstall(), HostRemove(), PoolHeal(),
 )  # fmt: skip
 BY_NAME = by_name(TYPES)

@@ -11,6 +11,8 @@ from flask.testing import FlaskClient
 from appliance.effects.clock import FakeClock
 from engine.core import Engine
 from engine.decide.refresh import AGAIN_S, HEAL_S, STEADY_S, Mount, Opened, Refresh, refresh
+from engine.decide.starved import AGAIN_S as HELPED_AGAIN_S
+from engine.decide.starved import STARVED_S, starved
 from engine.jobs.desk import Desk
 from engine.jobs.keep_refresh import RefreshKeeper
 from engine.jobs.types import BY_NAME
@@ -181,3 +183,40 @@ def test_who_is_refused_is_not_tried_each_turn(vms: Vms, keeper: RefreshKeeper, 
     vms.work()
     assert vms.host_of(vm) == host
     assert len([one for one in vms.engine.jobs.list() if one.type == "vm.migrate"]) <= 1
+
+
+# A heal that does not go on
+
+
+def test_a_heal_without_progress_is_helped_once_in_a_while() -> None:
+    def seen(left: int | None, **more: tuple[str, ...]) -> list[Mount]:
+        return [Mount("h1", "node1", "vmstore", pending=left, away=more.get("away", ()), unopened=more.get("unopened", ()))]
+
+    kept, due = starved({}, seen(3), 100.0)
+    assert not due
+    kept, due = starved(kept, seen(2), 100.0 + STARVED_S)
+    assert not due, "it went on"
+    early, due = starved(kept, seen(2), 99.0 + 2 * STARVED_S)
+    assert not due
+    kept, due = starved(early, seen(2), 100.0 + 2 * STARVED_S)
+    assert due == ("vmstore",)
+    kept, due = starved(kept, seen(2), 100.0 + 4 * STARVED_S)
+    assert not due, "not again at once"
+    kept, due = starved(kept, seen(2), 100.0 + 2 * STARVED_S + HELPED_AGAIN_S)
+    assert due == ("vmstore",)
+    for well in (seen(0), seen(None), seen(2, away=("node2",)), seen(2, unopened=("node2",))):
+        assert starved(early, well, 1e6) == ({}, ())
+
+
+def test_the_keeper_lets_a_starved_volume_heal(vms: Vms, keeper: RefreshKeeper, clock: FakeClock) -> None:
+    vms.started()
+    folder = next(iter(vms.nodes.nodes.values())).folder / "pool"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "vmstore.pending").write_text("2")
+    keeper.turn()
+    after(keeper, clock, STARVED_S)
+    vms.work()
+    (job,) = [one for one in vms.engine.jobs.list() if one.type == "pool.heal"]
+    assert (job.status, job.result) == ("finished", {"whole": True})
+    assert not (folder / "vmstore.pending").exists()
+    assert (folder / "vmstore.cluster.eager-lock").read_text() == "on"

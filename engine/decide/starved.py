@@ -1,0 +1,50 @@
+"""Whether a volume's heal is starved: it does not go on, although every brick is there and everything is open on it. Pure.
+
+A client that writes without a pause holds an eager lock on a file's metadata for as long as it does so, and a self-heal
+daemon only tries that lock (Gluster 11.1; seen in a brick's dump). Two entries stay then, and with them the refusal of
+maintenance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from engine.decide.refresh import Mount
+
+STARVED_S = 120.0
+"""Without one entry less, before writers are made to let go: a heal that goes on heals a shard (64 MiB) within seconds."""
+AGAIN_S = 1800.0
+"""Before the same volume's writers are disturbed again: each time all of them write slower for some seconds."""
+
+
+@dataclass(frozen=True)
+class Behind:
+    """A volume that has entries to heal. ``least``: the fewest so far, since ``since_s``; ``helped_s``: when its writers
+    were made to let go last."""
+
+    least: int
+    since_s: float
+    helped_s: float = -AGAIN_S
+
+
+def starved(
+    before: Mapping[str, Behind], mounts: Sequence[Mount], now_s: float
+) -> tuple[dict[str, Behind], tuple[str, ...]]:
+    """What is to be remembered of each volume, and the volumes whose heal is to be helped now."""
+    kept: dict[str, Behind] = {}
+    due: list[str] = []
+    for volume in sorted({one.volume for one in mounts}):
+        of_it = [one for one in mounts if one.volume == volume]
+        left = max((one.pending or 0 for one in of_it), default=0)
+        known = before.get(volume)
+        if not left or any(one.away or one.unopened for one in of_it):
+            continue
+        if known is None or left < known.least:
+            kept[volume] = Behind(left, now_s, known.helped_s if known else now_s - AGAIN_S)
+        elif now_s - known.since_s >= STARVED_S and now_s - known.helped_s >= AGAIN_S:
+            kept[volume] = Behind(left, now_s, now_s)
+            due.append(volume)
+        else:
+            kept[volume] = known
+    return kept, tuple(due)

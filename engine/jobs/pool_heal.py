@@ -1,0 +1,102 @@
+"""Let a volume heal whose writers hold the locks that its self-heal daemons need: engine/decide/starved.py says when."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from engine.jobs.evicted import evictable
+from engine.jobs.job import JobType, Planned, Step, Work
+from engine.jobs.places import choose_host, host_for_cleaning, need_active_domain
+from engine.store.entities import Entities
+from engine.store.jobs import Lock
+from gluster.model import PoolStatus
+
+EAGER_LOCK = "cluster.eager-lock"
+ACTION = "heal"
+TRIES = 12
+PAUSE_S = 5.0
+"""Between two orders to heal: a minute in all. Seen: whole 3 s after the first. Longer would cost all writers of the volume
+more than it brings."""
+
+
+@dataclass(frozen=True)
+class HealPool:
+    """The storage domain (id) whose volume is to heal."""
+
+    domain_id: str
+
+
+def _volume(work: Work) -> str:
+    domain = work.entities.need("storage_domain", work.parameters(HealPool).domain_id)
+    return evictable(work.entities).get(domain.name, "")
+
+
+def _set(work: Work, value: str) -> None:
+    volume = _volume(work)
+    if volume:  # its domain went to maintenance meanwhile: its options are not ours to change any more
+        host = host_for_cleaning(work, str(work.found("choose-host")["host"]))
+        work.nodes.pools(host).gluster_set_options(volume, {EAGER_LOCK: value})
+
+
+def _loosen(work: Work) -> None:
+    _set(work, "off")
+
+
+def _tighten(work: Work) -> None:
+    _set(work, "on")
+
+
+def _heal(work: Work) -> Mapping[str, Any]:
+    volume = _volume(work)
+    for number in range(TRIES if volume else 0):
+        node = work.nodes.pools(host_for_cleaning(work, str(work.found("choose-host")["host"])))
+        node.gluster_heal(volume)
+        if pending(node.gluster_pool(), volume) == 0:
+            work.log(f"volume {volume} is whole after {number + 1} orders")
+            return {"whole": True}
+        work.clock.sleep(PAUSE_S)
+    work.log(f"volume {volume} is not whole after {TRIES} orders")
+    return {"whole": False}
+
+
+class PoolHeal(JobType[HealPool]):
+    """The option is as before at the end, however it ends; whether the volume is whole is in the result."""
+
+    name = "pool.heal"
+    parameters = HealPool
+    steps = (
+        Step("choose-host", choose_host, weight=0.1),
+        Step("loosen", _loosen, _tighten, weight=0.2),
+        Step("heal", _heal),
+        Step("tighten", _tighten, is_final=True, weight=0.2),
+    )
+
+    def describe(self, entities: Entities, given: HealPool) -> str:
+        return f"Letting Storage Domain {entities.name_of('storage_domain', given.domain_id)} heal"
+
+    def check(self, entities: Entities, given: HealPool) -> None:
+        need_active_domain(entities, given.domain_id, ACTION)
+
+    def locks(self, entities: Entities, given: HealPool) -> Sequence[Lock]:
+        return (Lock("storage_domain", given.domain_id, "", is_shared=True),)
+
+    def plan(self, entities: Entities, given: HealPool) -> Sequence[Planned]:
+        return (
+            Planned("choose-host", "Choosing a host"),
+            Planned("loosen", "Letting writers give their locks up"),
+            Planned("heal", "Healing"),
+            Planned("tighten", "Letting writers keep their locks again"),
+        )
+
+    def finish(self, work: Work) -> Mapping[str, Any]:
+        return {"whole": bool(work.found("heal").get("whole"))}
+
+
+def pending(pool: PoolStatus | None, volume: str) -> int | None:
+    """How many entries wait for healing; ``None``: not known."""
+    found = pool.volume(volume) if pool else None
+    counts = [one.heal_pending for one in found.bricks] if found else []
+    known = [one for one in counts if one is not None]
+    return max(known) if known and len(known) == len(counts) else None

@@ -1,0 +1,72 @@
+"""``kill -9`` of the jobs process anywhere while a volume's writers are made to let go: however it ends, they may keep their
+locks again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from appliance.errors import Failed, TrivetError
+from engine.jobs.desk import Desk
+from engine.jobs.pool_heal import EAGER_LOCK, HealPool, PoolHeal
+from engine.store.durable import Store
+from engine.store.entities import Entity
+from engine.store.jobs import LOCK
+from tests.engine.crash import DATABASE, HOSTS, cancelled, kill_case, order
+from tests.engine.job_world import desk_of, open_store
+
+BROKEN = Failed("gluster.failed", subject="volume vmstore", reason="it says no", remedy="Mend it.")
+heal = order(PoolHeal, HealPool("s1"))
+
+
+@dataclass(frozen=True)
+class Case:
+    """``left``: whether entries still wait at the end; ``eager``: the option then, empty: never touched."""
+
+    name: str
+    order: Callable[[Desk], str]
+    status: str
+    left: bool
+    eager: str = "on"
+    fail_with: dict[str, TrivetError] = field(default_factory=dict)
+    places: int = 8
+
+
+CASES = (
+    Case("heals", heal, "finished", left=False, places=16),
+    Case("heal-fails", heal, "failed", left=True, fail_with={"heal": BROKEN}, places=12),
+    Case("options-fail", heal, "failed", left=True, eager="", fail_with={"options": BROKEN}),
+    Case("cancelled", cancelled(heal), "aborted", left=True, eager="", places=2),
+)
+
+
+def prepare(folder: Path, _case: Case) -> None:
+    store = open_store(folder / DATABASE)
+    entities = store.entities
+    entities.change("storage_domain", "s1", lambda one: one.with_body(storage={"type": "glusterfs", "path": "/vmstore"}))
+    for host in ("node1", "node2"):
+        entities.add(Entity("host", host, host, {}, {"cluster": ("c1",)}))
+    store.close()
+    pool = folder / HOSTS / "pool"
+    pool.mkdir(parents=True)
+    (pool / "vmstore.pending").write_text("2")
+
+
+def check(case: Case, folder: Path, job_id: str, where: str) -> None:
+    store, pool = Store(folder / DATABASE), folder / HOSTS / "pool"
+    ended = desk_of(store).jobs.need(job_id)
+    assert (ended.state, ended.status) == ("ended", case.status), (where, ended.error)
+    assert (pool / "vmstore.pending").exists() == case.left, where
+    option = pool / f"vmstore.{EAGER_LOCK}"
+    assert (option.read_text() if option.exists() else "") == case.eager, where
+    assert store.connection.rows(LOCK.select()) == [], where
+    store.close()
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: str(case.name))
+def test_killed_at_every_place(case: Case, tmp_path: Path) -> None:
+    kill_case(tmp_path, case, prepare, check)
