@@ -17,7 +17,7 @@ EAGER_LOCK = "cluster.eager-lock"
 ACTION = "heal"
 TRIES = 12
 PAUSE_S = 5.0
-"""Between two orders to heal: a minute in all. Seen: whole 3 s after the first. Longer would cost all writers of the volume
+"""After each order to heal: a minute in all. Seen: whole 3 s after the first. Longer would cost all writers of the volume
 more than it brings."""
 
 
@@ -53,10 +53,10 @@ def _heal(work: Work) -> Mapping[str, Any]:
     for number in range(TRIES if volume else 0):
         node = work.nodes.pools(host_for_cleaning(work, str(work.found("choose-host")["host"])))
         node.gluster_heal(volume)
-        if pending(node.gluster_pool(), volume) == 0:
+        work.clock.sleep(PAUSE_S)  # what is being healed at this moment is counted apart for a while (seen)
+        if is_whole(node.gluster_pool(), volume):
             work.log(f"volume {volume} is whole after {number + 1} orders")
             return {"whole": True}
-        work.clock.sleep(PAUSE_S)
     work.log(f"volume {volume} is not whole after {TRIES} orders")
     return {"whole": False}
 
@@ -100,3 +100,9 @@ def pending(pool: PoolStatus | None, volume: str) -> int | None:
     counts = [one.heal_pending for one in found.bricks] if found else []
     known = [one for one in counts if one is not None]
     return max(known) if known and len(known) == len(counts) else None
+
+
+def is_whole(pool: PoolStatus, volume: str) -> bool:
+    """Whether nothing waits for healing, and nothing is under repair, as far as all bricks are known."""
+    found = pool.volume(volume)
+    return pending(pool, volume) == 0 and found is not None and not any(one.healing for one in found.bricks)
