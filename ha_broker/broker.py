@@ -21,7 +21,7 @@ from ha_broker.memory import Memory
 from ha_broker.observe import Doing, Observer
 from ha_broker.ports import Ports, Procedure, Result, call
 from ha_broker.score import lately_unreached
-from ha_broker.state import Attempt, Decision, EngineSeen, LocalVm, Observation, Register, Slot, Work
+from ha_broker.state import Attempt, Decision, EngineSeen, LocalVm, Observation, Register, Slot, Work, own_epoch
 from ha_broker.status import ha_status, told_by
 from ha_broker.tell import Teller
 
@@ -163,8 +163,7 @@ class Broker:
     def _raise_epoch(self, seen: Observation) -> None:
         """An epoch under which a host runs the engine VM was made under the lock: no agent may obey a lower one any
         more (S2). That of the VM here, too: one that was migrated hither while /var was full was told to no agent here."""
-        held = seen.notes.held
-        highest = held.epoch if held is not None and held.pid == seen.vm.pid and seen.vm.power == "running" else 0
+        highest = own_epoch(seen.notes, seen.vm, 0) if seen.vm.power == "running" else 0
         for peer in seen.peers:
             slot = peer.slot
             if slot is not None and slot.engine_epoch > highest and slot.engine in ("running", "migrating"):

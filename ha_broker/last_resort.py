@@ -16,7 +16,7 @@ from appliance.errors import Failed, Refused, TrivetError, Unavailable
 from appliance.model.ha import MaintenanceState
 from ha_broker import board
 from ha_broker.ports import Event, Ports, Procedure, call
-from ha_broker.state import LocalVm, Register, Slot
+from ha_broker.state import LocalVm, Register, Slot, own_epoch
 
 T = TypeVar("T")
 
@@ -64,17 +64,17 @@ class Way:
     target: str = ""
 
 
-def way(vm: LocalVm, own_epoch: int, alive: Sequence[Slot], maintenance: MaintenanceState, tried: bool) -> Way:
+def way(vm: LocalVm, epoch: int, alive: Sequence[Slot], maintenance: MaintenanceState, tried: bool) -> Way:
     """The next step. Pure.
 
-    ``alive``: slots of other hosts that were written while we looked; ``own_epoch``: of the engine VM here, 0 when not
+    ``alive``: slots of other hosts that were written while we looked; ``epoch``: of the engine VM here, 0 when not
     known; ``tried``: a migration has failed.
     """
     if vm.power == "off":
         return Way("done", "the engine VM is not here")
     if vm.power in MOVING:
         return Way("wait", f"the engine VM is {vm.power}: what was begun may end first")
-    newer = [slot for slot in alive if slot.engine == "running" and 0 < own_epoch < slot.engine_epoch]
+    newer = [slot for slot in alive if slot.engine == "running" and 0 < epoch < slot.engine_epoch]
     if newer:
         reason = f"{newer[0].host} runs it with epoch {newer[0].engine_epoch}"
         return Way("destroy", f"the engine VM here is an old one, {reason}: its QEMU is destroyed")
@@ -147,7 +147,7 @@ class HandOver:
         tried = False
         for _ in range(LOOKS):
             vm = self._look()
-            step = way(vm, self._own_epoch(vm), alive, maintenance, tried)
+            step = way(vm, own_epoch(self._ports.notes.load(), vm, 0), alive, maintenance, tried)
             said.append(step.sentence)
             self._ports.events.write(Event(self._ports.clock.wall_s(), self._host, "decided", 0, step.sentence))
             if step.act in ("done", "leave"):
@@ -171,10 +171,6 @@ class HandOver:
 
     def _look(self) -> LocalVm:
         return self._bounded(partial(call, self._ports.hypervisor.engine_vm), LOOK_DEADLINE_S)
-
-    def _own_epoch(self, vm: LocalVm) -> int:
-        held = self._ports.notes.load().held
-        return held.epoch if held is not None and held.pid == vm.pid else 0
 
     def _board(self) -> tuple[MaintenanceState, tuple[Slot, ...]]:
         """The maintenance setting, and the other hosts' slots that were written while we looked."""

@@ -379,7 +379,8 @@ class Decision:
 
 
 def own_epoch(notes: Notes, vm: LocalVm, local_epoch: int) -> int:
-    """The epoch of the engine VM that runs here. A VM whose start is not in the notes has the one its agent knows."""
+    """The epoch of the engine VM that runs here. A VM whose start is not in the notes has ``local_epoch``: the one its agent
+    knows, or 0 for who counts only what is written down."""
     return notes.held.epoch if notes.held is not None and notes.held.pid == vm.pid else local_epoch
 
 

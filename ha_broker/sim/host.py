@@ -200,8 +200,9 @@ class SimHost:
             if error.errno in act.UNREACHABLE:
                 raise Unavailable(act.DISK_UNREACHABLE, subject=spec.name, reason=reason, remedy="-") from error
             raise Failed("vm.start", subject=spec.name, reason=reason, remedy="-") from error
-        self.qemu = Qemu(self.name, self.new_pid(), handle, warm=self.world.warm(self.name) and not self.wake_hangs)
-        self.qemu.split = self.world.volume.heal(self.name).split_brain
+        warm = self.world.warm(self.name) and not self.wake_hangs
+        split = self.world.volume.heal(self.name).split_brain
+        self.qemu = Qemu(self.name, self.new_pid(), handle, warm=warm, split=split)
         self.world.changed(f"QEMU on {self.name} is there, paused")
         return self.qemu.pid
 

@@ -12,7 +12,7 @@ from ha_broker import board, last_resort
 from ha_broker.ports import Event
 from ha_broker.sim.host import WALL_S, SimHost
 from ha_broker.sim.storage import Stalled
-from ha_broker.state import LocalVm, Register, Slot
+from ha_broker.state import LocalVm, Register, Slot, own_epoch
 
 if TYPE_CHECKING:
     from ha_broker.sim.world import World
@@ -95,9 +95,7 @@ class HandOver:
         alive = [slot for name, slot in after.items() if name != host.name and slot != before.get(name)]
         for _ in range(last_resort.LOOKS):
             vm: LocalVm = yield host.engine_vm
-            held = host.notes.held
-            epoch = held.epoch if held is not None and held.pid == vm.pid else 0
-            step = last_resort.way(vm, epoch, alive, register.value, tried)
+            step = last_resort.way(vm, own_epoch(host.notes, vm, 0), alive, register.value, tried)
             self._world.told(host, Event(WALL_S + self._world.now_s, host.name, "decided", 0, step.sentence))
             if step.act in ("done", "leave"):
                 return
