@@ -9,6 +9,8 @@ STARTED = "Started"
 """Gluster's own word for a volume that serves; the others are ``Created`` and ``Stopped``."""
 REJECT = "auth.reject"
 """The option that names the addresses whose clients the bricks refuse."""
+EAGER_LOCK = "cluster.eager-lock"
+"""The option by which a client keeps a file's lock between writes; on, unless it is set."""
 NOBODY = "192.0.2.1"
 """Its value when nobody is refused any more: an address of the documentation's network (RFC 5737), which no host has. Not
 no value: a brick that was started while the option was set refuses on after a reset, and follows a new value (11.1)."""
@@ -85,6 +87,18 @@ class Volume:
     def places(self) -> tuple[BrickPlace, ...]:
         """Where its bricks are, in Gluster's order (replica sets are neighbours)."""
         return tuple(brick.place for brick in self.bricks)
+
+    @property
+    def heal_pending(self) -> int | None:
+        """The most files that wait for healing on any brick; ``None``: not known of all."""
+        counts = [brick.heal_pending for brick in self.bricks]
+        known = [count for count in counts if count is not None]
+        return max(known) if known and len(known) == len(counts) else None
+
+    @property
+    def is_healed(self) -> bool:
+        """Whether nothing waits for healing on any brick, which all could say so, and nothing is under repair."""
+        return self.heal_pending == 0 and not any(brick.healing for brick in self.bricks)
 
 
 @dataclass(frozen=True)

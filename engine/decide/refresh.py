@@ -82,10 +82,12 @@ def refresh(mounts: Sequence[Mount], vms: Sequence[Opened], tried: Mapping[str, 
         others = tuple(one.host for one in mounts if one.volume == mount.volume and one.host != mount.host and not one.away)
         waits = _waits(mount) or ("" if others else "waits for another host that has all bricks")
         due = [] if waits else _due(on_it, tried)
-        if not waits and not due:
-            staying.extend((one, mount.unopened) for one in _staying(on_it))
-        if waits or not due:
-            words.append((mount.about, f"{text}: {waits or _nobody(on_it, tried)}"))
+        if waits:
+            words.append((mount.about, f"{text}: {waits}"))
+        elif not due:
+            stay = _staying(on_it)
+            staying.extend((one, mount.unopened) for one in stay)
+            words.append((mount.about, f"{text}: {_nobody(stay, on_it, tried)}"))
         elif is_moving or chosen is not None:
             words.append((mount.about, f"{text}: {due[0].name} is moved when no other VM is on its way"))
         else:
@@ -114,8 +116,7 @@ def _staying(vms: Collection[Opened]) -> list[Opened]:
     return sorted((one for one in vms if one.stays), key=lambda one: (one.opened_ms, one.name))
 
 
-def _nobody(vms: Collection[Opened], tried: Mapping[str, float]) -> str:
-    staying = _staying(vms)
+def _nobody(staying: Collection[Opened], vms: Collection[Opened], tried: Mapping[str, float]) -> str:
     if staying:
         told = ", ".join(f"{one.name} ({one.stays})" for one in staying)
         return f"these VMs do not move by themselves and may miss that copy until they are migrated or restarted: {told}"

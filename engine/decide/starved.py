@@ -15,17 +15,15 @@ from engine.decide.refresh import Mount
 STARVED_S = 120.0
 """Without one entry less, before writers are made to let go: a heal that goes on heals a shard (64 MiB) within seconds."""
 AGAIN_S = 1800.0
-"""Before the same volume's writers are disturbed again: each time all of them write slower for some seconds."""
+"""Before writers are disturbed again for a heal that did not end by it: each time all of them are slower for seconds."""
 
 
 @dataclass(frozen=True)
 class Behind:
-    """A volume that has entries to heal. ``least``: the fewest so far, since ``since_s``; ``helped_s``: when its writers
-    were made to let go last."""
+    """A volume that has entries to heal. ``least``: the fewest so far; ``due_s``: when it is helped if no fewer are left."""
 
     least: int
-    since_s: float
-    helped_s: float = -AGAIN_S
+    due_s: float
 
 
 def starved(
@@ -36,14 +34,14 @@ def starved(
     due: list[str] = []
     for volume in sorted({one.volume for one in mounts}):
         of_it = [one for one in mounts if one.volume == volume]
-        left = max((one.pending or 0 for one in of_it), default=0)
-        known = before.get(volume)
+        left = max(one.pending or 0 for one in of_it)
         if not left or any(one.away or one.unopened for one in of_it):
             continue
-        if known is None or left < known.least:
-            kept[volume] = Behind(left, now_s, known.helped_s if known else now_s - AGAIN_S)
-        elif now_s - known.since_s >= STARVED_S and now_s - known.helped_s >= AGAIN_S:
-            kept[volume] = Behind(left, now_s, now_s)
+        known = before.get(volume, Behind(left + 1, now_s))  # new: as if one had just been healed
+        if left < known.least:
+            kept[volume] = Behind(left, max(known.due_s, now_s + STARVED_S))
+        elif now_s >= known.due_s:
+            kept[volume] = Behind(left, now_s + AGAIN_S)
             due.append(volume)
         else:
             kept[volume] = known

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from appliance.errors import NotFound, TrivetError
 from engine.fakes.points import nothing
-from gluster.model import REJECT, STARTED, Brick, Peer, PoolStatus, Volume
+from gluster.model import EAGER_LOCK, REJECT, STARTED, Brick, Peer, PoolStatus, Volume
 from gluster.mount_view import MountBrick
 
 VOLUMES = ("engine", "vmstore")
@@ -48,8 +48,12 @@ class FakePoolNode:
         bricks = tuple(Brick(one, f"/data/bricks/{name}", True, heal_pending=self._pending(name)) for one in self.hosts)
         return Volume(name, name, "Replicate", STARTED, 3, bricks, {REJECT: refused} if refused else {})
 
+    def _file(self, name: str) -> Path:
+        (self.folder / "pool").mkdir(parents=True, exist_ok=True)
+        return self.folder / "pool" / name
+
     def _pending(self, volume: str) -> int:
-        path = self.folder / "pool" / f"{volume}.pending"
+        path = self._file(f"{volume}.pending")
         return int(path.read_text()) if path.exists() else 0
 
     def gluster_set_options(self, volume: str, options: Mapping[str, str]) -> tuple[str, ...]:
@@ -57,8 +61,7 @@ class FakePoolNode:
         if "options" in self.fail_with:
             raise self.fail_with["options"]
         for option, value in options.items():
-            (self.folder / "pool").mkdir(parents=True, exist_ok=True)
-            (self.folder / "pool" / f"{volume}.{option}").write_text(value)
+            self._file(f"{volume}.{option}").write_text(value)
         self.point("after options")
         return tuple(options)
 
@@ -67,9 +70,9 @@ class FakePoolNode:
         self.point("before heal")
         if "heal" in self.fail_with:
             raise self.fail_with["heal"]
-        eager = self.folder / "pool" / f"{volume}.cluster.eager-lock"
+        eager = self._file(f"{volume}.{EAGER_LOCK}")
         if eager.exists() and eager.read_text() == "off":
-            (self.folder / "pool" / f"{volume}.pending").unlink(missing_ok=True)
+            self._file(f"{volume}.pending").unlink(missing_ok=True)
         self.point("after heal")
 
     def gluster_reject(self, volume: str, addresses: tuple[str, ...]) -> bool:
@@ -79,8 +82,7 @@ class FakePoolNode:
         if volume not in VOLUMES:
             raise NotFound("gluster.volume-unknown", subject=volume, reason="there is none", remedy="Name another.")
         before = refused_by(self.folder, volume)
-        path = self.folder / "pool" / volume
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path = self._file(volume)
         draft = path.with_suffix(".draft")
         draft.write_text(" ".join(addresses))
         draft.rename(path)
@@ -89,7 +91,7 @@ class FakePoolNode:
 
     def gluster_mount(self, volume: str) -> tuple[MountBrick, ...]:
         """As the file beside the volume's says: the hosts whose brick does not have all open."""
-        path = self.folder / "pool" / f"{volume}.unopened.{self.name}"
+        path = self._file(f"{volume}.unopened.{self.name}")
         unopened = path.read_text().split() if path.exists() else []
         return tuple(
             MountBrick(one, one not in self.away, one not in self.away and one not in unopened) for one in self.hosts

@@ -15,7 +15,7 @@ from appliance.errors import TrivetError
 from engine.decide.refresh import AGAIN_S, Mount, Opened, Refresh, refresh
 from engine.decide.starved import Behind, starved
 from engine.jobs.evicted import evictable, record_of, uses
-from engine.jobs.pool_heal import HealPool, PoolHeal, pending
+from engine.jobs.pool_heal import HealPool, PoolHeal
 from engine.jobs.ports import HostReport
 from engine.jobs.vm_migrate import MigrateVm, VmMigrate
 from engine.jobs.vm_place import ENGINE_MARK
@@ -73,9 +73,10 @@ class RefreshKeeper(Watcher):
     def _help_heals(self, domains: Mapping[str, str], mounts: list[Mount]) -> None:
         self._behind, due = starved(self._behind, mounts, self.desk.clock.monotonic_s())
         for domain in self.entities.list("storage_domain") if due else ():
-            if domains.get(domain.name) in due:
+            volume = domains.get(domain.name)
+            if volume in due:
                 self.log(f"the heal of {domain.name} does not go on: its writers are made to let go of their locks")
-                self._order_now(PoolHeal, HealPool(domain.id))
+                self._order_now(PoolHeal, HealPool(domain.id, volume))
 
     def _warn(self, found: Refresh) -> None:
         """An event for each VM that only people can help, once for as long as it is so."""
@@ -95,6 +96,7 @@ class RefreshKeeper(Watcher):
 
     def _mounts(self, report: HostReport, volumes: list[str], pool: PoolStatus | None) -> Iterator[Mount]:
         for volume in volumes:
+            found = pool.volume(volume) if pool else None
             try:
                 bricks = self.nodes.pools(report.name).gluster_mount(volume)
             except TrivetError as error:
@@ -103,7 +105,7 @@ class RefreshKeeper(Watcher):
             away = tuple(one.host for one in bricks if not one.connected)
             unopened = tuple(one.host for one in bricks if one.connected and not one.open)
             steady_s = self._steady_s((report.id, volume), away)
-            yield Mount(report.id, report.name, volume, away, unopened, steady_s, pending(pool, volume))
+            yield Mount(report.id, report.name, volume, away, unopened, steady_s, found.heal_pending if found else None)
 
     def _steady_s(self, mount: tuple[str, str], away: tuple[str, ...]) -> float:
         now_s = self.desk.clock.monotonic_s()

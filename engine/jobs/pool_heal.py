@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine.jobs.evicted import evictable
 from engine.jobs.job import JobType, Planned, Step, Work
 from engine.jobs.places import choose_host, host_for_cleaning, need_active_domain
+from engine.jobs.ports import PoolNode
 from engine.store.entities import Entities
 from engine.store.jobs import Lock
-from gluster.model import PoolStatus
+from gluster.model import EAGER_LOCK
 
-EAGER_LOCK = "cluster.eager-lock"
 ACTION = "heal"
 TRIES = 12
 PAUSE_S = 5.0
@@ -23,21 +22,18 @@ more than it brings."""
 
 @dataclass(frozen=True)
 class HealPool:
-    """The storage domain (id) whose volume is to heal."""
+    """The storage domain (id) whose ``volume`` is to heal. It is held, so that it stays where its hosts have it."""
 
     domain_id: str
+    volume: str
 
 
-def _volume(work: Work) -> str:
-    domain = work.entities.need("storage_domain", work.parameters(HealPool).domain_id)
-    return evictable(work.entities).get(domain.name, "")
+def _node(work: Work) -> PoolNode:
+    return work.nodes.pools(host_for_cleaning(work, str(work.found("choose-host")["host"])))
 
 
 def _set(work: Work, value: str) -> None:
-    volume = _volume(work)
-    if volume:  # its domain went to maintenance meanwhile: its options are not ours to change any more
-        host = host_for_cleaning(work, str(work.found("choose-host")["host"]))
-        work.nodes.pools(host).gluster_set_options(volume, {EAGER_LOCK: value})
+    _node(work).gluster_set_options(work.parameters(HealPool).volume, {EAGER_LOCK: value})
 
 
 def _loosen(work: Work) -> None:
@@ -49,12 +45,13 @@ def _tighten(work: Work) -> None:
 
 
 def _heal(work: Work) -> Mapping[str, Any]:
-    volume = _volume(work)
-    for number in range(TRIES if volume else 0):
-        node = work.nodes.pools(host_for_cleaning(work, str(work.found("choose-host")["host"])))
+    volume = work.parameters(HealPool).volume
+    for number in range(TRIES):
+        node = _node(work)
         node.gluster_heal(volume)
         work.clock.sleep(PAUSE_S)  # what is being healed at this moment is counted apart for a while (seen)
-        if is_whole(node.gluster_pool(), volume):
+        found = node.gluster_pool().volume(volume)
+        if found is not None and found.is_healed:
             work.log(f"volume {volume} is whole after {number + 1} orders")
             return {"whole": True}
     work.log(f"volume {volume} is not whole after {TRIES} orders")
@@ -92,17 +89,3 @@ class PoolHeal(JobType[HealPool]):
 
     def finish(self, work: Work) -> Mapping[str, Any]:
         return {"whole": bool(work.found("heal").get("whole"))}
-
-
-def pending(pool: PoolStatus | None, volume: str) -> int | None:
-    """How many entries wait for healing; ``None``: not known."""
-    found = pool.volume(volume) if pool else None
-    counts = [one.heal_pending for one in found.bricks] if found else []
-    known = [one for one in counts if one is not None]
-    return max(known) if known and len(known) == len(counts) else None
-
-
-def is_whole(pool: PoolStatus, volume: str) -> bool:
-    """Whether nothing waits for healing, and nothing is under repair, as far as all bricks are known."""
-    found = pool.volume(volume)
-    return pending(pool, volume) == 0 and found is not None and not any(one.healing for one in found.bricks)

@@ -11,15 +11,16 @@ import pytest
 
 from appliance.errors import Failed, TrivetError
 from engine.jobs.desk import Desk
-from engine.jobs.pool_heal import EAGER_LOCK, HealPool, PoolHeal
+from engine.jobs.pool_heal import HealPool, PoolHeal
 from engine.store.durable import Store
 from engine.store.entities import Entity
 from engine.store.jobs import LOCK
+from gluster.model import EAGER_LOCK
 from tests.engine.crash import DATABASE, HOSTS, cancelled, kill_case, order
 from tests.engine.job_world import desk_of, open_store
 
 BROKEN = Failed("gluster.failed", subject="volume vmstore", reason="it says no", remedy="Mend it.")
-heal = order(PoolHeal, HealPool("s1"))
+heal = order(PoolHeal, HealPool("s1", "vmstore"))
 
 
 @dataclass(frozen=True)

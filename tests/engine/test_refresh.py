@@ -114,11 +114,16 @@ def keeper(vms: Vms, clock: FakeClock, said: list[str]) -> RefreshKeeper:
     return RefreshKeeper(store, vms.nodes, Desk(store, vms.engine.jobs, BY_NAME, clock), said.append)
 
 
-def loses(vms: Vms, host: str, *bricks: str) -> None:
-    """The mount of ``host`` has files that are not open on those bricks."""
+def pool_of(vms: Vms) -> Path:
+    """Where the fake nodes keep what the pool is like."""
     folder = next(iter(vms.nodes.nodes.values())).folder / "pool"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"vmstore.unopened.{host}").write_text(" ".join(bricks))
+    return folder
+
+
+def loses(vms: Vms, host: str, *bricks: str) -> None:
+    """The mount of ``host`` has files that are not open on those bricks."""
+    (pool_of(vms) / f"vmstore.unopened.{host}").write_text(" ".join(bricks))
 
 
 def after(keeper: RefreshKeeper, clock: FakeClock, seconds: float) -> None:
@@ -210,8 +215,7 @@ def test_a_heal_without_progress_is_helped_once_in_a_while() -> None:
 
 def test_the_keeper_lets_a_starved_volume_heal(vms: Vms, keeper: RefreshKeeper, clock: FakeClock) -> None:
     vms.started()
-    folder = next(iter(vms.nodes.nodes.values())).folder / "pool"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = pool_of(vms)
     (folder / "vmstore.pending").write_text("2")
     keeper.turn()
     after(keeper, clock, STARVED_S)
