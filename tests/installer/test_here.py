@@ -13,8 +13,12 @@ from appliance.effects.clock import FakeClock, SystemClock
 from appliance.errors import Conflict, Unavailable
 from appliance.model.cluster import Cluster
 from appliance.passwords import HASHER
+from appliance.wire.definition import FilesApi, JoinApi, NodeApi
+from appliance.wire.signatures import check_implementation
+from gluster.wire import GlusterApi
 from installer import answers
 from installer.fake import FakeAgents, FakeInstallingNode
+from installer.fake_node import FakeNode
 from installer.fake_servers import FakeServers
 from installer.here import ThisNode, health
 from installer.install import alone
@@ -42,6 +46,12 @@ def cluster(seen: tuple[View, FakeInstallingNode]) -> Cluster:
 @pytest.fixture
 def node(tmp_path: Path) -> ThisNode:
     return ThisNode(SystemClock(), state=tmp_path / "real", images=tmp_path / "images")
+
+
+@pytest.mark.parametrize("interface", [JoinApi, NodeApi, FilesApi, GlusterApi])
+def test_the_fake_node_takes_every_call_of_an_agent(interface: type, tmp_path: Path) -> None:
+    """Otherwise the first to notice is an installation that is killed at every place, among the last of all tests."""
+    check_implementation(interface, FakeNode(FakeServers(tmp_path / "world.json", FakeClock()), "node1", True))
 
 
 def test_secrets_are_its_owners_alone(node: ThisNode, cluster: Cluster, tmp_path: Path) -> None:
