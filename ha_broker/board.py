@@ -240,6 +240,14 @@ def account(before: Io, ended: tuple[Ended, ...], oldest_pending_s: float | None
     return Io(written_s, good_since_s, failing_since_s, error, no_space)
 
 
+def stood_still(io: Io, late_s: float, now_s: float) -> Io:
+    """``io`` after a turn that came ``late_s`` late: nobody looked meanwhile, so it was no time in which the others, which
+    were stalled together with this host, could have shown themselves (``GRACE_S``)."""
+    if late_s <= 0 or now_s - io.good_since_s >= limits.GRACE_S + late_s:
+        return io
+    return replace(io, good_since_s=min(now_s, io.good_since_s + late_s))
+
+
 def own_storage(io: Io, now_s: float) -> OwnStorage:
     """How own storage fares. Never written yet counts as not good."""
     failing_s = 0.0 if io.failing_since_s is None else max(now_s - io.failing_since_s, 0.001)

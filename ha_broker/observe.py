@@ -229,7 +229,7 @@ class Observer:
         oldest_s = max([late_s, *[pending_s(key) or 0.0 for key in self._under_way]]) if self._under_way else late_s
         if len(ended) > 1:
             ended.sort(key=_END)
-        self._io = board.account(self._io, tuple(ended), oldest_s, now_s)
+        self._io = board.stood_still(board.account(self._io, tuple(ended), oldest_s, now_s), late_s, now_s)
 
     def _read(self, name: str, result: Result) -> None:
         """A reading of that host's slot ended."""

@@ -131,5 +131,7 @@ class HandOver:
         self._end()
 
     def _end(self) -> None:
-        self._world.brokers.start(self._host, last_resort.retry_s(self._host.hand_overs))
+        now_s, in_s = self._world.now_s, last_resort.retry_s(self._host.hand_overs)
+        if not now_s < self._host.restart_s < now_s + in_s:  # else somebody starts it before
+            self._world.brokers.start(self._host, in_s)
         self._host.unit_starts.clear()

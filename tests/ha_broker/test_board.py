@@ -20,6 +20,7 @@ from ha_broker.board import (
     next_sequence,
     own_storage,
     peer,
+    stood_still,
     to_bytes,
     track,
     unreadable,
@@ -192,6 +193,15 @@ def test_a_refused_write_is_failing_until_one_succeeds() -> None:
     good = own_storage(account(refused, (Ended(True, 3.0, 3.1),), None, 3.2), 4.0)
     assert (good.failing_s, good.error) == (0.0, "")
     assert good.good_for_s == pytest.approx(2.9)
+
+
+def test_time_in_which_nobody_looked_is_no_time_to_show_oneself() -> None:
+    """After a stall: a late turn makes the grace longer by as much, never longer than from now. Later it says nothing."""
+    just = Io(9.0, 8.0)
+    assert own_storage(stood_still(just, 1.2, 10.0), 10.0).good_for_s == pytest.approx(0.8)
+    assert own_storage(stood_still(just, 9.0, 10.0), 10.0).good_for_s == 0.0
+    assert stood_still(just, -0.6, 10.0) is just
+    assert stood_still(Io(9.0, 1.0), 1.2, 10.0) == Io(9.0, 1.0)
 
 
 def test_another_hosts_unreadable_slot_is_no_fault_of_own_storage() -> None:
