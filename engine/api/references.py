@@ -12,7 +12,7 @@ from engine.api.model import model
 from engine.api.noun import Call
 
 REFERENCE = frozenset({"id", "name", "href"})
-"""An object with nothing else in it points at one that exists; with more in it, it describes one that is to be made."""
+"""An object with nothing else in it must point at one that exists; with more in it, it may describe a new one."""
 LITERAL: Mapping[tuple[str, str], frozenset[str]] = {
     ("Vm", "clone"): frozenset({"vm"}),
     ("Vm", "export"): frozenset({"host"}),
@@ -50,26 +50,30 @@ def resolve(call: Call, kind: str, given: Mapping[str, Any], service: str = "", 
 
 def _one(call: Call, kind: str, given: Mapping[str, Any], is_new_allowed: bool) -> dict[str, Any]:
     path = model().roots.get(kind)
-    if path is None or not given or not given.keys() <= REFERENCE:
-        return resolve(call, kind, given)
-    noun = call.nouns.get(model().services["System"].locators[path])
-    if noun is None or not noun.serves("get"):
-        return dict(given)
+    noun = call.nouns.get(model().services["System"].locators[path]) if path else None
+    if path is None or noun is None or not noun.serves("get") or not given:
+        return dict(given) if path and given.keys() <= REFERENCE else resolve(call, kind, given)
     at_root = call.below(noun.services[0], f"{BASE}/{path}")
-    identifier = given.get("id") or (
-        "" if given.get("name") else str(given.get("href") or "").rstrip("/").rpartition("/")[2]
-    )
+    name = str(given.get("name") or "")
+    if not given.keys() <= REFERENCE:
+        return _described(resolve(call, kind, given), "" if is_new_allowed or not name else noun.named(at_root, name))
+    identifier = given.get("id") or ("" if name else str(given.get("href") or "").rstrip("/").rpartition("/")[2])
     if identifier:
         if not noun.exists(at_root, identifier):
             raise unknown(kind, identifier, path)
         return {"id": identifier}
-    name = str(given.get("name") or "")
     named = noun.named(at_root, name)
     if named is None:
         if is_new_allowed:
             return dict(given)
         raise unknown(kind, name, path)
     return {"id": named}
+
+
+def _described(given: dict[str, Any], named: str | None) -> dict[str, Any]:
+    """One of which a client says more than who it is, as those do that send back what they have read: ``named`` is the id
+    of the one that has its name."""
+    return {"id": named, **given} if named else given
 
 
 def identified(call: Call, kind: str, given: Mapping[str, Any], attribute: str) -> str:

@@ -41,7 +41,7 @@ from engine.jobs.backups import (
 )
 from engine.jobs.job import JobType, Planned, Step, Told, Work
 from engine.jobs.layers import own_layer
-from engine.jobs.places import choose_host, need_active_domain, need_room
+from engine.jobs.places import choose_host, chosen_host, need_active_domain, need_room
 from engine.jobs.preview import refuse_preview
 from engine.jobs.task import await_task, task_id
 from engine.jobs.vm_parts import attachment_of
@@ -108,7 +108,7 @@ def _begin_live(work: Work, row: Entity) -> None:
 def _begin_cold(work: Work, row: Entity) -> None:
     """What is remembered is looked at, so that nobody finds out in the middle of a transfer."""
     checkpoint, since = str(row.body.get(CHECKPOINT_NAME) or ""), str(row.body.get("from_checkpoint_id") or "")
-    with work.on(str(work.found("choose-host")["host"])) as node:
+    with work.on(chosen_host(work)) as node:
         for disk_id, held in sorted(disks_of(row).items()):
             chain = node.disk_chain(file_in(work.entities, row, disk_id))
             if held["mode"] == "incremental":

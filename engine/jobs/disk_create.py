@@ -10,7 +10,7 @@ from appliance.errors import Conflict, Refused
 from appliance.model.disk import DiskCopy, DiskFile, NewDisk, Preallocation
 from engine.jobs.job import JobType, Planned, Step, Told, Work
 from engine.jobs.layers import images, layer_file
-from engine.jobs.places import choose_host, disk_file, file_of, host_for_cleaning, need_active_domain, need_room
+from engine.jobs.places import choose_host, chosen_host, chosen_or_another, disk_file, file_of, need_active_domain, need_room
 from engine.jobs.task import await_task, task_id
 from engine.store.entities import Entities, Entity
 from engine.store.jobs import Lock
@@ -42,7 +42,7 @@ class CreateDisk:
 
 def make_image(work: Work, given: CreateDisk) -> Mapping[str, Any]:
     """Part of a step's ``do``: the image of a new disk, on the host of step ``choose-host``."""
-    host = str(work.found("choose-host")["host"])
+    host = chosen_host(work)
     domain = work.entities.need("storage_domain", given.domain_id)
     file = disk_file(domain, given.disk_id, given.image_id, given.format)
     room: Preallocation = "off" if given.is_sparse else "falloc"
@@ -72,7 +72,7 @@ def unmake_image(work: Work, given: CreateDisk) -> None:
     """Part of a step's ``undo``: nothing of the image is left."""
     domain = work.entities.need("storage_domain", given.domain_id)
     file = disk_file(domain, given.disk_id, given.image_id, given.format)
-    with work.on(host_for_cleaning(work, str(work.found("choose-host")["host"]))) as node:
+    with work.on(chosen_or_another(work)) as node:
         await_task(work, node, task_id(work, "undo"), lambda task: node.disk_remove(task, file, False))
 
 

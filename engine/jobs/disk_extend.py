@@ -11,7 +11,7 @@ from engine.jobs.disk_create import LARGEST_BYTES
 from engine.jobs.disk_use import need_no_template, need_ok, owner_locks, owners_of
 from engine.jobs.fold import is_plugged, runs_on
 from engine.jobs.job import JobType, Planned, Step, Told, Work
-from engine.jobs.places import choose_host, file_of, host_for_cleaning, need_active_domain, need_room
+from engine.jobs.places import choose_host, chosen_or_another, file_of, need_active_domain, need_room
 from engine.jobs.preview import refuse_preview
 from engine.jobs.task import await_task, task_id
 from engine.jobs.vm_place import ANSWERING, runs
@@ -47,7 +47,7 @@ def _grow(work: Work) -> None:
         except NotFound:
             work.log(f"VM {vm.name} has ended meanwhile")
     file = file_of(work.entities, disk)
-    with work.on(host_for_cleaning(work, str(work.found("choose-host")["host"]))) as node:
+    with work.on(chosen_or_another(work)) as node:
         await_task(work, node, task_id(work, "grow"), lambda task: node.disk_resize(task, file, given.size_bytes))
 
 

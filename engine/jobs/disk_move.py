@@ -11,7 +11,7 @@ from engine.jobs.disk_use import need_idle, need_no_template, need_ok, need_shar
 from engine.jobs.domain_use import domain_locks
 from engine.jobs.job import JobType, Planned, Step, Told, Work
 from engine.jobs.layers import chain, layer_at
-from engine.jobs.places import choose_host
+from engine.jobs.places import choose_host, chosen_host
 from engine.jobs.preview import refuse_preview
 from engine.store.entities import Entities
 from engine.store.entity import Entity
@@ -35,12 +35,8 @@ def _disk(work: Work) -> Entity:
     return work.entities.need("disk", work.parameters(MoveDisk).disk_id)
 
 
-def _host(work: Work) -> str:
-    return str(work.found("choose-host")["host"])
-
-
 def _copy(work: Work) -> Mapping[str, Any]:
-    given, disk, host = work.parameters(MoveDisk), _disk(work), _host(work)
+    given, disk, host = work.parameters(MoveDisk), _disk(work), chosen_host(work)
     layers = chain(work.entities, disk)
     copy_layers(work, host, disk, layers, given.source_id, given.target_id)
     with work.on(host) as node:
@@ -49,7 +45,7 @@ def _copy(work: Work) -> Mapping[str, Any]:
 
 def _uncopy(work: Work) -> None:
     disk, target = _disk(work), work.parameters(MoveDisk).target_id
-    drop_layers(work, _host(work), disk, chain(work.entities, disk), target, "undo")
+    drop_layers(work, chosen_host(work), disk, chain(work.entities, disk), target, "undo")
 
 
 def _use(work: Work) -> None:
@@ -70,7 +66,7 @@ def _use_again(work: Work) -> None:
 def _drop_source(work: Work) -> None:
     disk, source = _disk(work), work.parameters(MoveDisk).source_id
     wipe = bool(disk.body.get("wipe_after_delete"))
-    drop_layers(work, _host(work), disk, chain(work.entities, disk), source, "drop", wipe=wipe)
+    drop_layers(work, chosen_host(work), disk, chain(work.entities, disk), source, "drop", wipe=wipe)
 
 
 def describe_move(entities: Entities, disk_id: str, source_id: str, target_id: str) -> str:

@@ -17,7 +17,7 @@ from engine.jobs.evicted import GOING_OVER, cannot_write
 from engine.jobs.fold import exists, is_plugged, runs_on
 from engine.jobs.job import JobType, Planned, Step, Told, Work
 from engine.jobs.layers import Layer, chain, layer_at
-from engine.jobs.places import choose_host, host_for_cleaning, need_at_host
+from engine.jobs.places import choose_host, chosen_host, chosen_or_another, need_at_host
 from engine.jobs.preview import refuse_preview
 from engine.jobs.run import STALE
 from engine.jobs.task import await_task, task_id
@@ -51,10 +51,6 @@ def _rows(work: Work) -> tuple[Entity, Entity]:
     return work.entities.need("vm", given.vm_id), work.entities.need("disk", given.disk_id)
 
 
-def _host(work: Work) -> str:
-    return str(work.found("choose-host")["host"])
-
-
 def _below(work: Work, disk: Entity) -> Sequence[Layer]:
     """What the disk's snapshots keep: nobody writes there."""
     return chain(work.entities, disk)[:-1]
@@ -69,12 +65,12 @@ def _mirror_of(work: Work, disk: Entity) -> DiskMirror:
 
 def _copy(work: Work) -> None:
     given, (_vm, disk) = work.parameters(LiveMoveDisk), _rows(work)
-    copy_layers(work, _host(work), disk, _below(work, disk), given.source_id, given.target_id)
+    copy_layers(work, chosen_host(work), disk, _below(work, disk), given.source_id, given.target_id)
 
 
 def _uncopy(work: Work) -> None:
     disk = _rows(work)[1]
-    drop_layers(work, _host(work), disk, _below(work, disk), work.parameters(LiveMoveDisk).target_id, "undo")
+    drop_layers(work, chosen_host(work), disk, _below(work, disk), work.parameters(LiveMoveDisk).target_id, "undo")
 
 
 def _mirror(work: Work) -> None:
@@ -101,7 +97,9 @@ def _unmirror(work: Work) -> None:
         reason = "it has gone over to the target, and is used from there; what is left of it where it was is to be removed"
         raise Conflict("disk.moved", subject=f"disk {disk.name}", reason=reason, remedy="Nothing else is needed.")
     _decided(work)
-    drop_layers(work, _host(work), disk, chain(work.entities, disk)[-1:], work.parameters(LiveMoveDisk).target_id, "undo")
+    drop_layers(
+        work, chosen_host(work), disk, chain(work.entities, disk)[-1:], work.parameters(LiveMoveDisk).target_id, "undo"
+    )
 
 
 def _broken_off(work: Work, vm: Entity, disk: Entity) -> bool:
@@ -152,7 +150,7 @@ def _gone_over(work: Work, vm: Entity, disk: Entity) -> bool:
 
 def _is_marked(work: Work, mirror: DiskMirror) -> bool:
     """Whether its host has marked the target as what the VM writes to: the VM stood still until then."""
-    with work.on(host_for_cleaning(work, _host(work))) as node:
+    with work.on(chosen_or_another(work)) as node:
         return exists(node, mirror.target) and node.disk_chain(mirror.target)[0].mirrored
 
 
@@ -190,7 +188,7 @@ def _use(work: Work) -> None:
 def _drop_source(work: Work) -> None:
     given, (_vm, disk) = work.parameters(LiveMoveDisk), _rows(work)
     wipe = bool(disk.body.get("wipe_after_delete"))
-    drop_layers(work, _host(work), disk, chain(work.entities, disk), given.source_id, "drop", wipe=wipe)
+    drop_layers(work, chosen_host(work), disk, chain(work.entities, disk), given.source_id, "drop", wipe=wipe)
 
 
 class DiskMoveLive(JobType[LiveMoveDisk]):

@@ -10,7 +10,7 @@ from appliance.errors import Conflict
 from engine.jobs.disk_layers import drop_layers
 from engine.jobs.job import JobType, Planned, Step, Told, Work
 from engine.jobs.layers import chain, forget_disk
-from engine.jobs.places import choose_host, need_active_domain
+from engine.jobs.places import choose_host, chosen_host, need_active_domain
 from engine.jobs.preview import refuse_preview
 from engine.store.entities import Entities, Entity
 from engine.store.jobs import Lock
@@ -27,7 +27,7 @@ def remove_image(work: Work, disk_id: str) -> None:
     """Part of a step's ``do``: nothing of the disk's images is left, the layers of snapshots included."""
     disk = work.entities.need("disk", disk_id)
     wipe = bool(disk.body.get("wipe_after_delete"))
-    host, layers = str(work.found("choose-host")["host"]), chain(work.entities, disk)
+    host, layers = chosen_host(work), chain(work.entities, disk)
     drop_layers(work, host, disk, layers, disk.ref("storage_domains"), "remove", wipe=wipe)
 
 

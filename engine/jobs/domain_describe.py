@@ -10,7 +10,7 @@ from typing import Any
 from engine.jobs.descriptors import write
 from engine.jobs.domain_use import need_not_engines
 from engine.jobs.job import JobType, Planned, Step, Work
-from engine.jobs.places import choose_host, host_for_cleaning, need_active_domain
+from engine.jobs.places import choose_host, chosen_or_another, need_active_domain
 from engine.store.entities import Entities
 from engine.store.jobs import Lock
 
@@ -26,7 +26,7 @@ class DescribeDomain:
 
 def _write(work: Work) -> Mapping[str, Any]:
     domain = work.entities.need("storage_domain", work.parameters(DescribeDomain).domain_id)
-    host = host_for_cleaning(work, str(work.found("choose-host")["host"]))
+    host = chosen_or_another(work)
     written = write(work.entities, work.nodes.storage(host), domain)
     for path in written.left_out:
         work.log(f"left out, because it is too long: {path}")

@@ -15,7 +15,7 @@ from engine.jobs.domain_use import need_empty_of_disks, need_idle, refused, save
 from engine.jobs.job import JobType, Planned, Step, Told, Work
 from engine.jobs.layers import MEMORY as SNAPSHOT_MEMORY
 from engine.jobs.layers import forget_disk
-from engine.jobs.places import MOUNTED_ON, is_built_in, mount_of, no_host
+from engine.jobs.places import MOUNTED_ON, chosen_host, is_built_in, mount_of, no_host
 from engine.jobs.vm_state import RESUME, went_down
 from engine.store.entities import Entities
 from engine.store.entity import Entity
@@ -49,7 +49,7 @@ def _choose(work: Work) -> Mapping[str, Any]:
 
 
 def _unmark(work: Work) -> None:
-    domain, host = _domain(work), str(work.found("choose-host")["host"])
+    domain, host = _domain(work), chosen_host(work)
     state = connect(work, domain, host)
     if state.mark is not None:
         need_own(domain, state, host)

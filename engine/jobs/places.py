@@ -28,6 +28,16 @@ def choose_host(work: Work) -> dict[str, Any]:
     return {"host": hosts[0]}
 
 
+def chosen_host(work: Work) -> str:
+    """Whom step ``choose-host`` picked."""
+    return str(work.found("choose-host")["host"])
+
+
+def chosen_or_another(work: Work) -> str:
+    """That host, or another one where it is away: to undo or repeat what was begun on shared storage."""
+    return host_for_cleaning(work, chosen_host(work))
+
+
 def no_host() -> Unavailable:
     """Nobody can do it now."""
     reason, remedy = "no host is up that has the storage for it", "Activate a host, or wait until one answers."

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.jobs.job import JobType, Planned, Step, Work
-from engine.jobs.places import choose_host, host_for_cleaning, need_active_domain
+from engine.jobs.places import choose_host, chosen_or_another, need_active_domain
 from engine.jobs.ports import PoolNode
 from engine.store.entities import Entities
 from engine.store.jobs import Lock
@@ -29,7 +29,7 @@ class HealPool:
 
 
 def _node(work: Work) -> PoolNode:
-    return work.nodes.pools(host_for_cleaning(work, str(work.found("choose-host")["host"])))
+    return work.nodes.pools(chosen_or_another(work))
 
 
 def _set(work: Work, value: str) -> None:

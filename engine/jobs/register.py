@@ -13,7 +13,7 @@ from engine.decide.descriptor import DiskPart, SnapshotPart
 from engine.jobs.domain_import import UNREGISTERED
 from engine.jobs.job import JobType, Planned, Step, Told, Work
 from engine.jobs.layers import IMAGES
-from engine.jobs.places import choose_host, disk_file, need_active_domain
+from engine.jobs.places import choose_host, chosen_host, disk_file, need_active_domain
 from engine.jobs.template_create import CreateTemplate
 from engine.jobs.template_create import enter as enter_template
 from engine.jobs.vm_create import CreateVm, unique_key
@@ -58,7 +58,7 @@ def _look(work: Work) -> Mapping[str, Any]:
     """Each image, and that it lies over what it is said to lie over."""
     given = work.parameters(Register)
     sizes: dict[str, list[int]] = {}
-    with work.on(str(work.found("choose-host")["host"])) as node:
+    with work.on(chosen_host(work)) as node:
         for disk in given.disks:
             files = _files(work.entities, given, disk)
             chain = node.disk_chain(files[0])

@@ -11,7 +11,7 @@ from appliance.errors import Conflict, TrivetError
 from engine.jobs import owed, seeds
 from engine.jobs.desk import Desk
 from engine.jobs.job import JobType, Planned, Step, Work
-from engine.jobs.places import choose_host, host_for_cleaning, need_active_domain
+from engine.jobs.places import choose_host, chosen_or_another, need_active_domain
 from engine.jobs.task import await_task, task_id
 from engine.jobs.vm_place import DOWN
 from engine.jobs.vm_state import SEED
@@ -43,7 +43,7 @@ def is_used(entities: Entities, row: Entity) -> bool:
 
 def _remove(work: Work) -> None:
     file = seeds.file_of(work.entities, work.entities.need(seeds.KIND, work.parameters(RemoveSeed).seed_id))
-    with work.on(host_for_cleaning(work, str(work.found("choose-host")["host"]))) as node:
+    with work.on(chosen_or_another(work)) as node:
         await_task(work, node, task_id(work, "remove"), lambda task: node.disk_remove(task, file, False))
 
 

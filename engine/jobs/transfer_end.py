@@ -13,7 +13,7 @@ from engine.decide.transfer import Act
 from engine.jobs.disk_remove import attached_to, remove_image
 from engine.jobs.job import JobType, Planned, Step, Work
 from engine.jobs.layers import forget_disk
-from engine.jobs.places import choose_host
+from engine.jobs.places import choose_host, chosen_host
 from engine.jobs.transfers import BELOW, DISK, KIND, close, end, named, need_phase, say, set_phase, ticket_of, transfer_locks
 from engine.store.entities import Entities, Entity
 from engine.store.jobs import Lock
@@ -49,7 +49,7 @@ def _verify(work: Work) -> Mapping[str, Any]:
     """What was uploaded, looked at by a host. Bad is an answer: what cannot be asked is asked again."""
     transfer = _transfer(work)
     disk = work.entities.need("disk", str(transfer.body[DISK]))
-    with work.on(str(work.found("choose-host")["host"])) as node:
+    with work.on(chosen_host(work)) as node:
         try:
             found = node.disk_chain(ticket_of(work.entities, transfer).file)[0]
         except Unavailable:

@@ -12,7 +12,7 @@ from engine.jobs.disk_remove import attached_to
 from engine.jobs.domain_use import domain_locks
 from engine.jobs.job import JobType, Planned, Step, Work
 from engine.jobs.layers import chain, images
-from engine.jobs.places import choose_host, need_active_domain, usable
+from engine.jobs.places import choose_host, chosen_host, need_active_domain, usable
 from engine.jobs.preview import refuse_preview
 from engine.jobs.transfer_backup import check_backup, choose_for, hold_of
 from engine.jobs.transfers import (
@@ -105,7 +105,7 @@ def _transfer(work: Work) -> Entity:
 
 
 def _open(work: Work) -> Mapping[str, Any]:
-    host = str(work.found("choose-host")["host"])
+    host = chosen_host(work)
     ticket = ticket_of(work.entities, _transfer(work))
     report = next(one for one in work.nodes.reports() if one.name == host)
     with work.on(host) as node:
@@ -120,7 +120,7 @@ def _open(work: Work) -> Mapping[str, Any]:
 
 
 def _shut(work: Work) -> None:
-    close(work, work.parameters(ResumeTransfer).transfer_id, str(work.found("choose-host")["host"]))
+    close(work, work.parameters(ResumeTransfer).transfer_id, chosen_host(work))
 
 
 def _begun(work: Work, transfer_id: str) -> Mapping[str, Any]:
@@ -132,7 +132,7 @@ def _begun(work: Work, transfer_id: str) -> Mapping[str, Any]:
         transfer_id,
         "transferring",
         **{
-            HOST: str(work.found("choose-host")["host"]),
+            HOST: chosen_host(work),
             BELOW: before[BELOW] if BELOW in before else found["below"],
             EXTENDED: now_ms,
             **dict.fromkeys(URLS, found["url"]),

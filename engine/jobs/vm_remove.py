@@ -11,7 +11,7 @@ from engine.jobs.backups import refuse_backup
 from engine.jobs.disk_remove import remove_image
 from engine.jobs.job import JobType, Planned, Step, Told, Work
 from engine.jobs.layers import MEMORY, memory_domains, memory_of, refuse_kept, snapshots_of
-from engine.jobs.places import choose_host, host_for_cleaning, need_active_domain
+from engine.jobs.places import choose_host, chosen_or_another, need_active_domain
 from engine.jobs.preview import refuse_preview
 from engine.jobs.task import await_task, task_id
 from engine.store.entities import Entities, Entity
@@ -56,7 +56,7 @@ def _drop_memory(work: Work) -> None:
     for snapshot in memories(work.entities, work.parameters(RemoveVm).vm_id):
         file = memory_of(work.entities, snapshot)
         if file is not None:
-            with work.on(host_for_cleaning(work, str(work.found("choose-host")["host"]))) as node:
+            with work.on(chosen_or_another(work)) as node:
                 what = task_id(work, f"memory-{snapshot.id}")
                 await_task(work, node, what, lambda task, f=file: node.disk_remove(task, f, False))  # type: ignore[misc]
 

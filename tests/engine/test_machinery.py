@@ -169,6 +169,9 @@ def test_references_by_name_are_resolved(ask: Ask) -> None:
     assert status == 404
     assert "DataCenter 'Nowhere'" in fault["detail"]
     assert ask("POST", "networks", {"name": "red", "data_center": {"id": "x"}})[0] == 404
+    described = {"name": "Default", "description": "as it was read", "local": False}
+    status, green = ask("POST", "networks", {"name": "green", "data_center": described})
+    assert (status, green["data_center"]["id"]) == (201, made["data_center"]["id"])
     assert "red" not in {one["name"] for one in ask("GET", "networks")[1]["network"]}
 
 
