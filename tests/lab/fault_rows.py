@@ -321,7 +321,6 @@ FAULTS = (
     Fault("49", "glusterd of A killed", _kill_glusterd, "nothing", watch_s=5, mend=_glusterd_back),
     Fault("26", "garbage in a slot of the board", _garbage, "nothing", "silent|understood", watch_s=8, mend=_broker_back),
     Fault("6", "the engine's process killed", _engine_process_killed, "nothing", watch_s=5, verify=_engine_back),
-    Fault("24", "a standby loses power", _standby_off, "nothing", watch_s=15, mend=_standby_on),
     Fault("4", "QEMU killed", _kill_qemu, "in place", "in place", start_bar_s=KILLED_START_BAR_S, api_bar_s=API_BAR_S),
     Fault("5a", "the guest's kernel panics", _guest_panics, "in place", start_bar_s=HUNG_BAR_S),
     Fault("5b", "the guest hangs", _guest_hangs, "in place", verify=_hung_seen, start_bar_s=HUNG_BAR_S),
@@ -344,10 +343,12 @@ FAULTS = (
     Fault("18", "two of three hosts lost, then one returns (19)", _both_others_off, "held", "quorum", watch_s=HELD_S,
           verify=_survivor_stands_by, mend=_quorum_back),
     Fault("20", "all hosts power-cycle", _all_off_and_on, "anywhere", start_bar_s=30.0),
+    Fault("24", "a standby loses power", _standby_off, "nothing", watch_s=15, mend=_standby_on),
     Fault("17", "the link of A flaps", _flap, "at most one", mend=_heal),
     FULL,
     Fault("38", "brick of B, then of C restarts", _kill_bricks, "nothing", watch_s=1),
 )  # fmt: skip
-"""In the order in which they are played: what leaves the cluster whole first."""
+"""In the order in which they are played: what leaves the cluster whole first. While a node boots and heals, an emulated
+engine wakes 2 s later than at rest (row 4 after row 24: 6.9 s, alone: 4.7)."""
 
 BY_NUMBER = {fault.number: fault for fault in FAULTS}
