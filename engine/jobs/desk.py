@@ -19,7 +19,9 @@ from engine.store.jobs import JobRecord, Jobs, StepRecord
 WAIT_LIMIT_S = 50.0
 """The longest that a caller is kept: below the minute after which proxies and HTTP clients give up."""
 FIRST_LOOK_S, LONGEST_LOOK_S = 0.02, 0.25
-"""How often a waiting caller's job is looked at: soon for the quick ones, seldom for those that take minutes."""
+LOOK_PART = 0.1
+"""How often a waiting caller's job is looked at: each time a tenth of what was waited, at least and at most so long. Soon
+for the quick ones, seldom for those that take minutes, and no caller waits much longer than the job took."""
 
 
 @dataclass(frozen=True)
@@ -64,15 +66,14 @@ class Desk:
     def wait(self, job_id: str, timeout_s: float = WAIT_LIMIT_S, past: str = "") -> JobRecord:
         """The job when it has ended (or done its step ``past``), or as it is after ``timeout_s`` (at most
         :data:`WAIT_LIMIT_S`)."""
-        until_s = self.clock.monotonic_s() + min(timeout_s, WAIT_LIMIT_S)
-        pause_s = FIRST_LOOK_S
+        began_s = self.clock.monotonic_s()
         while True:
             job = self.jobs.need(job_id)
-            left_s = until_s - self.clock.monotonic_s()
+            waited_s = self.clock.monotonic_s() - began_s
+            left_s = min(timeout_s, WAIT_LIMIT_S) - waited_s
             if job.state == "ended" or left_s <= 0 or (past and self._is_past(job_id, past)):
                 return job
-            self.clock.sleep(min(pause_s, left_s))
-            pause_s = min(LONGEST_LOOK_S, pause_s * 1.5)
+            self.clock.sleep(min(max(FIRST_LOOK_S, LOOK_PART * waited_s), LONGEST_LOOK_S, left_s))
 
     def _is_past(self, job_id: str, step: str) -> bool:
         return any(one.name == step and one.state == "done" for one in self.jobs.steps(job_id))

@@ -146,6 +146,10 @@ class JobType(Generic[P]):
         """Kind → id of what its last event is about as well, because it was found on the way (the host)."""
         return {}
 
+    def tells_besides(self, work: Work) -> Sequence[str]:
+        """The events that follow the one of its good end: what has become of what it is about."""
+        return ()
+
     def values(self, work: Work) -> Mapping[str, object]:
         """What else the text of its last event has."""
         return {}

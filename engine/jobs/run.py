@@ -197,8 +197,7 @@ def _make(move: Move, kind: JobType[Any], steps: Sequence[Step], work: StepWork)
 
 def _do(step: Step, work: StepWork) -> None:
     jobs, job_id, number = work.world.jobs, work.job.id, work.number
-    work.log(work.journal[number].title)
-    jobs.begin(job_id, number)
+    jobs.begin(job_id, number, work.journal[number].title)
     try:
         data = _patiently(lambda: step.do(work), work) if step.is_final else step.do(work)
     except Cancelled:

@@ -38,8 +38,10 @@ def ended(kind: JobType[Any], job: JobRecord, work: Work, status: JobStatus, rea
     about = job.parameters.get(ABOUT, {})
     more = kind.more_about(work)
     known = {**about, "refs": {**about.get("refs", {}), **more}}
-    if name:
-        _tell(work.entities, work.clock, name, job, known, {"reason": reason, **kind.values(work)})
+    besides = kind.tells_besides(work) if status == "finished" else ()
+    for one in (name, *besides):
+        if one:
+            _tell(work.entities, work.clock, one, job, known, {"reason": reason, **kind.values(work)})
 
 
 def _tell(

@@ -11,7 +11,7 @@ from engine.jobs import owed
 from engine.jobs.job import JobType, Planned, Step, Told, Work
 from engine.jobs.vm_place import DOWN, name_of, need_vm
 from engine.jobs.vm_spec import parts_of
-from engine.jobs.vm_start import check_parts, locks_of, started_on
+from engine.jobs.vm_start import check_parts, locks_of, started_on, status_of, told_of
 from engine.jobs.vm_start_on import choose_host, forget_host, start_on_best, unstart
 from engine.jobs.vm_state import RUN, placed, started
 from engine.store.entities import Entities
@@ -73,6 +73,9 @@ class VmRestart(JobType[RestartVm]):
         host = started_on(work)
         return {"host": host} if host else {}
 
+    def tells_besides(self, work: Work) -> Sequence[str]:
+        return told_of(work)
+
     def describe(self, entities: Entities, given: RestartVm) -> str:
         return f"Restarting VM {entities.name_of('vm', given.vm_id)}"
 
@@ -97,7 +100,7 @@ class VmRestart(JobType[RestartVm]):
     def finish(self, work: Work) -> Mapping[str, Any]:
         given = work.parameters(RestartVm)
         now_ms = int(work.clock.wall_s() * 1000)
-        work.entities.change("vm", given.vm_id, lambda vm: started(vm, "powering_up", now_ms))
+        work.entities.change("vm", given.vm_id, lambda vm: started(vm, status_of(work), now_ms))
         owed.forget(work.entities, given.vm_id)
         return {"host": started_on(work)}
 

@@ -13,7 +13,7 @@ from engine.jobs.job import JobType, Planned, Step, Told, Work
 from engine.jobs.places import domain_for, need_active_domain
 from engine.jobs.vm_place import DOWN, need_vm
 from engine.jobs.vm_spec import Parts, parts_of
-from engine.jobs.vm_start_on import choose_host, forget_host, start_on_best, unstart
+from engine.jobs.vm_start_on import choose_host, forget_host, start_on_best, status_after, unstart
 from engine.jobs.vm_state import INITIALIZED, started
 from engine.store.entities import Entities
 from engine.store.entity import Entity
@@ -73,6 +73,16 @@ def started_on(work: Work) -> str:
     return str(work.found("start").get("id") or work.found("place").get("id") or "")
 
 
+def status_of(work: Work) -> str:
+    """The VM's status at the end of step ``start``, which a job may have done before its host's answer was kept."""
+    return status_after(str(work.found("start").get("power") or ""))
+
+
+def told_of(work: Work) -> Sequence[str]:
+    """What people hear of the VM besides: as the follower tells it."""
+    return ("USER_RUN_VM",) if status_of(work) == "up" else ()
+
+
 def _of_its_cd(entities: Entities, given: StartVm) -> Sequence[str]:
     """The domain that cloud-init's CD is written to, if this start gets one."""
     vm = entities.need("vm", given.vm_id)
@@ -107,8 +117,8 @@ def locks_of(entities: Entities, vm: Entity, shown: str, *domains: str) -> Seque
 
 
 class VmStart(JobType[StartVm]):
-    """The VM is ``wait_for_launch`` meanwhile; ``powering_up`` (or ``paused``) at the end, or down as before. If its host is
-    lost on the way and nothing is known of it, its status is ``unknown`` until the host says."""
+    """The VM is ``wait_for_launch`` meanwhile; ``up`` (or ``paused``) at the end, or down as before. If its host is lost on
+    the way and nothing is known of it, its status is ``unknown`` until the host says."""
 
     name = "vm.start"
     parameters = StartVm
@@ -125,6 +135,9 @@ class VmStart(JobType[StartVm]):
     def more_about(self, work: Work) -> Mapping[str, str]:
         host = started_on(work)
         return {"host": host} if host else {}
+
+    def tells_besides(self, work: Work) -> Sequence[str]:
+        return told_of(work)
 
     def describe(self, entities: Entities, given: StartVm) -> str:
         return f"Launching VM {entities.name_of('vm', given.vm_id)}"
@@ -152,7 +165,7 @@ class VmStart(JobType[StartVm]):
     def finish(self, work: Work) -> Mapping[str, Any]:
         given = work.parameters(StartVm)
         now_ms = int(work.clock.wall_s() * 1000)
-        status = "paused" if given.paused else "powering_up"
+        status = status_of(work)
         told = {INITIALIZED: True} if work.found("seed") else {}
         run_once = bool(given.once)
         work.entities.change("vm", given.vm_id, lambda vm: started(vm, status, now_ms, run_once=run_once, **told))

@@ -34,7 +34,7 @@ def choose_host(
             return {"id": run["host"], "host": name_of(work, str(run["host"]))}
         found = placing.place(work, parts_of(work.entities, vm, once), hosts, domains)
         work.entities.change("vm", vm_id, lambda before: placed(before, found.host, work.job_id))
-    work.log(found.reason)
+        work.log(found.reason)
     return {"id": found.host, "host": found.host_name}
 
 
@@ -57,13 +57,19 @@ def start_on_best(
         host = name_of(work, host_id)
         try:
             with work.at(host) as node:
-                node.vm_start(parts_of(work.entities, vm, once).spec(), paused)
-            return {"id": host_id, "host": host}
+                power = node.vm_start(parts_of(work.entities, vm, once).spec(), paused).power
+            return {"id": host_id, "host": host, "power": power}
         except Failed as error:
             work.log(f"{host} could not start it: {error}")
             with work.at(host) as node:
                 node.vm_destroy(vm_id)
             _next_best(work, vm_id, hosts, once, error)
+
+
+def status_after(power: str) -> str:
+    """A VM's status when its host answered a start so. ``up`` at once: the follower would say nothing else a second later,
+    for which everybody would wait."""
+    return {"running": "up", "paused": "paused"}.get(power, "powering_up")
 
 
 def _next_best(work: Work, vm_id: str, hosts: Sequence[str], once: Mapping[str, Any] | None, error: Failed) -> None:

@@ -182,9 +182,12 @@ class Jobs:
         """The jobs that ``runner`` has and that have not ended."""
         return tuple(self._jobs(f"{RUNNING} AND runner = {{}}", (runner,)))
 
-    def begin(self, job_id: str, number: int) -> None:
-        """Journal: the step acts from now on."""
-        self._step(job_id, number, {STEP.state: "begun", STEP.begun_ms: self._now_ms(), STEP.ended_ms: None})
+    def begin(self, job_id: str, number: int, text: str) -> None:
+        """Journal: the step acts from now on. ``text``: its line in the log, in the same transaction, because each costs a
+        write on all bricks."""
+        with self.connection.transaction():
+            self.log(job_id, text)
+            self._step(job_id, number, {STEP.state: "begun", STEP.begun_ms: self._now_ms(), STEP.ended_ms: None})
 
     def done(self, job_id: str, number: int, data: Mapping[str, Any], percent: int) -> None:
         """Journal: the step has acted. ``percent`` of the whole job."""

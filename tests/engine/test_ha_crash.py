@@ -111,7 +111,7 @@ def check_restarted(folder: Path, case: Case, place: str) -> None:
     living = [one for one in where(nodes, "v1") if one != "node1"]
     assert living == [v1.ref("host")], place
     assert case.broken not in living, place
-    assert (v1.shown_status, v2.shown_status, v2.ref("host")) == ("powering_up", "down", ""), place
+    assert (v1.shown_status, v2.shown_status, v2.ref("host")) == ("up", "down", ""), place
     assert refused_by(folder / "hosts") == {"node1"}, place
     assert store.entities.need("host", "node1").body[EVICTED]["domains"] == ["vmstore"], place
     codes = sorted(one.code for one in store.events(limit=99))

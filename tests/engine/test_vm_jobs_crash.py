@@ -69,7 +69,7 @@ class Case:
 
 
 CASES = (
-    Case("start", START, vm="powering_up", before=()),
+    Case("start", START, vm="up", told=2, before=()),
     Case("start-fails", START, "failed", "down", "", before=(), fail_with={"start": BROKEN}),
     Case("start-cancelled", cancelled(START), "aborted", "down", "", before=(), places=4),
     Case("stop", order(VmStop, OnVm("v1")), vm="down", has=""),
