@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from appliance.codec import decode
 from appliance.errors import NotFound, Refused, TrivetError
 from engine.decide.descriptor import (
     FILES_LIMIT,
@@ -42,7 +43,20 @@ OURS = "trivet_"
 NOT_TOLD = TOLD | {"creation_time", "next_run_configuration_exists", "initialization_nic_configurations"}
 
 
+UNREGISTERED = "unregistered"
+"""The kind of the rows below a domain that tell what it brought along and nobody has registered yet."""
+DESCRIPTOR = "trivet_descriptor"
+"""In such a row's body: what the domain said, as it said it."""
+
+
 def descriptors_on(entities: Entities, domain: Entity) -> Iterator[Descriptor]:
+    """All that the domain is to say: also of what nobody has registered here, which may be its only description."""
+    for row in entities.children(domain.key, UNREGISTERED):
+        yield decode(Descriptor, row.body[DESCRIPTOR], subject=f"what domain {domain.name} said of {row.name}")
+    yield from described_on(entities, domain)
+
+
+def described_on(entities: Entities, domain: Entity) -> Iterator[Descriptor]:
     """Of all VMs and templates that have a disk there, and of the disks there that nobody has."""
     owners: dict[tuple[str, str], Entity] = {}
     for disk in entities.referring(domain.key, "disk", "storage_domains"):

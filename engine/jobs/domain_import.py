@@ -5,7 +5,6 @@ Nothing that is there is changed but the mark, which says from then on that it i
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -22,16 +21,13 @@ from engine.jobs.domain_mounts import connect, disconnect
 from engine.jobs.domain_owner import installation, need_free
 from engine.jobs.job import JobType, Planned, Step, Told, Work
 from engine.jobs.places import mount_of
+from engine.jobs.unregister import keep_unregistered
 from engine.jobs.vm_place import name_of
 from engine.store.entities import Entities
 from engine.store.entity import Entity
 from engine.store.jobs import Lock
 
 IMPORT = "import Storage Domain"
-UNREGISTERED = "unregistered"
-"""The kind of the rows below a domain that tell what it brought along and nobody has registered yet."""
-DESCRIPTOR = "trivet_descriptor"
-"""In such a row's body: what the domain said, as it said it."""
 
 
 @dataclass(frozen=True)
@@ -155,9 +151,6 @@ class DomainImport(JobType[ImportDomain]):
         )
         profile = derived_id(domain.id, "disk-profile")
         work.entities.add(named("disk_profile", profile, domain.name, {}, domain.id, storage_domain=domain.id))
-        for said in found["found"]:
-            one = decode(Descriptor, said, subject=f"job {work.job_id}")
-            identifier = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{domain.id}/{one.kind}/{one.id}"))
-            body = {DESCRIPTOR: said, "kind": one.kind, "of": one.id}
-            work.entities.add(Entity(UNREGISTERED, identifier, one.name, body, parent=domain.key))
+        said = [decode(Descriptor, one, subject=f"job {work.job_id}") for one in found["found"]]
+        keep_unregistered(work.entities, domain, said)
         return {"storage_domain": domain.id}

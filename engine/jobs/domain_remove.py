@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from engine.jobs.domain_mounts import connect, disconnect, hosts_for, need_own
 from engine.jobs.domain_use import need_empty_of_disks, need_idle, refused, saved_on, seeds_on
 from engine.jobs.job import JobType, Planned, Step, Told, Work
 from engine.jobs.layers import MEMORY as SNAPSHOT_MEMORY
-from engine.jobs.layers import forget_disk
+from engine.jobs.layers import forget_disk, layers_first
 from engine.jobs.places import MOUNTED_ON, chosen_host, is_built_in, mount_of, no_host
 from engine.jobs.vm_state import RESUME, went_down
 from engine.store.entities import Entities
@@ -133,7 +133,7 @@ class DomainRemove(JobType[RemoveDomain]):
             for vm in work.entities.referring(disk.key, "vm", "iso"):
                 work.entities.change("vm", vm.id, lambda one: one.with_refs(iso=()))
             forget_disk(work.entities, disk.id)
-        for disk in _layers_first(work.entities.referring(domain.key, "disk", "storage_domains")):
+        for disk in layers_first(work.entities.referring(domain.key, "disk", "storage_domains")):
             work.entities.remove("disk", disk.id)
         for seed in seeds_on(work.entities, domain):
             work.entities.remove(seed.kind, seed.id)
@@ -146,17 +146,6 @@ def _without_memory(row: Entity, now_ms: int) -> Entity:
     if row.kind == "snapshot":
         return row.without(SNAPSHOT_MEMORY).with_body(persist_memorystate=False)
     return went_down(row, now_ms) if row.status == "suspended" else row.without(RESUME)
-
-
-def _layers_first(disks: Sequence[Entity]) -> Iterator[Entity]:
-    """Those that lie over another one before that one."""
-    left = {one.id: one for one in disks}
-    while left:
-        below = {one.ref("backing_disk") for one in left.values()}
-        free = [one for one in left.values() if one.id not in below]
-        yield from free
-        for one in free:
-            del left[one.id]
 
 
 def _check_destroyable(entities: Entities, domain: Entity) -> None:

@@ -6,7 +6,7 @@ written now. So the chain of a disk is its snapshots' images by age, and its own
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -151,6 +151,17 @@ def forget_disk(entities: Entities, disk_id: str) -> None:
     """No snapshot has the disk any more: all its layers are gone."""
     for one in entities.referring(("disk", disk_id), "snapshot", "disks"):
         entities.change("snapshot", one.id, lambda before: without_disk(before, disk_id))
+
+
+def layers_first(disks: Sequence[Entity]) -> Iterator[Entity]:
+    """Those that lie over another one before that one."""
+    left = {one.id: one for one in disks}
+    while left:
+        below = {one.ref("backing_disk") for one in left.values()}
+        free = [one for one in left.values() if one.id not in below]
+        yield from free
+        for one in free:
+            del left[one.id]
 
 
 def refuse_kept(entities: Entities, disk: Entity, action: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from appliance.errors import Conflict, Failed
 from appliance.model.disk import DiskFile
 from engine.decide.descriptor import DiskPart, SnapshotPart
-from engine.jobs.domain_import import UNREGISTERED
+from engine.jobs.descriptors import UNREGISTERED
 from engine.jobs.job import JobType, Planned, Step, Told, Work
 from engine.jobs.layers import IMAGES
 from engine.jobs.places import choose_host, chosen_host, disk_file, need_active_domain

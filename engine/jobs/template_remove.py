@@ -30,8 +30,8 @@ def disks_of(entities: Entities, template_id: str) -> list[Entity]:
     return list(entities.many("disk", [one.ref("disk") for one in mine]).values())
 
 
-def users_of(entities: Entities, template: Entity) -> str:
-    """Who needs it, in words; empty: nobody."""
+def made_of(entities: Entities, template: Entity) -> str:
+    """What was made of it and names it, in words; empty: nothing."""
     for kind, reference, word in (
         ("vm", "template", "VMs"),
         ("template", "base_template", "versions"),
@@ -40,6 +40,14 @@ def users_of(entities: Entities, template: Entity) -> str:
         found = entities.referring(template.key, kind, reference)
         if found:
             return f"{word} {_listed(found)}"
+    return ""
+
+
+def users_of(entities: Entities, template: Entity) -> str:
+    """Who needs it, in words; empty: nobody."""
+    made = made_of(entities, template)
+    if made:
+        return made
     for disk in disks_of(entities, template.id):
         above = entities.referring(disk.key, "disk", "backing_disk")
         if above:

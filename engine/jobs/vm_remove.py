@@ -21,6 +21,15 @@ MEMBERS_OF = (("affinity_group", "vms"), ("affinity_label", "vms"))
 """(kind, reference): what only lists a VM lets go of it."""
 
 
+def forget_vm(entities: Entities, vm_id: str) -> None:
+    """Its row goes, with all that it owns; who only lists it lets go."""
+    for kind, name in MEMBERS_OF:
+        for one in entities.referring(("vm", vm_id), kind, name):
+            others = tuple(vm for vm in one.refs.get(name, ()) if vm != vm_id)
+            entities.change(kind, one.id, lambda before, n=name, o=others: before.with_refs(**{n: o}))  # type: ignore[misc]
+    entities.remove("vm", vm_id)
+
+
 @dataclass(frozen=True)
 class RemoveVm:
     """Which VM. ``detach_only``: its disks stay."""
@@ -113,11 +122,7 @@ class VmRemove(JobType[RemoveVm]):
     def finish(self, work: Work) -> Mapping[str, Any]:
         given = work.parameters(RemoveVm)
         disks = own_disks(work.entities, given)
-        for kind, name in MEMBERS_OF:
-            for one in work.entities.referring(("vm", given.vm_id), kind, name):
-                others = tuple(vm for vm in one.refs.get(name, ()) if vm != given.vm_id)
-                work.entities.change(kind, one.id, lambda before, n=name, o=others: before.with_refs(**{n: o}))  # type: ignore[misc]
-        work.entities.remove("vm", given.vm_id)
+        forget_vm(work.entities, given.vm_id)
         for disk in disks:
             work.entities.remove("disk", disk.id)
         return {}

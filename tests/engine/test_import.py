@@ -14,8 +14,8 @@ from appliance.errors import TrivetError
 from appliance.model.domain import MARK, DomainMark
 from engine.core import Engine
 from engine.decide.descriptor import Descriptor, DiskPart, Image, SnapshotPart, parse, place_of, text_of
-from engine.jobs.descriptors import descriptors_on
-from engine.jobs.domain_import import UNREGISTERED, DomainImport, ImportDomain
+from engine.jobs.descriptors import UNREGISTERED, descriptors_on
+from engine.jobs.domain_import import DomainImport, ImportDomain
 from engine.jobs.domain_owner import installation
 from engine.jobs.keep_descriptors import DescriptorKeeper
 from engine.store.entities import Entity
@@ -114,6 +114,65 @@ def test_what_a_domain_says_is_brought_to_another_installation(vms: Vms) -> None
     vms.done("POST", f"vms/{vm}/start", {})
     vms.look()
     assert vms.vm(vm)["status"] == "up"
+
+
+def test_what_nobody_has_registered_yet_stays_written_down(vms: Vms) -> None:
+    """A domain that was imported and put away again still says what it brought along."""
+    domain, vm, loose = with_content(vms)
+    forgotten(vms, domain, vm)
+    assert imported(vms) == "finished"
+    vms.done("POST", HERE, {"id": domain})
+    vms.done("POST", f"storagedomains/{domain}/updateovfstore", {})
+    names = {one.name for one in (storage_of(vms) / "descriptors").iterdir()}
+    assert names == {f"vm-{vm}.json", f"disk-{loose}.json", "index.json"}
+
+
+def test_a_domain_is_detached_with_what_lies_on_it(vms: Vms) -> None:
+    """It takes its VMs, templates and disks along; attached again, all can be registered as they were."""
+    domain, vm, loose = with_content(vms)
+    template = vms.done("POST", "templates", {"name": "gold", "vm": {"id": vm}, "storage_domain": {"id": domain}})["id"]
+    child = vms.made(name="thin", template={"id": template})["id"]
+    before, disks = vms.vm(vm), vms.ask("GET", f"vms/{vm}/diskattachments")[1]["disk_attachment"]
+    vms.done("POST", f"{HERE}/{domain}/deactivate", {})
+    assert vms.ask("PUT", f"vms/{vm}", {"description": "changed meanwhile"})[0] == 200
+    assert vms.ask("DELETE", f"{HERE}/{domain}")[0] == 200
+    for path in (f"vms/{vm}", f"vms/{child}", f"templates/{template}", f"disks/{loose}", f"disks/{disks[0]['id']}"):
+        assert vms.ask("GET", path)[0] == 404, path
+    assert vms.ask("GET", f"storagedomains/{domain}")[1]["status"] == "unattached"
+    found = {one["name"] for one in vms.ask("GET", f"storagedomains/{domain}/vms;unregistered")[1]["vm"]}
+    assert found == {"web", "thin"}
+    vms.done("POST", HERE, {"id": domain})
+    given = {"cluster": {"id": CLUSTER}}
+    vms.done("POST", f"storagedomains/{domain}/templates/{template}/register", given)
+    for one in (vm, child):
+        vms.done("POST", f"storagedomains/{domain}/vms/{one}/register", given)
+    vms.done("POST", f"storagedomains/{domain}/disks?unregistered=true", {"id": loose})
+    assert vms.vm(vm)["description"] == "changed meanwhile"
+    assert vms.vm(vm)["memory"] == before["memory"]
+    assert [one["description"] for one in vms.ask("GET", f"vms/{vm}/snapshots")[1]["snapshot"]] == ["before", "Active VM"]
+    for one in (vm, child):
+        vms.done("POST", f"vms/{one}/start", {})
+        assert vms.vm(one)["status"] == "up"
+
+
+def test_what_keeps_a_domain_from_being_detached(vms: Vms) -> None:
+    """Whatever is refused, nothing has left."""
+    domain, vm, _loose = with_content(vms)
+    here = vms.done("POST", f"vms/{vm}/diskattachments", {"interface": "virtio", "disk": {"name": "logs",
+        "provisioned_size": 8 * MIB, "format": "cow", "storage_domains": [{"name": "vmstore"}]}})["id"]  # fmt: skip
+    vms.done("POST", f"{HERE}/{domain}/deactivate", {})
+    assert "and others elsewhere (logs among them)" in refusal(vms, "DELETE", f"{HERE}/{domain}")
+    vms.done("DELETE", f"disks/{here}")
+    assert vms.ask("PUT", f"vms/{vm}", {"delete_protected": True})[0] == 200
+    assert "Delete protection is enabled" in refusal(vms, "DELETE", f"{HERE}/{domain}")
+    assert vms.ask("PUT", f"vms/{vm}", {"delete_protected": False})[0] == 200
+    disk = vms.ask("GET", f"vms/{vm}/diskattachments")[1]["disk_attachment"][0]["id"]
+    vms.engine.store.entities.set_status("disk", {disk: "illegal"})
+    assert "is illegal" in refusal(vms, "DELETE", f"{HERE}/{domain}")
+    vms.engine.store.entities.set_status("disk", {disk: "ok"})
+    assert vms.vm(vm)["name"] == "web"
+    assert vms.ask("GET", f"storagedomains/{domain}")[1]["status"] == "maintenance"
+    assert vms.ask("DELETE", f"{HERE}/{domain}")[0] == 200
 
 
 def test_a_domain_that_another_installation_uses_is_left_alone(vms: Vms) -> None:

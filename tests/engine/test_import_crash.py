@@ -13,11 +13,11 @@ import pytest
 from appliance.errors import TrivetError
 from appliance.model.domain import MARK
 from engine.decide.descriptor import Descriptor, parse
-from engine.jobs.descriptors import descriptors_on
+from engine.jobs.descriptors import UNREGISTERED, descriptors_on
 from engine.jobs.desk import Desk
 from engine.jobs.disk_create import CreateDisk, DiskCreate
 from engine.jobs.domain_describe import DescribeDomain, DomainDescribe
-from engine.jobs.domain_import import UNREGISTERED, DomainImport, ImportDomain
+from engine.jobs.domain_import import DomainImport, ImportDomain
 from engine.jobs.register import Register, VmRegister
 from engine.store.durable import Store
 from engine.store.entities import Entity

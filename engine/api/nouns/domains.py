@@ -22,9 +22,10 @@ from engine.jobs.domain_deactivate import DeactivateDomain, DomainDeactivate
 from engine.jobs.domain_describe import DescribeDomain, DomainDescribe
 from engine.jobs.domain_import import DomainImport, ImportDomain
 from engine.jobs.domain_remove import DomainRemove, RemoveDomain
-from engine.jobs.domain_use import need_empty_of_disks, need_not_engines, refused
+from engine.jobs.domain_use import need_not_engines, refused
 from engine.jobs.evicted import RESTING, is_of_pool
 from engine.jobs.places import MOUNTED_ON, mount_of
+from engine.jobs.unregister import held_by, unregister
 from engine.store.entities import Entities
 from engine.store.entity import Entity
 from gluster.model import STARTED, Volume
@@ -157,14 +158,14 @@ class AttachedStorageDomains(StorageDomains):
         return Made(self.show(call, self.entities(call).need(self.entity, identifier)), work.unfinished(job))
 
     def remove(self, call: Call, identifier: str, given: Object) -> Done:
-        """Detach it: only in maintenance, and without disks."""
+        """Detach it, in maintenance, with what lies on it: that may be registered again, here or elsewhere."""
         with call.engine.store.connection.transaction():
             domain = self._mine(call, identifier)
-            call.engine.jobs.refuse_used(domain.key)
+            call.engine.jobs.refuse_used(domain.key, *held_by(self.entities(call), domain))
             need_not_engines(domain, DETACH)
             if domain.status != "maintenance":
                 raise refused(domain, DETACH, "The Storage Domain is not in Maintenance mode", "Deactivate it first.")
-            need_empty_of_disks(self.entities(call), domain, DETACH)
+            unregister(self.entities(call), domain, DETACH)
             about = {"storage_domain": domain.id, "data_center": call.parent_id}
             tell(call, "USER_DETACH_STORAGE_DOMAIN_FROM_POOL", about)
             self.entities(call).update(replace(domain, status="unattached").with_refs(data_center=()))

@@ -20,7 +20,7 @@ from engine.api.stored import NOT_BODY, gone
 from engine.builtin import BLANK_TEMPLATE
 from engine.decide import vm_config
 from engine.decide.descriptor import Descriptor, DiskPart, NicPart
-from engine.jobs.domain_import import DESCRIPTOR, UNREGISTERED
+from engine.jobs.descriptors import DESCRIPTOR, UNREGISTERED
 from engine.jobs.register import REGISTERING, Register
 from engine.jobs.vm_parts import NewNic
 from engine.store.entities import Entities
