@@ -9,6 +9,7 @@ from engine.api.noun import Noun
 from engine.api.nouns import (
     affinity,
     built_in,
+    disk_snapshots,
     disks,
     domains,
     events,
@@ -29,6 +30,7 @@ from engine.api.nouns import (
     vm_guest,
     vm_screens,
     vm_snapshots,
+    vm_watchdogs,
     vms,
 )
 
@@ -47,11 +49,13 @@ NOUNS: tuple[type[Noun], ...] = (
     vm_guest.ReportedDevices,
     *vm_devices.DEVICES,
     *vm_screens.SCREENS_AND_DRIVES,
+    *vm_watchdogs.WATCHDOGS_OF,
     *vm_snapshots.SNAPSHOTS,
     *vm_backups.BACKUPS,
     events.Events,
     *templates.READ,
     disks.Disks,
+    disk_snapshots.DiskSnapshots,
     image_transfers.ImageTransfers,
     jobs.Jobs,
     jobs.Steps,

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from appliance import layout
 from appliance.model.vm import DiskBus, VmDisk, VmNic, VmSpec
-from appliance.model.vm_parts import Console, CpuLayout, CpuPin, Graphics, MemoryLayout, Rng
+from appliance.model.vm_parts import Console, CpuLayout, CpuPin, Graphics, MemoryLayout, Rng, Watchdog
 from engine.decide.mac import address_of
 from engine.decide.serial_console import has_console
 from engine.decide.vm_growth import most_memory, most_sockets
@@ -35,6 +35,14 @@ CPU_NAMES: Mapping[str, str] = {
 """Cluster CPU types whose names differ from libvirt's."""
 HOTPLUG_PORTS = 4
 """Devices that can be plugged in while a q35 runs, beyond virtio-scsi disks: each port is a bridge more for the firmware."""
+WATCHDOG = "trivet_watchdog"
+"""In the body: ``model`` and ``action`` of its watchdog."""
+WATCHDOGS = ("i6300esb",)
+"""Models that both machines have; v4's other one is of S390."""
+Reaction = Literal["reset", "poweroff", "pause", "none", "dump"]
+REACTIONS: Mapping[str, Reaction] = {
+    "reset": "reset", "poweroff": "poweroff", "pause": "pause", "none": "none", "dump": "dump",
+}  # fmt: skip
 UTC = ("", "Etc/GMT", "UTC", "Etc/UTC", "GMT")
 BOOTS = ("hd", "cdrom", "network")
 
@@ -100,10 +108,17 @@ def machine(
         else None,
         console=Console(log=str(layout.CONSOLE_LOGS / f"{vm_id}.log")) if has_console(body) else None,
         rng=rng_of(body),
+        watchdog=watchdog_of(body),
         time_zone=time_zone(body),
         smbios_serial=serial(body),
         hotplug_ports=0 if is_pc else HOTPLUG_PORTS,
     )
+
+
+def watchdog_of(body: Mapping[str, Any]) -> Watchdog | None:
+    """Its watchdog, if it has one."""
+    wanted = body.get(WATCHDOG)
+    return Watchdog(action=REACTIONS.get(str(wanted["action"]), "reset")) if wanted else None
 
 
 def cpus_of(body: Mapping[str, Any]) -> tuple[int, int, int, int]:

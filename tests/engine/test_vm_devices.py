@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from appliance.model.vm_parts import Watchdog
 from engine.core import Engine
 from engine.decide import mac
 from tests.engine.job_world import files
@@ -54,6 +55,31 @@ def test_a_nic_that_cannot_be(vms: Vms, given: dict[str, Any], status: int, word
     got, fault = vms.ask("POST", f"{vm}/nics", given)
     assert (got, words in detail(fault)) == (status, True), fault
     assert len(vms.ask("GET", f"{vm}/nics")[1]["nic"]) == 1
+
+
+def test_a_watchdog_is_in_the_machine_and_in_what_is_made_of_it(vms: Vms) -> None:
+    made = vms.made(disk_attachments=[NEW_DISK])["id"]
+    vm, dog = f"vms/{made}", {"model": "i6300esb", "action": "pause"}
+    assert vms.ask("GET", f"{vm}/watchdogs")[1] == {}
+    assert "Watchdog [action, model]" in detail(vms.ask("POST", f"{vm}/watchdogs", {})[1])
+    assert "only i6300esb is" in detail(vms.ask("POST", f"{vm}/watchdogs", {**dog, "model": "diag288"})[1])
+    status, has = vms.ask("POST", f"{vm}/watchdogs", dog)
+    assert (status, has["model"], has["action"], has["vm"]["id"]) == (201, "i6300esb", "pause", made)
+    assert "It has one already" in detail(vms.ask("POST", f"{vm}/watchdogs", dog)[1])
+    path = f"{vm}/watchdogs/{has['id']}"
+    assert vms.ask("PUT", path, {"action": "reset"})[1]["action"] == "reset"
+    template = vms.done("POST", "templates", {"name": "gold", "vm": {"id": made}})["id"]
+    (kept,) = vms.ask("GET", f"templates/{template}/watchdogs")[1]["watchdog"]
+    assert (kept["action"], kept["template"]["id"]) == ("reset", template)
+    child = vms.made(name="child", template={"id": template})["id"]
+    vms.work()
+    assert vms.ask("GET", f"vms/{child}/watchdogs")[1]["watchdog"][0]["action"] == "reset"
+    vms.done("POST", f"{vm}/start", {})
+    assert vms.running(made).spec.watchdog == Watchdog(model="i6300esb", action="reset")
+    assert vms.ask("DELETE", path)[0] == 200
+    assert (vms.ask("GET", path)[0], vms.ask("DELETE", path)[0]) == (404, 404)
+    assert vms.ask("GET", f"{vm}/watchdogs")[1] == {}
+    assert vms.ask("POST", f"templates/{BLANK}/watchdogs", dog)[0] == 409
 
 
 def test_an_empty_pool_says_so_and_addresses_come_back(vms: Vms) -> None:

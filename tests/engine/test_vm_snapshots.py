@@ -61,6 +61,31 @@ def test_one_is_locked_while_it_is_taken_and_the_vm_runs_on(vms: Vms) -> None:
     assert vms.codes(vm)[-2:] == [342, 356]
 
 
+def test_the_layers_of_a_disk_are_told_one_by_one(vms: Vms) -> None:
+    """Below the disk and below its domain: each with its snapshot and the layer that it lies over."""
+    vm = vms.made(name="web", disk_attachments=[NEW_DISK])["id"]
+    (attachment,) = vms.ask("GET", f"vms/{vm}/diskattachments")[1]["disk_attachment"]
+    disk = attachment["id"]
+    assert vms.ask("GET", f"disks/{disk}/disksnapshots")[1] == {}, "what is written now is none, unless that is wanted"
+    first, second = taken(vms, vm, "first"), taken(vms, vm, "second")
+    now = vms.ask("GET", f"disks/{disk}")[1]
+    below_disk = vms.ask("GET", f"disks/{disk}/disksnapshots?include_active=true")[1]["disk_snapshot"]
+    assert [one["active"] for one in below_disk] == ["false", "false", "true"]
+    assert [one["snapshot"]["id"] for one in below_disk[:2]] == [first, second]
+    assert [one.get("parent", {}).get("id") for one in below_disk] == [None, below_disk[0]["id"], below_disk[1]["id"]]
+    assert (below_disk[2]["id"], below_disk[2]["image_id"]) == (now["image_id"], now["image_id"])
+    assert {one["provisioned_size"] for one in below_disk} == {now["provisioned_size"]}
+    domain = now["storage_domains"]["storage_domain"][0]["id"]
+    listed = vms.ask("GET", f"storagedomains/{domain}/disksnapshots")[1]["disk_snapshot"]
+    assert [(one["id"], one["disk"]["id"], one["snapshot"]["id"]) for one in listed] == [
+        (below_disk[0]["id"], disk, first),
+        (below_disk[1]["id"], disk, second),
+    ]
+    one = vms.ask("GET", f"storagedomains/{domain}/disksnapshots/{listed[1]['id']}")[1]
+    assert (one["parent"]["id"], one["format"]) == (listed[0]["id"], "cow")
+    assert vms.ask("GET", f"storagedomains/{domain}/disksnapshots/nothing")[0] == 404
+
+
 def test_with_memory_unless_it_is_not_wanted_or_there_is_none(vms: Vms) -> None:
     vm = vms.started()
     memory = vms.nodes.nodes["node1"].folder / "domains" / "vmstore" / "memory" / vm

@@ -15,6 +15,7 @@ from engine.decide import vm_config
 from engine.decide.mac import address_of
 from engine.decide.permit import may
 from engine.decide.roles import USER_VM_MANAGER
+from engine.decide.vm_machine import WATCHDOG
 from engine.jobs.disk_create import CreateDisk
 from engine.jobs.vm_create import AddedDisk, CreateVm
 from engine.jobs.vm_parts import NewAttachment, NewNic
@@ -38,6 +39,8 @@ OF_THE_DISK_JOB = frozenset(
 """What the disk's job works with; all else that a client sends of a disk is kept as it is."""
 OF_THE_ATTACHMENT = ("bootable", "interface", "read_only", "uses_scsi_reservation", "active")
 """Attributes that old clients put into the disk although they are the attachment's."""
+OF_THE_MACHINE = (CONSOLES, WATCHDOG)
+"""What is kept in the body and is a part of the definition: v4 has collections for it."""
 OURS = "trivet_"
 """How names in a body begin that are the engine's own."""
 MANDATORY_OF_A_DISK = ("provisioned_size", "format")
@@ -94,7 +97,7 @@ def _base(entities: Entities, template_id: str, refs: Mapping[str, tuple[str, ..
 def definition_of(body: Mapping[str, Any]) -> dict[str, Any]:
     """What a VM with that body starts with next, and nothing of its life: for what is made of it."""
     whole = vm_config.with_next_run(body)
-    kept = {name: value for name, value in whole.items() if not name.startswith(OURS) or name == CONSOLES}
+    kept = {name: value for name, value in whole.items() if not name.startswith(OURS) or name in OF_THE_MACHINE}
     return vm_config.without(kept, {*vm_config.TOLD, *SUB_COLLECTIONS})
 
 
