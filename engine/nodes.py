@@ -17,12 +17,12 @@ from appliance.model.vm_live import DiskMerge, DiskMirror, GuestAnswer, Migratio
 from appliance.wire.client import connect
 from appliance.wire.definition import FilesApi, VmApi, VolumeFile
 from appliance.wire.disk_api import DiskApi, TaskApi
-from appliance.wire.host_api import DomainApi
+from appliance.wire.host_api import DomainApi, HostApi
 from appliance.wire.image_api import ImageApi
 from appliance.wire.route import route
 from appliance.wire.tls import MutualTls
 from appliance.wire.vm_api import GuestApi, VmBackupApi, VmDeviceApi, VmDiskApi, VmMoveApi
-from engine.jobs.ports import ScreenNode
+from engine.jobs.ports import NetworkNode, ScreenNode
 from engine.layout import Guest
 from gluster.model import PoolStatus
 from gluster.mount_view import MountBrick
@@ -332,3 +332,8 @@ def wire_images(guest: Guest, cluster: Cluster, epoch: int, port: int) -> Callab
 def wire_storage(guest: Guest, cluster: Cluster, epoch: int, port: int) -> Callable[[Member], WireStorage]:
     """Storage domains of nodes."""
     return _wired(guest, cluster, epoch, port, lambda client: WireStorage(client(DomainApi), client(FilesApi)))
+
+
+def wire_networks(guest: Guest, cluster: Cluster, epoch: int, port: int) -> Callable[[Member], NetworkNode]:
+    """Networks of nodes."""
+    return _wired(guest, cluster, epoch, port, lambda client: cast(NetworkNode, client(HostApi)))

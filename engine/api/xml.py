@@ -39,6 +39,8 @@ def item(kind: str, href: str | None, identifier: str | None, inner: str, links:
     address = "" if href is None else f' href="{escape(href)}"'
     offered = "" if href is None else _offers(links).fragment.replace(PLACE, escape(href))
     own = "" if identifier is None else f' id="{quoted(identifier)}"'
+    if not (offered or inner) and _is_hollow(kind):
+        return f"<{singular}{address}{own}/>"
     return f"<{singular}{address}{own}>{offered}{inner}</{singular}>"
 
 
@@ -63,14 +65,21 @@ def fault(given: Fault) -> bytes:
     return f"{HEAD}<fault><detail>{escape(given.detail)}</detail><reason>{escape(given.reason)}</reason></fault>".encode()
 
 
+def _is_hollow(kind: str) -> bool:
+    """Whether it has no elements, as a VLAN: the SDK's reader of such loses its place at a closing tag of its own."""
+    return all(one.in_tag for one in model().struct(kind).attributes)
+
+
 def _row(attribute: Attribute, form: int, inner: Table | None) -> Row | None:
     if attribute.in_tag:
         return None
     opening = "" if inner else ">"
+    is_hollow = inner is not None and _is_hollow(attribute.kind)
     if attribute.many:
         item = attribute.many
-        return form, f"<{attribute.tag}>", f"</{attribute.tag}>", f"<{item}{opening}", f"</{item}>", inner
-    return form, f"<{attribute.tag}{opening}", f"</{attribute.tag}>", "", "", inner
+        end = "" if is_hollow else f"</{item}>"
+        return form, f"<{attribute.tag}>", f"</{attribute.tag}>", f"<{item}{opening}", end, inner
+    return form, f"<{attribute.tag}{opening}", "" if is_hollow else f"</{attribute.tag}>", "", "", inner
 
 
 @dataclass(frozen=True)
@@ -111,7 +120,7 @@ def quoted(text: str) -> str:
 
 
 def _write(put: Put, value: Object, table: Table, offers: Offers) -> None:
-    """The rest of an element whose ``<tag`` has been written, up to its closing tag."""
+    """The rest of an element whose ``<tag`` has been written, up to its closing tag; all of it where it can hold nothing."""
     address, identifier = value.get("href"), value.get("id")
     if isinstance(identifier, int):  # a VLAN's
         identifier = str(identifier)
@@ -121,6 +130,9 @@ def _write(put: Put, value: Object, table: Table, offers: Offers) -> None:
         if address is None and table.place:
             put(f' href="{table.place}{escape(identifier)}"')
         put(f' id="{quoted(identifier)}"')
+    if not table.rows:
+        put("/>")
+        return
     put(">")
     if offers.fragment and address is not None:
         put(offers.fragment.replace(PLACE, escape(address)))

@@ -232,6 +232,8 @@ system because it's not visible by any of the hosts.
 1032 normal TRANSFER_IMAGE_SUCCEEDED Image {direction} with disk {disk} succeeded.
 1033 normal TRANSFER_IMAGE_CANCELLED Image {direction} with disk {disk} was cancelled. {reason}
 1034 error TRANSFER_IMAGE_FAILED Image {direction} with disk {disk} failed. {reason}
+1104 normal NETWORK_COMMINT_NETWORK_CHANGES Network changes were saved on host {host}
+1105 error NETWORK_COMMINT_NETWORK_CHANGES_FAILED Failed to commit network changes on {host}. {reason}
 1114 normal NETWORK_UPDATE_NETWORK Network {network} was updated on Data Center: {data_center}
 1152 normal IMPORTEXPORT_IMPORT_VM Vm {vm} was imported successfully to Data Center {data_center}, Cluster {cluster}
 1158 normal IMPORTEXPORT_IMPORT_TEMPLATE Template {template} was imported successfully to Data Center {data_center}, \

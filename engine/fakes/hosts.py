@@ -11,6 +11,7 @@ from appliance.model.node import CpuFacts, Nic, NodeFacts, NodeStatistics
 from engine.fakes.disk_node import FakeDiskNode
 from engine.fakes.enrolment import FOUNDED, FakeEnrolment
 from engine.fakes.image_node import FakeImageNode
+from engine.fakes.network_node import FakeNetworkNode
 from engine.fakes.pool_node import FakePoolNode
 from engine.fakes.storage_node import FakeStorageNode
 from engine.fakes.vm_node import GIB, FakeVmNode
@@ -34,6 +35,8 @@ class FakeNodes:
     """Volume → servers, of the last mount that was asked for."""
     renewed: list[str] = field(default_factory=list)
     """Hosts whose self-heal daemon was started anew."""
+    more_nics: dict[str, tuple[Nic, ...]] = field(default_factory=dict)
+    """Host → interfaces that it tells of besides the management network."""
     founders: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -81,7 +84,7 @@ class FakeNodes:
     def facts(self, name: str) -> NodeFacts:
         """A machine with 8 CPUs and the management network."""
         cpu = CpuFacts("Intel Xeon", 1, 8, 1, False)
-        nics = (Nic("ovirtmgmt", "52:54:00:00:00:11", True, 1500, (), "", False),)
+        nics = (Nic("ovirtmgmt", "52:54:00:00:00:11", True, 1500, (), "", False), *self.more_nics.get(name, ()))
         size = self.memory_bytes
         return NodeFacts(name, self.ids.get(name, name), "c", "1", 0.0, "b", "6", cpu, size, (), nics, "11", "11", "10", ())
 
@@ -118,6 +121,11 @@ class FakeNodes:
         self._answering(host)
         disks = self.nodes[host]
         return FakeStorageNode(host, disks.folder, disks.point, disks.fail_with)
+
+    def networks(self, host: str) -> FakeNetworkNode:
+        self._answering(host)
+        disks = self.nodes[host]
+        return FakeNetworkNode(host, disks.folder, disks.point, disks.fail_with)
 
     def disks(self, host: str) -> FakeDiskNode:
         self._answering(host)

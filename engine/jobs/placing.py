@@ -17,6 +17,7 @@ from engine.decide.vm_growth import Growth, grown
 from engine.decide.vm_machine import cpu_model, cpus_of
 from engine.jobs import seeds
 from engine.jobs.evicted import record_of
+from engine.jobs.networks import missing, network_of
 from engine.jobs.places import reaches
 from engine.jobs.ports import HostReport, Nodes
 from engine.jobs.vm_place import ENGINE_MARK, THERE
@@ -111,13 +112,21 @@ def look_at(sight: Sight, cluster_id: str) -> Scene:
     light = {one.id: light_vm(one, cluster.body, labels.get(one.key, frozenset())) for one in vms}
     mine = {one.id: one for one in entities.referring(cluster.key, "host", "cluster")}
     reports = [one for one in sight.nodes.reports() if one.id in mine]
-    networks = {str(one.body.get("vdsm_name") or one.name): one.name for one in entities.list("network")}
+    networks = {network_of(one).bridge: one.name for one in entities.list("network")}
     # A domain that is on its way to maintenance gets no VM any more, although its own status says nothing of that yet.
     domains = [one for one in entities.list("storage_domain") if one.shown_status in ("", "active")]
     hosts = tuple(
         host_of(one, mine[one.id], light, networks, domains, labels.get(("host", one.id), frozenset())) for one in reports
     )
+    names = {one.id: one.name for one in entities.list("network")}
+    lacks = missing(cluster, names, {one.id: one.networks for one in hosts if one.status == "up" and one.networks})
+    hosts = tuple(_without(one, lacks.get(one.id, ())) for one in hosts)
     return Scene(cluster_of(entities, cluster, vms), hosts, tuple(promises_of(vms, light)))
+
+
+def _without(host: Host, lacks: Sequence[str]) -> Host:
+    """A host that lacks networks which its cluster requires and its other hosts have gets no VM."""
+    return replace(host, status="non_operational", status_reason=f"without network {listed(lacks)}") if lacks else host
 
 
 def light_vm(vm: Entity, cluster: Mapping[str, Any], labels: frozenset[str]) -> Vm:

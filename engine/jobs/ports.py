@@ -10,7 +10,7 @@ from appliance.model.cluster import Cluster, Member, Membership
 from appliance.model.disk import DiskCopy, DiskFile, DiskInfo, NewDisk
 from appliance.model.domain import DomainMark, DomainState, NoCloudSeed
 from appliance.model.image_ticket import ImageTicket, ImageTicketState
-from appliance.model.network import HostCapabilities
+from appliance.model.network import HostCapabilities, LogicalNetwork
 from appliance.model.node import NodeFacts, NodeStatistics
 from appliance.model.task import TaskState
 from appliance.model.vm import VmDisk, VmNic, VmSpec, VmState
@@ -196,6 +196,15 @@ class StorageNode(Protocol):
     def remove_file(self, volume: str, path: str) -> None: ...
 
 
+class NetworkNode(Protocol):
+    """A host's networks beside the management network: a part of :class:`appliance.wire.host_api.HostApi`, with the same
+    meaning. The fake is :class:`engine.fakes.network_node.FakeNetworkNode`."""
+
+    def networks(self) -> tuple[LogicalNetwork, ...]: ...
+
+    def set_networks(self, networks: tuple[LogicalNetwork, ...]) -> None: ...
+
+
 class BareNode(Protocol):
     """What is asked of a node that is to join: the part of :class:`appliance.wire.definition.JoinApi` that is needed.
     Each call carries its token."""
@@ -314,6 +323,9 @@ class Nodes(Protocol):
 
     def storage(self, host: str) -> StorageNode:
         """That host's verbs of its storage domains. Raises ``Unavailable`` when it cannot be reached."""
+
+    def networks(self, host: str) -> NetworkNode:
+        """That host's networks. Raises ``Unavailable`` when it cannot be reached."""
 
     def disks(self, host: str) -> DiskNode:
         """That host's disk verbs. Raises ``Unavailable`` when it cannot be reached."""

@@ -19,7 +19,7 @@ from engine.boot.seed import REMEDY
 from engine.boot.standby import wait_until_active, wait_until_serving
 from engine.enrolment import WireEnrolment
 from engine.followed import wire_nodes
-from engine.jobs import keep_descriptors, keep_domains, keep_guests, keep_ha, keep_refresh, keep_transfers
+from engine.jobs import keep_descriptors, keep_domains, keep_guests, keep_ha, keep_networks, keep_refresh, keep_transfers
 from engine.jobs.bell import Bell, Ear
 from engine.jobs.desk import Desk
 from engine.jobs.follow import Following
@@ -28,6 +28,7 @@ from engine.jobs.keep_descriptors import DescriptorKeeper
 from engine.jobs.keep_domains import DomainKeeper
 from engine.jobs.keep_guests import GuestKeeper
 from engine.jobs.keep_ha import Keeper
+from engine.jobs.keep_networks import NetworkKeeper
 from engine.jobs.keep_refresh import RefreshKeeper
 from engine.jobs.keep_transfers import TransferKeeper
 from engine.jobs.process import JobsProcess
@@ -39,7 +40,7 @@ from engine.jobs.types import BY_NAME
 from engine.jobs.watcher import Watcher
 from engine.layout import Guest
 from engine.members import Members
-from engine.nodes import wire_disks, wire_images, wire_pools, wire_storage, wire_vms
+from engine.nodes import wire_disks, wire_images, wire_networks, wire_pools, wire_storage, wire_vms
 from engine.store.durable import Store
 from engine.store.jobs import Jobs
 from engine.store.observed import Observations
@@ -83,8 +84,9 @@ def wire(
     pools = wire_pools(guest, cluster, epoch, agent_port)
     images = wire_images(guest, cluster, epoch, agent_port)
     storage = wire_storage(guest, cluster, epoch, agent_port)
+    networks = wire_networks(guest, cluster, epoch, agent_port)
     enrolment = WireEnrolment(cluster, guest, epoch, agent_port)
-    return WireNodes(members, observations, disks, vms, pools, images, storage, enrolment)
+    return WireNodes(members, observations, disks, vms, pools, images, storage, networks, enrolment)
 
 
 def keepers(world: World, desk: Desk, log: Log) -> tuple[threading.Thread, ...]:
@@ -101,6 +103,7 @@ def keepers(world: World, desk: Desk, log: Log) -> tuple[threading.Thread, ...]:
         keeping("transfers", keep_transfers.LOOK_EVERY_S, transfers, backups),
         keeping("domains", keep_domains.KEEP_EVERY_S, DomainKeeper(entities, nodes, desk, log)),
         keeping("guests", keep_guests.TURN_S, GuestKeeper(entities, nodes, desk, log)),
+        keeping("networks", keep_networks.KEEP_EVERY_S, NetworkKeeper(entities, nodes, desk, log)),
         keeping("refresh", keep_refresh.TURN_S, RefreshKeeper(entities, nodes, desk, log)),
         keeping("descriptors", keep_descriptors.KEEP_EVERY_S, DescriptorKeeper(entities, desk, log)),
     )

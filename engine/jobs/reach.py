@@ -13,7 +13,7 @@ from appliance.model.vm import VmState
 from engine.decide.follow import SILENCE_S
 from engine.decide.view import Read
 from engine.jobs.follow import HEARD
-from engine.jobs.ports import DiskNode, Enrolment, HostReport, ImageNode, PoolNode, StorageNode, VmNode
+from engine.jobs.ports import DiskNode, Enrolment, HostReport, ImageNode, NetworkNode, PoolNode, StorageNode, VmNode
 from engine.store.observed import Observations
 from engine.store.records import Heard
 from gluster.model import PoolStatus
@@ -34,6 +34,7 @@ class WireNodes:
     pool_node: Callable[[Member], PoolNode]
     image_node: Callable[[Member], ImageNode]
     storage_node: Callable[[Member], StorageNode]
+    network_node: Callable[[Member], NetworkNode]
     enrolment: Enrolment
     read: Read = field(default_factory=Read)
 
@@ -77,6 +78,10 @@ class WireNodes:
     def disks(self, host: str) -> DiskNode:
         """That host's disk verbs. Nothing is sent before the first call. Raises ``Unavailable`` ``job.host-unknown``."""
         return self.disk_node(self._member(host))
+
+    def networks(self, host: str) -> NetworkNode:
+        """That host's networks, likewise."""
+        return self.network_node(self._member(host))
 
     def images(self, host: str) -> ImageNode:
         """That host's image tickets, likewise."""

@@ -24,6 +24,7 @@ from engine.jobs.host_admit import HostAdmit
 from engine.jobs.host_deactivate import HostDeactivate
 from engine.jobs.host_evict import HostEvict
 from engine.jobs.host_install import HostAdd, HostInstall
+from engine.jobs.host_networks import HostNetworks
 from engine.jobs.host_remove import HostRemove
 from engine.jobs.host_storage import HostStorage
 from engine.jobs.job import JobType, by_name
@@ -64,6 +65,6 @@ TYPES: tuple[JobType[Any], ...] = (
     BackupStart(), BackupFinalize(), BackupFail(), CheckpointRemove(),
     DomainCreate(), DomainAttach(), DomainActivate(), DomainDeactivate(), DomainRemove(), HostStorage(),
     DomainDescribe(), DomainImport(), VmRegister(), TemplateRegister(), DiskRegister(),
-    HostAdd(), HostInstall(), HostRemove(), PoolHeal(),
+    HostAdd(), HostInstall(), HostRemove(), HostNetworks(), PoolHeal(),
 )  # fmt: skip
 BY_NAME = by_name(TYPES)

@@ -13,6 +13,7 @@ from engine.decide.merge import merged
 from engine.decide.vm_config import with_next_run
 from engine.decide.vm_machine import DiskPart, NicPart, check_startable, machine
 from engine.jobs import seeds
+from engine.jobs.networks import network_of
 from engine.jobs.places import file_of
 from engine.store.entities import Entities
 from engine.store.entity import Entity
@@ -84,7 +85,7 @@ def nic_part(entities: Entities, nic: Entity) -> NicPart:
     network = entities.get("network", profile.ref("network")) if profile else None
     if network is None:
         return NicPart("", nic.body)
-    return NicPart(str(network.body.get("vdsm_name") or network.name), nic.body, int(network.body.get("mtu") or 0))
+    return NicPart(network_of(network).bridge, nic.body, int(network.body.get("mtu") or 0))
 
 
 def path_of(file: DiskFile) -> str:

@@ -13,6 +13,7 @@ import ovirtsdk4 as sdk
 import pytest
 from ovirtsdk4 import types
 
+from engine.fakes.hosts import FakeNodes
 from tests.engine import world
 from tests.engine.sdk_world import connected
 
@@ -79,6 +80,23 @@ def test_a_playbook_is_done_once(running: world.Running, tmp_path: Path, name: s
     again = play(running, tmp_path, name)
     assert (again.failed, again.changed) == (0, 0), again.text[-6000:]
     assert again.ok == first.ok
+
+
+@pytest.mark.timeout(600)
+def test_a_host_gets_networks_and_loses_one(running: world.Running, tmp_path: Path, hosts: FakeNodes) -> None:
+    def on_the_host() -> list[tuple[str, str, int, tuple[str, ...]]]:
+        found = hosts.networks("node1").networks()
+        return [(one.name, one.nic, one.vlan, one.addresses) for one in found]
+
+    first = play(running, tmp_path, "host_network")
+    assert (first.failed, first.changed) == (0, 3), first.text[-6000:]
+    plain = ("plain", "eth1", 0, ())
+    assert on_the_host() == [("guests", "eth1", 30, ("198.18.30.5/24",)), plain]
+    again = play(running, tmp_path, "host_network")
+    assert (again.failed, again.changed) == (0, 0), again.text[-6000:]
+    gone = play(running, tmp_path, "host_network_gone")
+    assert (gone.failed, gone.changed) == (0, 1), gone.text[-6000:]
+    assert on_the_host() == [plain]
 
 
 @pytest.mark.timeout(600)

@@ -60,11 +60,15 @@ def test_every_struct_survives_every_codec(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", sorted(MODEL.structs))
 def test_the_sdk_reads_every_attribute_that_we_write(kind: str) -> None:
-    value = struct_sample(kind, 0)
+    """Also of the second of two: whatever is inside the first, the reader must find its end."""
+    value = struct_sample(kind, 1)
     read = Reader.read(encode(XML, Item(kind, value)).decode())
     assert isinstance(read, getattr(types, kind))
+    both = Reader.read(encode(XML, Collection(kind, [value, value])).decode())
+    assert len(both) == 2
     for name in value:
-        assert getattr(read, name) is not None, name
+        for one in (read, *both):
+            assert getattr(one, name) is not None, name
 
 
 def test_collections_and_links_as_the_sdk_reads_them() -> None:

@@ -67,6 +67,7 @@ def test_hosts_that_were_heard_are_up_the_emptiest_first(tmp_path: Path) -> None
         lambda member: fakes.pools("node1"),
         lambda member: fakes.images("node1"),
         lambda member: fakes.storage("node1"),
+        lambda member: fakes.networks("node1"),
         fakes.enrolment,
     )
     assert nodes.up() == []

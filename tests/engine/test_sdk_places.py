@@ -50,7 +50,7 @@ def test_a_host_goes_to_maintenance_and_back(system: Any, hosts: FakeNodes) -> N
     source = vm.get(follow="host").host
     host = system.hosts_service().host_service(source.id)
     assert host.get().status == types.HostStatus.UP
-    assert {one.name for one in host.nics_service().list()} == {"eth0", "ovirtmgmt"}
+    assert {one.name for one in host.nics_service().list()} == {"eth0", "eth1", "ovirtmgmt"}
     assert host.get(all_content=True).hosted_engine.score == 3400
     host.deactivate(reason="new disks")
     until(lambda: host.get().status == types.HostStatus.MAINTENANCE)

@@ -137,6 +137,7 @@ def facts(member: Member) -> NodeFacts:
         (
             Nic("eth0", "52:54:00:00:00:11", True, 1500, (), "ovirtmgmt", True),
             Nic("ovirtmgmt", "52:54:00:00:00:11", True, 1500, (f"{member.address}/24",), "", False),
+            Nic("eth1", "52:54:00:00:01:11", True, 1500, (), "", True),
         ),
         "11.1",
         "11.3.0",

@@ -11,9 +11,11 @@ from engine.api.noun import Call
 from engine.api.nouns import ref
 from engine.api.nouns.vm_statistics import disk_statistics, shown_value, vm_nic_statistics, vm_statistics
 from engine.api.observed import Rows
+from engine.builtin import MANAGEMENT_NETWORK
 from engine.core import Engine
 from engine.decide.vm_usage import Value
 from engine.inventory import derived_id
+from engine.jobs.networks import attached, network_of
 
 
 class Statistics(Rows):
@@ -94,6 +96,7 @@ def nics(engine: Engine, identifier: str) -> list[dict[str, Any]]:
     if host is None:
         return []
     rows: list[dict[str, Any]] = []
+    carried = carriers(engine, identifier)
     for nic in host.facts.nics if host.facts else ():
         own = nic_id_of(identifier, nic.name)
         address = next((text for text in nic.addresses if ":" not in text), "")
@@ -110,6 +113,21 @@ def nics(engine: Engine, identifier: str) -> list[dict[str, Any]]:
                 "mtu": nic.mtu,
                 "status": "up" if nic.up else "down",
                 "host": ref(identifier),
+                **carried.get(nic.name, {}),
+                **({"network": ref(MANAGEMENT_NETWORK)} if nic.physical and nic.bridge == layout.MANAGEMENT_BRIDGE else {}),
             }
         )
     return rows
+
+
+def carriers(engine: Engine, identifier: str) -> dict[str, dict[str, Any]]:
+    """Interface → which network it carries on a host, and for a VLAN's over which NIC."""
+    found: dict[str, dict[str, Any]] = {}
+    for one in attached(engine.store.entities, identifier):
+        network = network_of(engine.store.entities.need("network", one.network))
+        if network.vlan:
+            vlan = {"vlan": {"id": network.vlan}, "base_interface": one.nic}
+            found[f"{one.nic}.{network.vlan}"] = {"network": ref(one.network), **vlan}
+        else:
+            found[one.nic] = {"network": ref(one.network)}
+    return found

@@ -14,7 +14,7 @@ from appliance.model.ha import HostHa
 from appliance.model.node import NodeFacts
 from engine.api.documents import Object
 from engine.api.noun import Call, Done, Made
-from engine.api.nouns import host_actions, host_adding
+from engine.api.nouns import host_actions, host_adding, host_networks
 from engine.api.parameters import Listing
 from engine.api.stored import Stored
 from engine.api.tell import tell
@@ -67,6 +67,9 @@ class Hosts(Stored):
         "deactivate": host_actions.deactivate,
         "fence": host_actions.fence,
         "install": host_adding.install,
+        "setupnetworks": host_networks.set_up,
+        "commitnetconfig": host_networks.commit,
+        "syncallnetworks": host_networks.synchronize,
     }
 
     def list(self, call: Call, listing: Listing) -> Sequence[Object]:

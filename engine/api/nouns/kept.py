@@ -3,7 +3,10 @@ VMs and hosts is read from the store by those who obey it (placement, MAC addres
 
 from __future__ import annotations
 
-from engine.api.noun import Noun
+from typing import ClassVar
+
+from engine.api.documents import Object
+from engine.api.noun import Call, Noun
 from engine.api.stored import Child, Held, Joined, Referring, Stored
 from engine.builtin import (
     BLANK_TEMPLATE,
@@ -12,6 +15,8 @@ from engine.builtin import (
     MANAGEMENT_NETWORK,
     ROOT_TAG,
 )
+from engine.jobs.networks import network_of
+from engine.store.entity import Entity
 
 
 class AffinityLabels(Stored):
@@ -133,18 +138,15 @@ class InstanceTypes(Stored):
 class Networks(Stored):
     """Logical networks, of the whole system or of a data center."""
 
-    services, kind, entity = ("Networks", "DataCenterNetworks"), "Network", "network"
+    services: ClassVar[tuple[str, ...]] = ("Networks", "DataCenterNetworks")
+    kind, entity = "Network", "network"
     refs, scopes, unique_within = {"data_center": "data_center"}, {"DataCenter": Referring("data_center")}, "data_center"
     defaults = {"mtu": 0, "stp": False, "usages": ["vm"], "vdsm_name": "", "port_isolation": False}
     protected = frozenset({MANAGEMENT_NETWORK})
 
-
-class ClusterNetworks(Stored):
-    """The networks of a cluster."""
-
-    services, kind, entity = ("ClusterNetworks",), "Network", "network"
-    refs, scopes, defaults = Networks.refs, {"Cluster": Held("networks")}, Networks.defaults
-    update = Noun.update
+    def show(self, call: Call, entity: Entity) -> Object:
+        value = super().show(call, entity)
+        return {**value, "vdsm_name": value["vdsm_name"] or network_of(entity).bridge}
 
 
 class NetworkLabels(Stored):
@@ -197,7 +199,7 @@ KEPT = (
     AffinityLabels, AssignedAffinityLabels, AffinityGroups, Tags, AssignedTags, Bookmarks, MacPools, CpuProfiles,
     DiskProfiles,
     Qoss, Quotas, QuotaClusterLimits, QuotaStorageLimits, InstanceTypes,
-    Networks, ClusterNetworks, NetworkLabels, VnicProfiles, StorageConnections, StorageDomainConnections, VmPools,
+    Networks, NetworkLabels, VnicProfiles, StorageConnections, StorageDomainConnections, VmPools,
 )  # fmt: skip
 """All of this file."""
 
