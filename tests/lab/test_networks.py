@@ -1,5 +1,5 @@
 """A logical network on real nodes: bridges over a second NIC that carry packets, a VM on them, and what is refused
-meanwhile. Untagged: the kernel of the machines that this was written on knows no VLANs (tests/appliance/test_networks.py)."""
+meanwhile. Untagged: the kernel of the machines of the build knows no VLANs (tests/appliance/test_networks.py)."""
 
 from __future__ import annotations
 
