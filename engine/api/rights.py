@@ -84,6 +84,7 @@ ACTIONS: Mapping[tuple[str, str], str] = {
     ("Host", "deactivate"): "manipulate_host",
     ("Host", "fence"): "manipulate_host",
     ("Host", "install"): "edit_host_configuration",
+    ("Host", "refresh"): "manipulate_host",
     ("Host", "setupnetworks"): "configure_host_network",
     ("Host", "commitnetconfig"): "configure_host_network",
     ("Host", "syncallnetworks"): "configure_host_network",

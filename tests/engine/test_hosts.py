@@ -57,6 +57,15 @@ def words(vms: Vms) -> list[str]:
     return [one.description for one in vms.engine.store.events(limit=30)]
 
 
+def test_a_refresh_needs_a_host_that_answers(vms: Vms, clock: FakeClock) -> None:
+    world.observe(vms.engine.observations)
+    assert vms.ask("POST", f"hosts/{NODE['node1']}/refresh", {})[0] == 200
+    assert vms.ask("POST", "hosts/nobody/refresh", {})[0] == 404
+    clock.sleep(60)
+    status, answer = vms.ask("POST", f"hosts/{NODE['node1']}/refresh", {})
+    assert (status, "Host is non_responsive" in detail(answer)) == (409, True)
+
+
 def test_what_is_shown(vms: Vms) -> None:
     found = host(vms, "node2")
     assert (found["spm"], host(vms)["spm"]["status"]) == ({"priority": "5", "status": "spm"}, "none")

@@ -31,6 +31,16 @@ def activate(noun: Hosts, call: Call, identifier: str, given: Object) -> Done:
     return work.told(work.awaited(call, HostActivate, ActivateHost(identifier)))
 
 
+def refresh(noun: Hosts, call: Call, identifier: str, given: Object) -> Done:
+    """Hosts are asked every two seconds, and what they are every half a minute: nothing can be older. One that does not
+    answer is refused, as in v4."""
+    host, seen = noun.entities(call).need("host", identifier), call.engine.view().host(identifier)
+    if seen is None or seen.status != "up":
+        reason = f"Cannot refresh Host capabilities. Host is {seen.status if seen is not None else 'not known yet'}"
+        raise Conflict("host.status", subject=f"host {host.name}", reason=reason, remedy="Wait until it answers.")
+    return Done()
+
+
 def fence(noun: Hosts, call: Call, identifier: str, given: Object) -> Done:
     """``manual``: "confirm host has been rebooted". What ran there is over from now on; nothing is done to the host."""
     if str(given.get("fence_type") or "").lower() != MANUAL:

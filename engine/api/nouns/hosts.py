@@ -67,6 +67,7 @@ class Hosts(Stored):
         "deactivate": host_actions.deactivate,
         "fence": host_actions.fence,
         "install": host_adding.install,
+        "refresh": host_actions.refresh,
         "setupnetworks": host_networks.set_up,
         "commitnetconfig": host_networks.commit,
         "syncallnetworks": host_networks.synchronize,
