@@ -23,7 +23,10 @@ DISK_LOCKED = "vm.disk-locked"
 DISK_UNREACHABLE = "vm.disk-unreachable"
 UNREACHABLE = (errno.ENOTCONN, errno.EBADFD, errno.ESTALE)
 """What a mount of Gluster answers while its bricks, or some of its handles, are lost."""
-RESUME = "resume"
+FULL = (errno.ENOSPC, errno.EDQUOT)
+OWN_EPOCH, NOTE, RESUME = "raise the own agent's epoch", "note the start", "resume"
+LOCAL = (OWN_EPOCH, NOTE)
+"""Steps that write to this host's own /var, which may be full as well."""
 VM_ACTIVE = "ha.vm-active"
 
 
@@ -83,6 +86,9 @@ def start(ports: Ports, order: StartOrder, progress: Progress) -> Procedure[Star
         if _unreached(error, progress):
             text = f"the start did not reach the disk at “{failed_at}” and QEMU was destroyed: {error}"
             return StartEnd("unreachable", None, vm, text)
+        if isinstance(error, OSError) and error.errno in FULL and progress.step not in LOCAL:
+            text = f"the volume engine is full: the start ended at “{failed_at}” and QEMU was destroyed: {error}"
+            return StartEnd("no-space", None, vm, text)
         return StartEnd("failed", None, vm, f"the start failed at “{failed_at}” and QEMU was destroyed: {error}")
     vm = LocalVm("running", held.pid)
     return StartEnd("done", held, vm, f"the engine VM was started here with epoch {held.epoch}")
@@ -103,13 +109,13 @@ def _steps(ports: Ports, order: StartOrder, progress: Progress) -> Procedure[Hel
     yield from step("write the epoch record", lambda: ports.epochs.write_record(epoch))
     told = engine_start(order.cluster, epoch, order.host)
     yield from step("write the seed", lambda: ports.seed.write(told))
-    yield from step("raise the own agent's epoch", lambda: ports.epochs.raise_local(epoch))
+    yield from step(OWN_EPOCH, lambda: ports.epochs.raise_local(epoch))
     answering = tuple(answers)
     yield from step("tell the other agents", lambda: ports.agents.raise_epoch(answering, epoch, limits.AGENT_DEADLINE_S))
     # If this host stood still since it took the lock, another may have it by now and have written a higher epoch.
     yield from step("read the epoch record again", lambda: _confirm(ports, epoch))
     held = Held(epoch, pid, order.since)
-    yield from step("note the start", lambda: ports.notes.save(replace(order.notes, held=held)))
+    yield from step(NOTE, lambda: ports.notes.save(replace(order.notes, held=held)))
     yield from step(RESUME, ports.hypervisor.resume)
     return held
 

@@ -145,6 +145,13 @@ RESUME_FREE_BYTES: Final = 256 * 1024 * 1024
 """A guest that was stopped by a full volume goes on above this: a database's checkpoint and minutes of its log; less
 would stop it again at once."""
 
+NO_SPACE_PAUSE_S: Final = 4.0
+"""After a start for which the volume had no space; doubles with each in a row, because what says that there is some again
+may be wrong (inodes, reserves, a quota)."""
+
+NO_SPACE_PAUSE_MAX_S: Final = 40.0
+"""… up to this: space that somebody has made is used within L5's 30 s on average."""
+
 HEALTH_EVERY_OTHER_S: Final = 10.0
 """How often a host without the engine VM asks its /health: a look from outside, for half the price."""
 

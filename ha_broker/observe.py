@@ -82,6 +82,8 @@ class Observer:
         self._was_good = False
         self._losses: deque[float] = deque(maxlen=limits.LOSSES_MAX)
         self._claimed = False
+        self._no_space = False
+        """The last start here found the volume full."""
         self._own_lost = False
         self.register = NO_SETTING
         self._writing = NO_SETTING
@@ -102,7 +104,7 @@ class Observer:
             if (name != self._host or not own_read) and beside.ask(key, self._reads[name]):
                 self._under_way.add(key)
         beside.ask(LOOK, self._look)
-        self._pool.ask(self._vm, self._nobody_since_s is not None)
+        self._pool.ask(self._vm, self._nobody_since_s is not None, self._no_space)
         self._health.ask(self._vm, engine_up, self._claimed)
 
     def write(self, data: bytes, register: Register) -> None:
@@ -118,6 +120,7 @@ class Observer:
     def collect(self, notes: Notes, doing: Doing) -> Observation:
         """The observation of this turn."""
         now_s = self._ports.clock.monotonic_s()
+        self._no_space = bool(notes.attempts) and notes.attempts[-1].outcome == "no-space"
         self._collect_io(now_s)
         self._collect_vm(now_s)
         self._health.collect()

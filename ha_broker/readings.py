@@ -49,8 +49,8 @@ class PoolReadings:
             FREE: partial(call, ports.pool.free_bytes),
         }
 
-    def ask(self, vm: LocalVm, nobody: bool) -> None:
-        """Begin what is due. ``nobody``: nobody has the engine VM."""
+    def ask(self, vm: LocalVm, nobody: bool, no_space: bool = False) -> None:
+        """Begin what is due. ``nobody`` has the engine VM; ``no_space``: the last start here found the volume full."""
         here = vm.here
         self._every_s = 0.0 if here else limits.BRICKS_EVERY_S
         now_s = self._ports.clock.monotonic_s()
@@ -61,7 +61,7 @@ class PoolReadings:
         self._calm = calm
         every_s = limits.HEAL_EVERY_S if here or nobody else limits.HEAL_EVERY_IDLE_S
         self._question(HEAL, limits.HEAL_EVERY_WAITING_S if here and self._stale_since_s is not None else every_s, now_s)
-        if vm.power == "paused-no-space":
+        if vm.power == "paused-no-space" or (nobody and no_space):
             self._question(FREE, limits.FREE_EVERY_S, now_s)
 
     def _question(self, key: str, every_s: float, now_s: float) -> None:

@@ -86,8 +86,9 @@ class Held:
     since: str
 
 
-Outcome = Literal["begun", "done", "failed", "locked", "unreachable", "unhealthy"]
+Outcome = Literal["begun", "done", "failed", "locked", "unreachable", "no-space", "unhealthy"]
 """``locked``: the disk's lock refused it. ``unreachable``: the disk could not be reached from here, no guest ran.
+``no-space``: the volume had no space for the epoch record or the seed, no guest ran.
 ``unhealthy``: the guest ran and its engine never answered."""
 
 

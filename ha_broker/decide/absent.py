@@ -162,7 +162,7 @@ def _turn(seen: Observation) -> Decision:
     if released_s is not None and others and seen.now_s - released_s < limits.RELEASED_PAUSE_S:
         left_s = released_s + limits.RELEASED_PAUSE_S - seen.now_s
         return wait(seen, "released", f"the engine VM was given up here: {names(others)} may start it first", left_s)
-    return _after_unreached(seen) or _after_failure(seen, others) or _ranked(seen, others)
+    return _after_no_space(seen) or _after_unreached(seen) or _after_failure(seen, others) or _ranked(seen, others)
 
 
 def _backoff(seen: Observation, outcome: Outcome, first_s: float, longest_s: float) -> tuple[float, float]:
@@ -181,6 +181,22 @@ def _after_unreached(seen: Observation) -> Decision | None:
         return None
     text = f"the disk could not be reached from here: the volume may still settle; next try after {wait_s:g} s"
     return wait(seen, "disk-unreached", text, left_s)
+
+
+def _after_no_space(seen: Observation) -> Decision | None:
+    """A start found the volume full: the next one begins when there is space, however long that takes, and uses none up."""
+    wait_s, left_s = _backoff(seen, "no-space", limits.NO_SPACE_PAUSE_S, limits.NO_SPACE_PAUSE_MAX_S)
+    if not wait_s:
+        return None
+    free_bytes = seen.pool.free_bytes
+    if free_bytes is not None and free_bytes < limits.RESUME_FREE_BYTES:
+        text = "the volume engine is full, a start needs space for its epoch record: make space on the bricks"
+        return wait(seen, "volume-full", text)
+    if left_s <= 0:
+        return None
+    return wait(
+        seen, "volume-full", f"the volume engine was full at the last start here; next try after {wait_s:g} s", left_s
+    )
 
 
 def _after_failure(seen: Observation, others: list[Peer]) -> Decision | None:

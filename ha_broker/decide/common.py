@@ -32,13 +32,13 @@ def recent_starts(attempts: tuple[Attempt, ...], now_s: float) -> int:
 
 
 def spent(attempts: tuple[Attempt, ...]) -> list[Attempt]:
-    """Those that used a start up: not what the lock refused, and not what did not reach the disk, until a row of such
-    starts has lasted ``limits.UNREACHED_ALLOWANCE_S``."""
+    """Those that used a start up: not what the lock or a full volume refused, and not what did not reach the disk, until a
+    row of such starts has lasted ``limits.UNREACHED_ALLOWANCE_S``."""
     found: list[Attempt] = []
     first_s: float | None = None
     last_s = 0.0
     for attempt in attempts:
-        if attempt.outcome == "locked":
+        if attempt.outcome in ("locked", "no-space"):
             continue
         if attempt.outcome != "unreachable":
             found.append(attempt)

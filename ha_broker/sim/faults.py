@@ -307,6 +307,11 @@ def _volume_full(world: World, host: SimHost, fault: Fault, begin: bool) -> None
     world.volume.set_full(begin)
 
 
+def _volume_fills(world: World, host: SimHost, fault: Fault, begin: bool) -> None:
+    world.volume.set_full(begin)
+    world.volume.model.torn = begin
+
+
 def _split_brain(world: World, host: SimHost, fault: Fault, begin: bool) -> None:
     (world.volume.model.split_brain if begin else world.volume.model.repair)()
 
@@ -387,6 +392,7 @@ KINDS: Mapping[str, Do] = {
     "board-unwritable": _board_unwritable,
     "disk-failing": _disk_failing,
     "volume-full": _volume_full,
+    "volume-fills": _volume_fills,
     "split-brain": _split_brain,
     "slow-heal": _slow_heal,
     "garbage-slot": _garbage_slot,

@@ -130,6 +130,7 @@ _WILD: tuple[tuple[int, Callable[[Random, float], Fault]], ...] = (
     (2, _simple("board-unwritable", 30)),
     (2, _simple("disk-failing", 20)),
     (2, _simple("volume-full", 40)),
+    (2, _simple("volume-fills", 40)),
     (1, _simple("split-brain", 60)),
     (1, _simple("slow-heal", 120, lambda rng: rng.uniform(10, 120))),
     (2, _simple("garbage-slot", 0, lambda rng: rng.randint(1, 1000))),

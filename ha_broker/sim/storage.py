@@ -11,6 +11,7 @@ from ha_broker.sim.volume import EngineVolume, Handle
 from ha_broker.state import Brick, Heal
 
 FREE_BYTES = 1 << 40
+BOARD = "board/"
 OPEN_AGAIN_S = 0.2
 """A mount that stands still without anybody knowing until when is asked again this often."""
 
@@ -98,6 +99,10 @@ class Storage:
             self._use(host)
         if host in self.unwritable:
             raise OSError(errno.EIO, "Input/output error")
+        if self.model.full and not name.startswith(BOARD):
+            raise OSError(
+                errno.ENOSPC, "No space left on device"
+            )  # made anew beside the old one; a slot is one block in place
         self.files[name] = data
 
     def open(self, host: str, lock: bool = True) -> Handle:

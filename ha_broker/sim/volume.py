@@ -62,6 +62,8 @@ class EngineVolume:
         self.gate = gate
         """Whether a start asks every brick for a holder (:mod:`ha_broker.effects.disk_gate`); QEMU alone asks only one."""
         self.full = False
+        self.torn = False
+        """The bricks are not full at the same instant: the first write that meets it is told that quorum is lost (seen)."""
         self.failing: set[str] = set()
         self.writes: list[Write] = []
         self.changed: Callable[[], None] | None = None
@@ -321,6 +323,9 @@ class EngineVolume:
         self.use(handle.host)
         if handle.host in self.failing:
             raise OSError(errno.EIO, "Input/output error")
+        if self.full and self.torn:
+            self.torn = False
+            raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
         if self.full:
             raise OSError(errno.ENOSPC, "No space left on device")
         takers = self.takers(handle, beyond)

@@ -276,6 +276,7 @@ class World:
         self.volume.unwritable.clear()
         self.volume.model.failing.clear()
         self.volume.set_full(False)
+        self.volume.model.torn = False
         self.volume.model.copies.heal_s = HEAL_S
         if self.volume.model.copies.planted:  # not one that the brokers brought about
             self.volume.model.repair()

@@ -124,6 +124,23 @@ def test_a_start_that_did_not_reach_the_disk_is_waiting_and_its_pauses_grow_to_e
         assert decide(replace(one, now_s=NOW_S + pause_s)).action == "start"
 
 
+def test_a_full_volume_uses_no_start_up_and_is_waited_for() -> None:
+    """However long: what says that there is space is believed, with growing pauses, because it may be wrong."""
+    full, room = replace(OPEN, free_bytes=1 << 20), replace(OPEN, free_bytes=1 << 30)
+    long_ago = attempts("no-space", 500.0, 400.0, 300.0, 200.0)
+    assert recent_starts(long_ago.attempts, NOW_S) == 0
+    decision = decide(seen(notes=long_ago, pool=full))
+    assert (decision.action, decision.rule) == ("none", "volume-full")
+    assert "make space on the bricks" in decision.sentence
+    assert decide(seen(notes=long_ago, pool=room)).action == "start"
+    assert decide(seen(notes=long_ago, pool=OPEN)).action == "start", "nobody could say"
+    for count, pause_s in ((1, 4.0), (2, 8.0), (5, 40.0)):
+        ages = [40.0 * (count - number) for number in range(1, count)]
+        one = seen(notes=attempts("no-space", *ages, 0.0), pool=room)
+        assert (decide(one).rule, decide(one).until_s) == ("volume-full", NOW_S + pause_s), count
+        assert decide(replace(one, now_s=NOW_S + pause_s)).action == "start"
+
+
 def test_quick_failures_to_reach_the_disk_use_nothing_up_until_a_minute_has_passed() -> None:
     alone = (peer("node1", silent=True), peer("node3", score=0))
     quick = attempts("unreachable", 59.0, 57.0, 53.0, 45.0, 37.0, 29.0, 21.0, 13.0, 5.0)

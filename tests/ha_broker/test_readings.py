@@ -86,8 +86,12 @@ def test_the_heal_is_asked_for_at_once_when_something_happens_to_the_disk() -> N
 def test_free_space_is_asked_for_only_while_it_is_waited_for() -> None:
     ports = Ports()
     pool = PoolReadings(ports)  # type: ignore[arg-type]
-    pool.ask(HERE, False)
+    pool.ask(HERE, False, True)
+    pool.ask(OFF, True)
     assert FREE not in ports.asked_now()
+    pool.ask(OFF, True, True)
+    assert FREE in ports.asked_now(), "a start here found the volume full"
+    ports.now_s += 60.0
     pool.ask(LocalVm("paused-no-space", 7), False)
     assert FREE in ports.asked_now()
     ports.answer(FREE, 1 << 30)

@@ -61,7 +61,10 @@ def test_a_start_that_goes_well() -> None:
         ("start_paused", NOT_CONNECTED, "unreachable"),
         ("ensure", NOT_CONNECTED, "unreachable"),
         ("write_record", OSError(errno.EBADFD, "File descriptor in bad state"), "unreachable"),
-        ("write_record", OSError(errno.ENOSPC, "No space left on device"), "failed"),
+        ("write_record", OSError(errno.ENOSPC, "No space left on device"), "no-space"),
+        ("write", OSError(errno.EDQUOT, "Disk quota exceeded"), "no-space"),
+        ("raise_local", OSError(errno.ENOSPC, "No space left on device"), "failed"),  # this host's /var
+        ("save", OSError(errno.ENOSPC, "No space left on device"), "failed"),
         ("start_paused", FAILED, "failed"),
         ("start_paused", Unavailable("libvirt.deadline", subject="libvirt", reason="25 s", remedy="-"), "failed"),
         ("start_paused", Conflict(DISK_LOCKED, subject="VM", reason="held", remedy="-"), "locked"),
@@ -74,6 +77,7 @@ def test_only_a_volume_that_is_not_there_is_waiting(call: str, error: Exception,
     assert end.outcome == outcome
     assert ("destroy" in ports.called) is (outcome != "locked")
     words = {"unreachable": "did not reach the disk at", "failed": "the start failed at", "locked": "lock refused"}
+    words["no-space"] = "the volume engine is full: the start ended at"
     assert words[outcome] in end.sentence
 
 
