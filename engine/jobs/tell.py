@@ -32,9 +32,9 @@ def ended(kind: JobType[Any], job: JobRecord, work: Work, status: JobStatus, rea
     """Say how it ended."""
     if kind.told is None:
         return
-    name = {"finished": kind.told.finished, "aborted": kind.told.cancelled}.get(status, "") or kind.told.failed
-    if status == "finished" and not kind.told.finished:
-        return
+    name = {"finished": kind.told.finished, "aborted": kind.told.cancelled}.get(status, "")
+    if status != "finished":
+        name = name or kind.told.failed
     about = job.parameters.get(ABOUT, {})
     more = kind.more_about(work)
     known = {**about, "refs": {**about.get("refs", {}), **more}}

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 LINGER_S = 10.0
 """S3: within this time of the broker's running a QEMU that has lost the disk is destroyed."""
+LOOK_AGAIN_S = 1.0
+"""At a QEMU that stands still: its time counts from the last such look."""
 OBEY_S = 2.0
 """S6: a setting that has been on the board this long was read by everybody who may start (own storage good for 1.8 s)."""
 
@@ -93,6 +95,10 @@ class Check:
         if qemu.ended or qemu.lost_since_s is None:
             return
         now_s = self._world.heap.now_s
+        if qemu.still:  # it does nothing, libvirt tells nobody of its disk, and the kernel may not let it be killed (05c)
+            qemu.lost_since_s = now_s
+            self._world.heap.at(now_s + LOOK_AGAIN_S, lambda: self._still_there(host, qemu))
+            return
         ran_s = host.runs_for_s()
         left_s = LINGER_S - min(ran_s, now_s - qemu.lost_since_s)
         if left_s <= 0:

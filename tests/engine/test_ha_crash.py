@@ -115,7 +115,7 @@ def check_restarted(folder: Path, case: Case, place: str) -> None:
     assert refused_by(folder / "hosts") == {"node1"}, place
     assert store.entities.need("host", "node1").body[EVICTED]["domains"] == ["vmstore"], place
     codes = sorted(one.code for one in store.events(limit=99))
-    assert codes == sorted([10_701, 9602, 119, 506]), (place, codes)
+    assert codes == sorted([10_701, 9602, 119, 506, 32]), (place, codes)
     check_quiet(store, place)
 
 

@@ -24,12 +24,17 @@ def new_domain(system: Any, name: str, **given: Any) -> tuple[Any, Any]:
     made = domains.add(described)
     domain = domains.storage_domain_service(made.id)
     until(lambda: domain.get().status == types.StorageDomainStatus.UNATTACHED)
-    center = system.data_centers_service().list()[0]
-    attached = system.data_centers_service().data_center_service(center.id).storage_domains_service()
-    attached.add(types.StorageDomain(id=made.id))
-    mine = attached.storage_domain_service(made.id)
+    mine = attach(system, made.id)
     until(lambda: mine.get().status == types.StorageDomainStatus.ACTIVE)
     return domain, mine
+
+
+def attach(system: Any, identifier: str) -> Any:
+    """Attach a domain to the first data center; its service there."""
+    center = system.data_centers_service().list()[0]
+    attached = system.data_centers_service().data_center_service(center.id).storage_domains_service()
+    attached.add(types.StorageDomain(id=identifier))
+    return attached.storage_domain_service(identifier)
 
 
 @pytest.mark.timeout(300)
@@ -44,16 +49,20 @@ def test_the_life_of_a_storage_domain(system: Any, hosts: FakeNodes) -> None:
     assert all(hosts.storage(name).domain(found.id).mounted for name in hosts.ids)
     disk = types.Disk(name="x", provisioned_size=MIB, format=types.DiskFormat.RAW, storage_domains=[found])
     disks = system.disks_service()
-    made = disks.disk_service(disks.add(disk).id)
+    disk_id = disks.add(disk).id
+    made = disks.disk_service(disk_id)
     until(lambda: made.get().status == types.DiskStatus.OK)
     with pytest.raises(sdk.Error, match="is attached to a Data Center"):
         domain.remove(host="node1", format=True)
     mine.deactivate()
     until(lambda: mine.get().status == types.StorageDomainStatus.MAINTENANCE)
-    with pytest.raises(sdk.Error, match="It has 1 disks, x among them"):
-        mine.remove()
-    mine.activate()
+    mine.remove()
+    assert gone(made)
+    assert [one.name for one in domain.disks_service().list(unregistered=True)] == ["x"]
+    mine = attach(system, found.id)
     until(lambda: mine.get().status == types.StorageDomainStatus.ACTIVE)
+    domain.disks_service().add(types.Disk(id=disk_id), unregistered=True)
+    until(lambda: made.get().status == types.DiskStatus.OK)
     made.remove()
     until(lambda: gone(made))
     mine.deactivate()
