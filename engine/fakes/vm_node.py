@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -41,6 +42,10 @@ MEMORY_STEP_MIB = 128
 """Memory is plugged in in pieces of so much, as on the real host."""
 
 
+GROWING = threading.Lock()
+"""CPUs and memory of one VM may grow at once, and each change writes the whole of it."""
+
+
 @dataclass(frozen=True)
 class FakeVm:
     """A VM on a fake host."""
@@ -70,8 +75,11 @@ class FakeVmNode(FakeTasks):
 
     def vm(self, name: str) -> FakeVm | None:
         """The VM, if it is here."""
-        path = self._vm_file(name)
-        return decode(FakeVm, json.loads(path.read_text()), subject=name) if path.exists() else None
+        try:
+            text = self._vm_file(name).read_text()
+        except FileNotFoundError:
+            return None
+        return decode(FakeVm, json.loads(text), subject=name)
 
     def put(self, vm: FakeVm) -> None:
         """It is so from now on."""
@@ -287,22 +295,24 @@ class FakeVmNode(FakeTasks):
 
     def vm_set_cpus(self, name: str, cpus: int) -> None:
         self._fail("set-cpus")
-        spec = self._need(name).spec
-        if not 1 <= cpus <= max(spec.cpu.maximum, spec.cpus):
-            raise Refused("vm.cpus", subject=f"VM {name}", reason=f"not {cpus} CPUs", remedy="Start it anew.")
-        self.put(replace(self._need(name), spec=replace(spec, cpus=cpus)))
+        with GROWING:
+            found = self._need(name)
+            if not 1 <= cpus <= max(found.spec.cpu.maximum, found.spec.cpus):
+                raise Refused("vm.cpus", subject=f"VM {name}", reason=f"not {cpus} CPUs", remedy="Start it anew.")
+            self.put(replace(found, spec=replace(found.spec, cpus=cpus)))
         self.point("after set-cpus")
 
     def vm_set_memory(self, name: str, memory_mib: int) -> int:
         self._fail("set-memory")
-        found = self._need(name)
-        spec, plugged_mib = found.spec, found.plugged_mib or found.spec.memory_mib
-        most_mib = max(spec.memory.maximum_mib, plugged_mib)
-        if not max(1, spec.memory.guaranteed_mib) <= memory_mib <= most_mib:
-            raise Refused("vm.memory", subject=f"VM {name}", reason=f"not {memory_mib} MiB", remedy="Start it anew.")
-        missing_mib = max(0, memory_mib - plugged_mib)
-        plugged_mib = min(most_mib, plugged_mib + math.ceil(missing_mib / MEMORY_STEP_MIB) * MEMORY_STEP_MIB)
-        self.put(replace(found, spec=replace(spec, memory_mib=memory_mib), plugged_mib=plugged_mib))
+        with GROWING:
+            found = self._need(name)
+            spec, plugged_mib = found.spec, found.plugged_mib or found.spec.memory_mib
+            most_mib = max(spec.memory.maximum_mib, plugged_mib)
+            if not max(1, spec.memory.guaranteed_mib) <= memory_mib <= most_mib:
+                raise Refused("vm.memory", subject=f"VM {name}", reason=f"not {memory_mib} MiB", remedy="Start it anew.")
+            missing_mib = max(0, memory_mib - plugged_mib)
+            plugged_mib = min(most_mib, plugged_mib + math.ceil(missing_mib / MEMORY_STEP_MIB) * MEMORY_STEP_MIB)
+            self.put(replace(found, spec=replace(spec, memory_mib=memory_mib), plugged_mib=plugged_mib))
         self.point("after set-memory")
         return plugged_mib
 
