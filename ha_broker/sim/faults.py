@@ -304,12 +304,9 @@ def _disk_failing(world: World, host: SimHost, fault: Fault, begin: bool) -> Non
 
 
 def _volume_full(world: World, host: SimHost, fault: Fault, begin: bool) -> None:
+    """``value`` 1: the bricks are full one after the other."""
     world.volume.set_full(begin)
-
-
-def _volume_fills(world: World, host: SimHost, fault: Fault, begin: bool) -> None:
-    world.volume.set_full(begin)
-    world.volume.model.torn = begin
+    world.volume.model.torn = begin and fault.value == 1
 
 
 def _split_brain(world: World, host: SimHost, fault: Fault, begin: bool) -> None:
@@ -392,7 +389,6 @@ KINDS: Mapping[str, Do] = {
     "board-unwritable": _board_unwritable,
     "disk-failing": _disk_failing,
     "volume-full": _volume_full,
-    "volume-fills": _volume_fills,
     "split-brain": _split_brain,
     "slow-heal": _slow_heal,
     "garbage-slot": _garbage_slot,
