@@ -26,6 +26,9 @@ def working(seen: Observation, work: Work) -> Decision:
         return _migrating(seen, work)
     if work.kind == "shutdown" and seen.guest.button_s is not None and seen.guest.button_s >= limits.SHUTDOWN_ALLOWANCE_S:
         return guest.button(seen, seen.guest.button_s)  # libvirt hangs in it: QEMU stands still
+    stopped = guest.stopped_too_long(seen) if work.kind == "resume" and seen.maintenance.value != "global" else None
+    if stopped is not None:  # it does not go on, whoever asks
+        return stopped
     doing = "shut down" if work.kind == "shutdown" else "resumed"
     return wait(seen, f"{work.kind}-asked", f"libvirt is asked: the guest here is to be {doing}")
 
