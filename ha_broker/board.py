@@ -242,8 +242,8 @@ def account(before: Io, ended: tuple[Ended, ...], oldest_pending_s: float | None
 
 def stood_still(io: Io, late_s: float, now_s: float) -> Io:
     """``io`` after a turn that came ``late_s`` late: nobody looked meanwhile, so it was no time in which the others, which
-    were stalled together with this host, could have shown themselves (``GRACE_S``)."""
-    if late_s <= 0 or now_s - io.good_since_s >= limits.GRACE_S + late_s:
+    were stalled together with this host, could have shown themselves (``GRACE_S``). A quarter of a second is any load."""
+    if late_s <= limits.SETTLE_S or now_s - io.good_since_s >= limits.GRACE_S + late_s:
         return io
     return replace(io, good_since_s=min(now_s, io.good_since_s + late_s))
 

@@ -73,7 +73,7 @@ class Broker:
         moving = sending_to != "" or seen.vm.power == "incoming"
         quiet = seen.maintenance.value == "global" or (seen.nobody_for_s == 0 and seen.work is None)
         hurried = seen.storage.good_for_s < limits.GRACE_S + limits.TURN_S or not quiet or moving
-        self.turn_s = limits.HURRIED_TURN_S if hurried else limits.TURN_S
+        self.turn_s = self._observer.planned_s = limits.HURRIED_TURN_S if hurried else limits.TURN_S
         return decision
 
     # --- what was begun in earlier turns

@@ -69,6 +69,8 @@ class Observer:
         self._tracks = {name: board.Track(now_s) for name in self._keys}
         self._io = board.Io(now_s, now_s)
         self._turn_s = now_s
+        self.planned_s = limits.TURN_S
+        """How long after the last turn this one was to come."""
         self._vm = LocalVm("unknown", error="it was not asked yet")
         self._vm_seen_s = now_s
         self._silent_since_s: float | None = None
@@ -228,11 +230,12 @@ class Observer:
             if result.error is None:
                 self.written = self._writing
         # A turn that comes late is a stall of one's own: this host stood still, and others perhaps because of that.
-        late_s, self._turn_s = now_s - self._turn_s - limits.TURN_S, now_s
+        since_s, self._turn_s = now_s - self._turn_s, now_s
+        late_s, stood_s = since_s - limits.TURN_S, since_s - self.planned_s - limits.SETTLE_S
         oldest_s = max([late_s, *[pending_s(key) or 0.0 for key in self._under_way]]) if self._under_way else late_s
         if len(ended) > 1:
             ended.sort(key=_END)
-        self._io = board.stood_still(board.account(self._io, tuple(ended), oldest_s, now_s), late_s, now_s)
+        self._io = board.stood_still(board.account(self._io, tuple(ended), oldest_s, now_s), stood_s, now_s)
 
     def _read(self, name: str, result: Result) -> None:
         """A reading of that host's slot ended."""
