@@ -8,9 +8,10 @@ TURN_S: Final = 1.0
 """One turn: short against the 5.6 s after which a lost host's lock is free, long against the cost of a turn
 (milliseconds)."""
 
-HURRIED_TURN_S: Final = 0.35
+HURRIED_TURN_S: Final = 0.3
 """A turn just after a stall, or while nobody has the engine VM or it is being started: these seconds are downtime. 5.6 s of
-stall, ``GRACE_S``, such a turn and its own wait of ``SETTLE_S`` together stay at 8 s (L1), whatever the phases."""
+stall, ``GRACE_S``, such a turn and its own wait of ``SETTLE_S`` together stay below 8 s (L1), whatever the phases; at 0.35
+nothing was left for a turn that comes some milliseconds late (seed 8261)."""
 
 SETTLE_S: Final = 0.25
 """How long a turn waits for its own reads before it decides: a good read of a slot takes a few milliseconds, 0.74 s was
