@@ -9,7 +9,7 @@ from typing import TypeVar, cast
 from appliance.codec import decode
 from appliance.model.cluster import Cluster, Member
 from appliance.model.ha import HaStatus
-from appliance.model.node import NodeFacts, NodeStatistics
+from appliance.model.node import Nic, NodeFacts, NodeStatistics
 from appliance.model.vm import VmState
 from engine.decide.follow import SILENCE_S, HostStatus, host_status
 from engine.decide.vm_usage import Measured
@@ -33,6 +33,11 @@ class HostView:
     vms: tuple[VmState, ...]
     measured: Measured | None = None
     """What its VMs use; ``None``: it was not asked, because it has none."""
+
+    @property
+    def nics(self) -> tuple[Nic, ...]:
+        """Its interfaces, as far as it has told."""
+        return self.facts.nics if self.facts is not None else ()
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,12 @@ def owners_of(entities: Entities, disk: Entity) -> list[Entity]:
     return [entities.need(*one.parent) for one in attached_to(entities, disk.id) if one.parent]
 
 
+def eject(entities: Entities, disk: Entity) -> None:
+    """Whoever has it as their CD has none."""
+    for vm in entities.referring(disk.key, "vm", "iso"):
+        entities.change("vm", vm.id, lambda one: one.with_refs(iso=()))
+
+
 def owner_locks(entities: Entities, disk: Entity) -> Sequence[Lock]:
     """Nobody of them starts, ends or goes meanwhile; nor does its domain."""
     owners = sorted(one.key for one in owners_of(entities, disk))

@@ -9,6 +9,7 @@ from typing import Any
 from appliance.errors import TrivetError
 from engine.jobs.descriptors import erase
 from engine.jobs.disk_remove import attached_to
+from engine.jobs.disk_use import eject
 from engine.jobs.domain_create import forget_domain
 from engine.jobs.domain_mounts import connect, disconnect, hosts_for, need_own
 from engine.jobs.domain_use import need_empty_of_disks, need_idle, refused, saved_on, seeds_on
@@ -130,8 +131,7 @@ class DomainRemove(JobType[RemoveDomain]):
         for disk in work.entities.referring(domain.key, "disk", "storage_domains"):
             for one in attached_to(work.entities, disk.id):
                 work.entities.remove(one.kind, one.id)
-            for vm in work.entities.referring(disk.key, "vm", "iso"):
-                work.entities.change("vm", vm.id, lambda one: one.with_refs(iso=()))
+            eject(work.entities, disk)
             forget_disk(work.entities, disk.id)
         for disk in layers_first(work.entities.referring(domain.key, "disk", "storage_domains")):
             work.entities.remove("disk", disk.id)

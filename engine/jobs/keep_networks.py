@@ -45,12 +45,12 @@ class NetworkKeeper(Watcher):
         """An event for each host that gets no VM because it lacks a network, once for as long as it is so."""
         rows = self.entities.list("network")
         bridges_of, names = {network_of(one).bridge: one.name for one in rows}, {one.id: one.name for one in rows}
-        lacking: set[tuple[str, tuple[str, ...]]] = set()
+        reports, lacking = self.nodes.reports(), set[tuple[str, tuple[str, ...]]]()
         for cluster in self.entities.list("cluster"):
             mine = {one.id for one in self.entities.referring(cluster.key, "host", "cluster")}
             has = {
                 one.id: [bridges_of[nic.name] for nic in one.facts.nics if nic.name in bridges_of]
-                for one in self.nodes.reports()
+                for one in reports
                 if one.id in mine and one.is_up and one.facts is not None
             }
             for host, networks in missing(cluster, names, has).items():

@@ -53,10 +53,15 @@ class Fold:
         return not self.owner
 
 
+def by_age(snapshot: Entity) -> tuple[int, float, str]:
+    """Sorts snapshots, the oldest first: the order of their layers."""
+    return int(snapshot.body.get("date") or 0), snapshot.created_ms, snapshot.id
+
+
 def snapshots_of(entities: Entities, vm_id: str) -> list[Entity]:
     """A VM's snapshots, the oldest first."""
     found = entities.children(("vm", vm_id), "snapshot")
-    return sorted(found, key=lambda one: (int(one.body.get("date") or 0), one.created_ms, one.id))
+    return sorted(found, key=by_age)
 
 
 def date_for(entities: Entities, vm_id: str, now_ms: int) -> int:
@@ -96,7 +101,7 @@ def chain(entities: Entities, disk: Entity) -> list[Layer]:
     """All layers of a disk, the base first."""
     holders = entities.referring(disk.key, "snapshot", "disks")
     previewed = next((str(one.body[PREVIEWED]) for one in holders if PREVIEWED in one.body), "")
-    kept = sorted(holders, key=lambda one: (int(one.body.get("date") or 0), one.created_ms, one.id))
+    kept = sorted(holders, key=by_age)
     if previewed:  # what was written after it is another branch
         kept = kept[: [one.id for one in kept].index(previewed) + 1]
     return [*(images(one)[disk.id] for one in kept if disk.id in images(one)), own_layer(disk)]

@@ -112,13 +112,13 @@ def look_at(sight: Sight, cluster_id: str) -> Scene:
     light = {one.id: light_vm(one, cluster.body, labels.get(one.key, frozenset())) for one in vms}
     mine = {one.id: one for one in entities.referring(cluster.key, "host", "cluster")}
     reports = [one for one in sight.nodes.reports() if one.id in mine]
-    networks = {network_of(one).bridge: one.name for one in entities.list("network")}
+    rows = entities.list("network")
+    networks, names = {network_of(one).bridge: one.name for one in rows}, {one.id: one.name for one in rows}
     # A domain that is on its way to maintenance gets no VM any more, although its own status says nothing of that yet.
     domains = [one for one in entities.list("storage_domain") if one.shown_status in ("", "active")]
     hosts = tuple(
         host_of(one, mine[one.id], light, networks, domains, labels.get(("host", one.id), frozenset())) for one in reports
     )
-    names = {one.id: one.name for one in entities.list("network")}
     lacks = missing(cluster, names, {one.id: one.networks for one in hosts if one.status == "up" and one.networks})
     hosts = tuple(_without(one, lacks.get(one.id, ())) for one in hosts)
     return Scene(cluster_of(entities, cluster, vms), hosts, tuple(promises_of(vms, light)))

@@ -13,7 +13,7 @@ from engine.decide.descriptor import Descriptor
 from engine.decide.vm_config import check_removable
 from engine.jobs.backups import refuse_backup
 from engine.jobs.descriptors import DESCRIPTOR, UNREGISTERED, described_on
-from engine.jobs.disk_remove import attached_to
+from engine.jobs.disk_use import eject, owners_of
 from engine.jobs.domain_use import need_no_memory, need_no_seeds, refused
 from engine.jobs.layers import layers_first
 from engine.jobs.preview import refuse_preview
@@ -36,7 +36,7 @@ def keep_unregistered(entities: Entities, domain: Entity, said: Iterable[Descrip
 def held_by(entities: Entities, domain: Entity) -> list[Key]:
     """The disks on a domain and whoever has them: nobody else may be changing these."""
     disks = entities.referring(domain.key, "disk", "storage_domains")
-    return [*(one.key for one in disks), *sorted(_owners(entities, disks))]
+    return [*(one.key for one in disks), *_owners(entities, disks)]
 
 
 def unregister(entities: Entities, domain: Entity, action: str) -> None:
@@ -50,7 +50,7 @@ def unregister(entities: Entities, domain: Entity, action: str) -> None:
     need_no_memory(entities, domain, action)
     need_no_seeds(entities, domain, action)
     disks = entities.referring(domain.key, "disk", "storage_domains")
-    owners = [entities.need(*key) for key in sorted(_owners(entities, disks))]
+    owners = list(_owners(entities, disks).values())
     for disk in disks:
         if disk.status not in USABLE:
             raise refused(domain, action, f"Its disk {disk.name} is {disk.status}", "Remove that disk first.", "domain.disk")
@@ -61,15 +61,14 @@ def unregister(entities: Entities, domain: Entity, action: str) -> None:
         forget_vm(entities, vm.id)
     _forget_templates(entities, domain, [one for one in owners if one.kind == "template"], action)
     for disk in disks:
-        for vm in entities.referring(disk.key, "vm", "iso"):
-            entities.change("vm", vm.id, lambda one: one.with_refs(iso=()))
+        eject(entities, disk)
     for disk in layers_first(disks):
         entities.remove("disk", disk.id)
     keep_unregistered(entities, domain, said)
 
 
-def _owners(entities: Entities, disks: Iterable[Entity]) -> set[Key]:
-    return {one.parent for disk in disks for one in attached_to(entities, disk.id) if one.parent is not None}
+def _owners(entities: Entities, disks: Iterable[Entity]) -> dict[Key, Entity]:
+    return {one.key: one for disk in disks for one in owners_of(entities, disk)}
 
 
 def _need_separable(entities: Entities, domain: Entity, owner: Entity, action: str) -> None:

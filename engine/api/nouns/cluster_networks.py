@@ -48,18 +48,22 @@ class ClusterNetworks(Networks):
     def remove(self, call: Call, identifier: str, given: Object) -> Done:
         with call.engine.store.connection.transaction():
             done = super().remove(call, identifier, given)
-            self._change(call, identifier, None)
+            self._forget(call, identifier)
             return done
 
     def _say(self, call: Call, identifier: str, given: Mapping[str, Any]) -> None:
         wanted = {name: given[name] for name in (REQUIRED, "display", "usages") if given.get(name) is not None}
-        before = said_of(self.entities(call).need("cluster", call.parent_id), identifier)
-        if wanted:
-            self._change(call, identifier, {**before, **wanted})
 
-    def _change(self, call: Call, identifier: str, said: Mapping[str, Any] | None) -> None:
         def how(cluster: Entity) -> Entity:
-            others = {one: value for one, value in (cluster.body.get(IN_CLUSTER) or {}).items() if one != identifier}
-            return cluster.with_body(**{IN_CLUSTER: {**others, identifier: dict(said)} if said is not None else others})
+            said = {**said_of(cluster, identifier), **wanted}
+            return cluster.with_body(**{IN_CLUSTER: {**(cluster.body.get(IN_CLUSTER) or {}), identifier: said}})
+
+        if wanted:
+            self.entities(call).change("cluster", call.parent_id, how)
+
+    def _forget(self, call: Call, identifier: str) -> None:
+        def how(cluster: Entity) -> Entity:
+            others = {one: said for one, said in (cluster.body.get(IN_CLUSTER) or {}).items() if one != identifier}
+            return cluster.with_body(**{IN_CLUSTER: others})
 
         self.entities(call).change("cluster", call.parent_id, how)

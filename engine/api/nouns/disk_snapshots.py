@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from engine.api.documents import Object
 from engine.api.noun import Call
 from engine.api.nouns import ref
+from engine.api.nouns.vm_snapshots import active_id
 from engine.api.observed import Rows
 from engine.api.parameters import EVERY
-from engine.inventory import derived_id
-from engine.jobs.layers import Layer, images
+from engine.jobs.disk_remove import attached_to
+from engine.jobs.layers import Layer, by_age, images
 from engine.jobs.preview import PREVIEW
 from engine.store.entities import Entities
 from engine.store.entity import Entity
@@ -53,8 +54,7 @@ def _disks(call: Call) -> Sequence[Object]:
 def _kept(entities: Entities) -> Mapping[str, Sequence[tuple[Entity, Layer]]]:
     """Disk → (snapshot, the layer that it keeps), the oldest first. One query, however many disks there are."""
     found: dict[str, list[tuple[Entity, Layer]]] = defaultdict(list)
-    rows = sorted(entities.list("snapshot"), key=lambda one: (int(one.body.get("date") or 0), one.created_ms, one.id))
-    for snapshot in rows:
+    for snapshot in sorted(entities.list("snapshot"), key=by_age):
         if snapshot.body.get("snapshot_type") != PREVIEW:
             for disk, layer in images(snapshot).items():
                 found[disk].append((snapshot, layer))
@@ -67,8 +67,8 @@ def _layers(entities: Entities, disk: Object, kept: Sequence[tuple[Entity, Layer
     for snapshot, layer in kept:
         yield _layer(disk, layer, below, snapshot.id, is_active=False)
         below = layer.image
-    owners = [one.parent for one in entities.referring(("disk", str(disk["id"])), "disk_attachment", "disk")]
-    of_vm = next((derived_id(one[1], "active-snapshot") for one in owners if one is not None and one[0] == "vm"), "")
+    owners = [one.parent for one in attached_to(entities, str(disk["id"]))]
+    of_vm = next((active_id(one[1]) for one in owners if one is not None and one[0] == "vm"), "")
     yield _layer(disk, Layer(str(disk["image_id"]), str(disk["format"])), below, of_vm, is_active=True)
 
 

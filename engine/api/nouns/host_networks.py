@@ -122,7 +122,7 @@ def shown(engine: Engine, host_id: str) -> list[Object]:
 
 
 def _management(host_id: str, host: HostView | None) -> Object:
-    nics = host.facts.nics if host is not None and host.facts else ()
+    nics = host.nics if host is not None else ()
     uplink = next((one.name for one in nics if one.bridge == layout.MANAGEMENT_BRIDGE and one.physical), "")
     bridge = next((one for one in nics if one.name == layout.MANAGEMENT_BRIDGE), None)
     address, _, prefix = next((text for text in bridge.addresses if ":" not in text), "").partition("/") if bridge else (
@@ -143,7 +143,7 @@ def _management_id(host_id: str) -> str:
 
 
 def _has(host: HostView | None, bridge: str, mtu: int) -> bool:
-    nics = host.facts.nics if host is not None and host.facts else ()
+    nics = host.nics if host is not None else ()
     return any((one.name, one.mtu) == (bridge, mtu) for one in nics)
 
 
@@ -197,7 +197,7 @@ def _assigned(given: Mapping[str, Any]) -> Object:
 def _nic(call: Call, host_id: str, given: Mapping[str, Any]) -> str:
     """The name of a NIC that is named by id or name. Raises ``NotFound`` ``nic.unknown``."""
     host = call.engine.view().host(host_id)
-    names = [one.name for one in (host.facts.nics if host is not None and host.facts else ())]
+    names = [one.name for one in (host.nics if host is not None else ())]
     wanted = (str(given.get("id") or ""), str(given.get("name") or ""))
     found = next((one for one in names if nic_id_of(host_id, one) == wanted[0] or one == wanted[1]), None)
     if found is None:

@@ -97,7 +97,7 @@ def nics(engine: Engine, identifier: str) -> list[dict[str, Any]]:
         return []
     rows: list[dict[str, Any]] = []
     carried = carriers(engine, identifier)
-    for nic in host.facts.nics if host.facts else ():
+    for nic in host.nics:
         own = nic_id_of(identifier, nic.name)
         address = next((text for text in nic.addresses if ":" not in text), "")
         rows.append(

@@ -30,6 +30,11 @@ SHOWN_OF_THE_VM = frozenset({
 """What a snapshot shows of the VM that it would bring back."""
 
 
+def active_id(vm_id: str) -> str:
+    """The id of a VM's ``Active VM``: always the same."""
+    return derived_id(vm_id, "active-snapshot")
+
+
 class Snapshots(Stored):
     """A VM's snapshots; ``Active VM``, what is now, is one of the list, as in v4."""
 
@@ -49,7 +54,7 @@ class Snapshots(Stored):
     def _active(self, call: Call) -> Object:
         vm = self.entities(call).need("vm", call.parent_id)
         return {
-            "id": derived_id(vm.id, "active-snapshot"),
+            "id": active_id(vm.id),
             "description": "Active VM",
             "date": vm.created_ms,
             "persist_memorystate": False,
