@@ -67,7 +67,9 @@ def _engine(seen: Observation, found: list[HaAlert]) -> None:
 def _storage(seen: Observation, found: list[HaAlert]) -> None:
     heal = seen.pool.heal
     if heal is not None and heal.split_brain:
-        text = f"in split-brain on the volume engine: {', '.join(heal.split_brain)}; decide which copy is the good one"
+        away = [brick.host for brick in seen.pool.bricks if not brick.connected]
+        then = f"first bring the brick of {', '.join(away)} back" if away else "decide which copy is the good one"
+        text = f"in split-brain on the volume engine: {', '.join(heal.split_brain)}; {then}"
         found.append(HaAlert("ha.split-brain", text))
     if seen.storage.failing_s >= limits.FAILING_DESTROY_S and seen.pool.firm and not seen.storage.no_space:
         text = f"{seen.host} cannot write its slot on the board ({seen.storage.error}), although the volume can be written"

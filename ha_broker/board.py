@@ -179,12 +179,13 @@ def unreadable(before: Track, error: str) -> Track:
     return replace(before, finding=f"board.unreadable: {error}")
 
 
-def peer(name: str, held: Track, storage: OwnStorage, now_s: float, bricks: tuple[Brick, ...] = ()) -> Peer:
-    """The host as a decision sees it. Nobody is silent while own storage is not good: a stall of one's own is no
-    silence of others. ``bricks`` are as seen from here: if the host's own is connected and it had vanished, own storage
-    would have stalled; as it has not, the host may itself be stalled by a link between others (fault 15), and gets the
-    time for that."""
-    silent_s = now_s - held.changed_s
+def peer(name: str, held: Track, storage: OwnStorage, looked_s: float, bricks: tuple[Brick, ...] = ()) -> Peer:
+    """The host as a decision sees it. ``looked_s``: when the last read of its slot that ended began; one that lost packets
+    hold up says nothing about what was written meanwhile. Nobody is silent while own storage is not good: a stall of one's
+    own is no silence of others. ``bricks`` are as seen from here: if the host's own is connected and it had vanished, own
+    storage would have stalled; as it has not, the host may itself be stalled by a link between others (fault 15), and gets
+    the time for that."""
+    silent_s = looked_s - held.changed_s
     silent = silent_s >= limits.SILENT_S and storage.good_for_s >= limits.GRACE_S
     if silent and storage.good_for_s >= silent_s and name in [brick.host for brick in bricks if brick.connected]:
         silent = silent_s >= limits.SILENT_UNSTALLED_S

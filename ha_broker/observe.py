@@ -67,6 +67,8 @@ class Observer:
         self._under_way: set[str] = set()
         """Own reads and writes of the board whose end was not seen yet."""
         self._tracks = {name: board.Track(now_s) for name in self._keys}
+        self._looked_s = dict.fromkeys(self._keys, now_s)
+        """When the last read of each slot that ended began: only that says how long the slot has stood still."""
         self._io = board.Io(now_s, now_s)
         self._turn_s = now_s
         self.planned_s = limits.TURN_S
@@ -131,7 +133,7 @@ class Observer:
         tracks, bricks = self._tracks, pool.bricks
         found: list[Peer] = []
         for name in self._others:
-            found.append(board.peer(name, tracks[name], storage, now_s, bricks))
+            found.append(board.peer(name, tracks[name], storage, self._looked_s[name], bricks))
         peers = tuple(found)
         for track in tracks.values():
             slot = track.slot
@@ -240,6 +242,7 @@ class Observer:
     def _read(self, name: str, result: Result) -> None:
         """A reading of that host's slot ended."""
         before = self._tracks[name]
+        self._looked_s[name] = result.began_s
         if result.error is not None:
             self._tracks[name] = board.unreadable(before, str(result.error))
             return

@@ -119,15 +119,22 @@ def _unsafe(seen: Observation) -> Decision | None:
     """What speaks against any start here, also a forced one."""
     split = [path for path in (seen.pool.heal.split_brain if seen.pool.heal is not None else ()) if _of_the_vm(path)]
     if split:
-        file = ", ".join(split)
-        repair = f"gluster volume heal {layout.ENGINE_VOLUME} split-brain source-brick HOST:BRICK /{split[0]}"
-        text = f"{file} on the volume engine is in split-brain, its copies contradict each other: no start"
-        return wait(seen, "split-brain", f"{text}; decide which copy is the good one, then `{repair}`")
+        text = f"{', '.join(split)} on the volume engine is in split-brain, its copies contradict each other: no start"
+        return wait(seen, "split-brain", f"{text}; {_repair(seen, split[0])}")
     unread = [peer.name for peer in seen.peers if not peer.read]
     if unread:
         text = f"the board's slot of {', '.join(unread)} was not read yet: no start before it is"
         return wait(seen, "board-unread", text)
     return None
+
+
+def _repair(seen: Observation, file: str) -> str:
+    """Nobody chooses between two copies while a third one, which may be the good one, is away (seed 2819)."""
+    away = [brick.host for brick in seen.pool.bricks if not brick.connected]
+    if away:
+        return f"bring the brick of {', '.join(away)} back, its copy may be the good one"
+    command = f"gluster volume heal {layout.ENGINE_VOLUME} split-brain source-brick HOST:BRICK /{file.lstrip('/')}"
+    return f"decide which copy is the good one, then `{command}`"
 
 
 def _of_the_vm(path: str) -> bool:

@@ -31,9 +31,13 @@ class SimBeside:
     The first call of a procedure is made at once when it is asked; what it answers is seen ``latency_s`` later.
     """
 
-    def __init__(self, heap: Heap, waiting: Waiting, booted_s: float, awake: Callable[[Act], bool]) -> None:
+    def __init__(
+        self, heap: Heap, waiting: Waiting, booted_s: float, awake: Callable[[Act], bool], remote: frozenset[str]
+    ) -> None:
         self._heap = heap
         self._waiting = waiting
+        self._remote = remote
+        """The keys of calls that go over the storage network."""
         self._booted_s = booted_s
         """Where the host's monotonic clock begins: no process outlives a boot."""
         self._awake = awake
@@ -42,6 +46,8 @@ class SimBeside:
         self._results: dict[str, Result] = {}
         self._ended = False
         self.latency_s = 0.005
+        self.storage_s = 0.0
+        """How much later those of the board are seen: resent packets."""
         self.counted = ""
         """The key whose calls are counted by ``on_call``."""
         self.on_call: Callable[[], None] | None = None
@@ -54,7 +60,7 @@ class SimBeside:
             # one call, as most are: the same without the generator, unless it stalls
             now_s = self._heap.now_s - self._booted_s
             try:
-                results[key] = Result(procedure.args[0](), None, now_s, now_s + self.latency_s)
+                value = procedure.args[0]()
             except Stalled as stalled:
                 generator = procedure()
                 one = self._running[key] = _Running(generator, next(generator), now_s)
@@ -62,7 +68,9 @@ class SimBeside:
             except Broken:
                 raise
             except Exception as error:  # noqa: BLE001 - carried to the loop, as the threads do
-                results[key] = Result(None, error, now_s, now_s + self.latency_s)
+                results[key] = Result(None, error, now_s, now_s + self._takes_s(key))
+            else:
+                results[key] = Result(value, None, now_s, now_s + self._takes_s(key))
             return True
         generator = procedure()
         one = _Running(generator, next(generator), self._clock())
@@ -73,12 +81,21 @@ class SimBeside:
     def _clock(self) -> float:
         return self._heap.now_s - self._booted_s
 
+    def _takes_s(self, key: str) -> float:
+        return self.latency_s + self.storage_s if self.storage_s and key in self._remote else self.latency_s
+
     def take(self, key: str) -> Result | None:
-        return self._results.pop(key, None)
+        result = self._results.get(key)
+        if result is None or result.ended_s > self._clock():
+            return None
+        del self._results[key]
+        return result
 
     def pending_s(self, key: str) -> float | None:
-        one = self._running.get(key)
-        return None if one is None else self._clock() - one.began_s
+        one = self._running.get(key) or self._results.get(key)
+        if one is None or (isinstance(one, Result) and one.ended_s <= self._clock()):
+            return None
+        return self._clock() - one.began_s
 
     def settle(self, seconds: float) -> None:
         raise AssertionError("the world decides when a turn goes on")
@@ -127,4 +144,4 @@ class SimBeside:
     def _end(self, key: str, one: _Running, value: Any, error: Exception | None) -> None:
         if not self._ended:
             del self._running[key]
-            self._results[key] = Result(value, error, one.began_s, self._clock() + self.latency_s)
+            self._results[key] = Result(value, error, one.began_s, self._clock() + self._takes_s(key))

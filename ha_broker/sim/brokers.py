@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ha_broker import limits
 from ha_broker.broker import START, Broker
+from ha_broker.observe import WRITE, reading
 from ha_broker.sim.beside import SimBeside
 from ha_broker.sim.heap import Act
 from ha_broker.sim.host import SimHost
@@ -50,7 +51,8 @@ class Brokers:
     def _new_process(self, host: SimHost) -> None:
         process: Process
 
-        beside = SimBeside(self._world.heap, self._world.waiting, host.booted_s, lambda act: self._runs(host, process, act))
+        heap, remote = self._world.heap, frozenset({WRITE, *map(reading, self._world.names)})
+        beside = SimBeside(heap, self._world.waiting, host.booted_s, lambda act: self._runs(host, process, act), remote)
         beside.counted = START
         beside.on_call = lambda: self._called(host)
         process = Process(Broker(ports_of(host, beside), self._world.cluster, host.name), beside)
@@ -94,8 +96,8 @@ class Brokers:
         late_s = 0.002 + world.options.jitter_s * world.rng.random()
         if host.lag_s:
             late_s += host.lag_s * world.rng.random()
-        late_s += world.net.delay_s(STORAGE, host.name)
-        beside.latency_s = late_s
+        beside.latency_s, beside.storage_s = late_s, world.net.delay_s(STORAGE, host.name)
+        late_s += beside.storage_s
         process.broker.begin()
         wait_s = limits.SETTLE_S if late_s > limits.SETTLE_S or beside.busy() else late_s
         world.heap.after(wait_s + 0.001, process.second_half)

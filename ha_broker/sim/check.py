@@ -33,6 +33,9 @@ HEARD_S = 1.6
 """A slot that was written within this time is no silent one."""
 BLIP_S = 5.0
 """L3: a silence shorter than this restarts nothing."""
+LAST_LOOK_S = limits.STALL_S + limits.TURN_S
+"""Whoever was silent for longer than a blip and is heard again may have missed the last look before a start: a read that
+takes longer is a stall of the reader's own, and the turn after it decides."""
 
 
 class Broken(Exception):
@@ -199,7 +202,7 @@ class Check:
             # Who sent it knows where it is without being told, until a silence that is no blip has made it doubt that.
             settled = settled or (qemu.came_from == host.name and other.heard_again_s <= qemu.here_s)
             heard = self._world.volume.reads_well(host.name) and now_s - other.wrote_s < HEARD_S
-            if settled and heard:
+            if settled and heard and now_s - other.heard_again_s > LAST_LOOK_S:
                 raise Broken("L3", f"{host.name} begins a start although {other.name} runs the engine VM and says so")
 
     def recent(self, host: SimHost) -> int:

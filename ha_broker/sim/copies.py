@@ -1,7 +1,8 @@
 """The copies of the data disk, one on each brick: who missed what, who says so, and how it is healed.
 
 As the replication does it: the bricks that took a write *blame* those that did not. Whom a brick in reach blames is not
-read from; when everybody in reach is blamed, nothing is (EIO). A healed brick is blamed no more by those in reach.
+read from; when everybody in reach is blamed, nothing is (EIO). A healed brick is blamed no more by those in reach, and
+itself still blames those that are not healed.
 """
 
 from __future__ import annotations
@@ -94,8 +95,9 @@ class Copies:
             del self._due_s[brick]
             up = self._healer(brick, reach)
             if up:
-                self.versions[brick] = max(self.versions[source] for source in self.fresh(up))
-                self.blames[brick] = set()
+                sources = self.fresh(up)
+                self.versions[brick] = max(self.versions[source] for source in sources)
+                self.blames[brick].difference_update(sources)  # whoever else owes something still does (seed 2819)
                 for other in up:
                     self.blames[other].discard(brick)
         self.next_s = min(self._due_s.values(), default=NEVER)

@@ -31,6 +31,12 @@ def test_split_brain_is_never_started_from() -> None:
     assert name_of(seen(pool=SPLIT, notes=Notes(HELD))) == "split-brain"
 
 
+def test_nobody_is_told_to_choose_a_copy_while_one_is_away() -> None:
+    bricks = tuple(replace(brick, connected=brick.host != "node3") for brick in OPEN.bricks)
+    sentence = decide(seen(pool=replace(SPLIT, bricks=bricks))).sentence
+    assert sentence.endswith("no start; bring the brick of node3 back, its copy may be the good one")
+
+
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
