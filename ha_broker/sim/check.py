@@ -150,12 +150,12 @@ class Check:
         if qemu is not None and qemu.executes and not qemu.hung and self._world.volume.may_write(qemu.handle):
             self._world.good_destroyed += 1
 
-    def slot_written(self, host: SimHost) -> None:
-        """A broker wrote its slot."""
+    def slot_written(self, host: SimHost, said_s: float) -> None:
+        """A broker's slot has reached the board. ``said_s``: when it was made; one that a stall held back is no news."""
         now_s = self._world.heap.now_s
-        if now_s - host.wrote_s >= BLIP_S:
+        if said_s - host.said_s >= BLIP_S:
             host.heard_again_s = now_s
-        host.wrote_s = now_s
+        host.said_s, host.wrote_s = said_s, now_s
 
     def maintenance_is(self, value: MaintenanceState) -> None:
         """The setting is on the board."""

@@ -92,8 +92,8 @@ class SimHost:
         """A full /var lost its notes in this boot."""
         self.told_at: list[tuple[float, Event]] = []
         self.flapping = False
-        self.wrote_s = 0.0
-        """When its slot was written last."""
+        self.said_s, self.wrote_s = 0.0, 0.0
+        """When its broker made the slot that is on the board, and when that got there."""
         self.heard_again_s = 0.0  # … after a silence that was no blip
         self.slot_spoiled_s = 0.0
         """Until then its slot may be something else than it wrote."""

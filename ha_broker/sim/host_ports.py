@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from appliance.model.ha import HaStatus, MaintenanceState
+from ha_broker import board
 from ha_broker.ports import Event, HostFacts, Ports
 from ha_broker.sim.beside import SimBeside
 from ha_broker.sim.host import SimHost
@@ -28,7 +29,7 @@ class _Board:
         if host.old_format:
             data = host.world.slot_bytes(host, data)
         self._volume.write(self._name, self._files[self._name], data)
-        host.world.check.slot_written(host)
+        host.world.check.slot_written(host, host.booted_s + board.header(host.name, data).sequence / 1000)
 
 
 class _Local:
