@@ -179,14 +179,18 @@ def unreadable(before: Track, error: str) -> Track:
     return replace(before, finding=f"board.unreadable: {error}")
 
 
-def peer(name: str, held: Track, storage: OwnStorage, looked_s: float, bricks: tuple[Brick, ...] = ()) -> Peer:
-    """The host as a decision sees it. ``looked_s``: when the last read of its slot that ended began; one that lost packets
-    hold up says nothing about what was written meanwhile. Nobody is silent while own storage is not good: a stall of one's
-    own is no silence of others. ``bricks`` are as seen from here: if the host's own is connected and it had vanished, own
-    storage would have stalled; as it has not, the host may itself be stalled by a link between others (fault 15), and gets
-    the time for that."""
-    silent_s = looked_s - held.changed_s
-    silent = silent_s >= limits.SILENT_S and storage.good_for_s >= limits.GRACE_S
+def peer(
+    name: str, held: Track, storage: OwnStorage, now_s: float, bricks: tuple[Brick, ...] = (), looked_ago_s: float = 0.0
+) -> Peer:
+    """The host as a decision sees it. Nobody is silent while own storage is not good: a stall of one's own is no silence of
+    others. ``bricks`` are as seen from here: if the host's own is connected and it had vanished, own storage would have
+    stalled; as it has not, the host may itself be stalled by a link between others (fault 15), and gets the time for that.
+
+    ``looked_ago_s``: since the last read of its slot that ended, well or not, was begun. Only that says how long the slot
+    has stood still: a read that lost packets hold up, or one of before own storage was good, says nothing of it."""
+    silent_s = now_s - looked_ago_s - held.changed_s
+    good = storage.good_for_s - max(0.0, looked_ago_s - limits.HURRIED_TURN_S) >= limits.GRACE_S
+    silent = silent_s >= limits.SILENT_S and good
     if silent and storage.good_for_s >= silent_s and name in [brick.host for brick in bricks if brick.connected]:
         silent = silent_s >= limits.SILENT_UNSTALLED_S
     return Peer(name, held.slot, held.read, silent, silent_s, held.finding, held.newer is not None)

@@ -68,7 +68,7 @@ class Observer:
         """Own reads and writes of the board whose end was not seen yet."""
         self._tracks = {name: board.Track(now_s) for name in self._keys}
         self._looked_s = dict.fromkeys(self._keys, now_s)
-        """When the last read of each slot that ended began: only that says how long the slot has stood still."""
+        """When the last read of each slot that ended began."""
         self._io = board.Io(now_s, now_s)
         self._turn_s = now_s
         self.planned_s = limits.TURN_S
@@ -133,7 +133,7 @@ class Observer:
         tracks, bricks = self._tracks, pool.bricks
         found: list[Peer] = []
         for name in self._others:
-            found.append(board.peer(name, tracks[name], storage, self._looked_s[name], bricks))
+            found.append(board.peer(name, tracks[name], storage, now_s, bricks, now_s - self._looked_s[name]))
         peers = tuple(found)
         for track in tracks.values():
             slot = track.slot

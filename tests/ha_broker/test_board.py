@@ -163,6 +163,16 @@ def test_silence_needs_time_and_good_own_storage() -> None:
     assert peer("node1", held, OwnStorage(limits.GRACE_S, 0.5), 30.0).silent
 
 
+def test_only_a_look_that_ended_tells_of_silence() -> None:
+    """Not the time since: what was written meanwhile is not known; nor one of before own storage was good."""
+    held = Track(10.0, True, SLOT)
+    assert peer("node1", held, GOOD, 10.0 + limits.SILENT_S + 1.0, looked_ago_s=1.0).silent
+    assert not peer("node1", held, GOOD, 10.0 + limits.SILENT_S + 1.0, looked_ago_s=1.1).silent
+    good_again = OwnStorage(limits.GRACE_S + 1.0, 0.5)
+    assert peer("node1", held, good_again, 30.0, looked_ago_s=1.0).silent
+    assert not peer("node1", held, good_again, 30.0, looked_ago_s=1.5).silent
+
+
 def test_only_a_living_claim_counts() -> None:
     held = Track(10.0, True, SLOT)
     assert peer("node1", held, GOOD, 11.0).claims
