@@ -148,8 +148,10 @@ def written_before(records: int) -> bytes:
 
 
 def test_no_acknowledged_record_is_lost(cluster: Cluster, system: Any) -> None:
-    """A real guest records all the time: while it is moved to another host, when its QEMU is killed, and after that."""
+    """A real guest records all the time: while a snapshot is taken and removed, while it is moved to another host, when its
+    QEMU is killed, and after that."""
     with recording(cluster, system) as guest:
+        snapshot_and_merge(cluster, guest)
         vm, serial, source = guest.vm, guest.serial, guest.host
         target_host = next(node for node in cluster.nodes if node != source)
         vm.migrate(host=types.Host(name=target_host))
@@ -167,26 +169,21 @@ def test_no_acknowledged_record_is_lost(cluster: Cluster, system: Any) -> None:
         vm.shutdown()
         await_status(vm, types.VmStatus.DOWN)
         assert "TRIVET-GUEST down" in serial.text()
-        assert lost(serial.said(), file_of(cluster, source, guest.data_id)) == ()
+        assert lost(serial.said(), file_of(cluster, source, guest.data_id)) == (), "one file, and all records in it"
 
 
-def test_a_snapshot_taken_and_removed_costs_no_record(cluster: Cluster, system: Any) -> None:
-    """Both while the guest records: its layer is made, written to, and merged under its hands."""
-    with recording(cluster, system) as guest:
-        vm, serial = guest.vm, guest.serial
-        snapshots = vm.snapshots_service()
-        taken = snapshots.add(types.Snapshot(description="while it records", persist_memorystate=False))
-        one = snapshots.snapshot_service(taken.id)
-        wait("the snapshot taken", PATIENCE_S, lambda: one.get().snapshot_status == types.SnapshotStatus.OK or None)
-        serial.await_more(ENOUGH)
-        folder = f"{VMSTORE}/images/{guest.data_id}"
-        assert len(cluster.shell(guest.host, f"ls {folder}").split()) == 2, "a layer lies over the disk"
-        one.remove()
-        wait("the snapshot gone", PATIENCE_S, lambda: taken.id not in [it.id for it in snapshots.list()] or None)
-        serial.await_more(ENOUGH)
-        vm.shutdown()
-        await_status(vm, types.VmStatus.DOWN)
-        assert lost(serial.said(), file_of(cluster, guest.host, guest.data_id)) == (), "one file, and all records in it"
+def snapshot_and_merge(cluster: Cluster, guest: Recording) -> None:
+    """While the guest records: a layer is made, written to, and merged under its hands."""
+    snapshots, serial = guest.vm.snapshots_service(), guest.serial
+    taken = snapshots.add(types.Snapshot(description="while it records", persist_memorystate=False))
+    one = snapshots.snapshot_service(taken.id)
+    wait("the snapshot taken", PATIENCE_S, lambda: one.get().snapshot_status == types.SnapshotStatus.OK or None)
+    serial.await_more(ENOUGH)
+    folder = f"{VMSTORE}/images/{guest.data_id}"
+    assert len(cluster.shell(guest.host, f"ls {folder}").split()) == 2, "a layer lies over the disk"
+    one.remove()
+    wait("the snapshot gone", PATIENCE_S, lambda: taken.id not in [it.id for it in snapshots.list()] or None)
+    serial.await_more(ENOUGH)
 
 
 @pytest.mark.usefixtures("saved_memory")
