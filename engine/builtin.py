@@ -109,12 +109,13 @@ def entities_of(cluster: Cluster) -> Iterator[Entity]:
         body = {"locked": True, "default_policy": policy.name == "none", "properties": pairs}
         yield named("scheduling_policy", policy.id, policy.name, body)
     for identifier, name, memory_mib, sockets in INSTANCE_TYPES:
-        yield named("instance_type", identifier, name, _size(memory_mib, sockets))
+        yield named("instance_type", identifier, name, size_of(memory_mib, sockets))
     yield named("tag", ROOT_TAG, "root", {"description": "root"})
     yield from _places(cluster)
 
 
-def _size(memory_mib: int, sockets: int) -> dict[str, Any]:
+def size_of(memory_mib: int, sockets: int) -> dict[str, Any]:
+    """What a VM of that size is, as v4 says it."""
     memory = memory_mib * MIB
     return {
         "memory": memory,
@@ -174,7 +175,7 @@ def _places(cluster: Cluster) -> Iterator[Entity]:
 BLANK: dict[str, Any] = {
     "description": "Blank template",
     "creation_time": 1206954000000,
-    **_size(1024, 1),
+    **size_of(1024, 1),
     "type": "server",
     "origin": "ovirt",
     "os": {"boot": {"devices": ["hd"]}, "type": "other"},

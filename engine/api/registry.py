@@ -14,6 +14,7 @@ from engine.api.nouns import (
     disks,
     domains,
     events,
+    groups,
     host_networks,
     host_parts,
     hosts,
@@ -39,6 +40,7 @@ from engine.api.nouns import (
 NOUNS: tuple[type[Noun], ...] = (
     root.Root,
     *people.PEOPLE,
+    *groups.GROUPS,
     places.DataCenters,
     places.Clusters,
     cluster_networks.ClusterNetworks,

@@ -74,6 +74,7 @@ ASSIGNMENTS: Mapping[str, str] = {
 ACTIONS: Mapping[tuple[str, str], str] = {
     ("Job", "clear"): "inject_external_tasks",
     ("Job", "end"): "inject_external_tasks",
+    ("Step", "end"): "inject_external_tasks",
     ("Backup", "finalize"): "backup_disk",
     ("Disk", "copy"): "configure_disk_storage",
     ("Disk", "move"): "configure_disk_storage",

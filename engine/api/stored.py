@@ -169,7 +169,8 @@ class Stored(Noun):
         """The entity as an object of the model."""
         value: dict[str, Any] = {"id": entity.id, "name": entity.name, "comment": "", "description": ""}
         value.update(self.defaults)
-        value.update(entity.body)
+        for attribute, held in entity.body.items():
+            value[attribute] = merged(self.defaults.get(attribute), held)
         many = {attribute.name for attribute in model().struct(self.kind).attributes if attribute.many}
         for attribute, name in self.refs.items():
             targets = entity.refs.get(name, ())

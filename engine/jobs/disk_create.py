@@ -38,6 +38,14 @@ class CreateDisk:
     source_disk_id: str = ""
     is_thin: bool = False
     source_snapshot_id: str = ""
+    refs: Mapping[str, str] = field(default_factory=dict)
+    """Its ``disk_profile`` and ``quota``, by id."""
+
+
+def refs_of(disk: Mapping[str, Any]) -> Mapping[str, str]:
+    """What a v4 disk says of its profile and quota."""
+    named = ((name, disk.get(name) or {}) for name in ("disk_profile", "quota"))
+    return {name: str(one["id"]) for name, one in named if one.get("id")}
 
 
 def make_image(work: Work, given: CreateDisk) -> Mapping[str, Any]:
@@ -116,7 +124,14 @@ class DiskCreate(JobType[CreateDisk]):
                 reason="Cannot add Virtual Disk. Incremental backup needs the format cow",
                 remedy="Ask for format cow, or for no incremental backup.",
             )
-
+        profile = entities.get("disk_profile", given.refs.get("disk_profile", ""))
+        if profile is not None and profile.ref("storage_domain") != given.domain_id:
+            raise Refused(
+                "disk.profile",
+                subject=f"disk {given.name}",
+                reason=f"Cannot add Virtual Disk. Disk profile {profile.name} is not one of its Storage Domain",
+                remedy="Name one of that domain, or none.",
+            )
         if given.source_disk_id:
             check_source(entities, given)
 
@@ -133,7 +148,7 @@ class DiskCreate(JobType[CreateDisk]):
             "actual_size": 0,
         }
         # Its own status is seen only if the job is given up.
-        refs = {"storage_domains": (given.domain_id,)}
+        refs = {"storage_domains": (given.domain_id,), **{name: (one,) for name, one in given.refs.items()}}
         if given.is_thin:
             refs["backing_disk"] = (given.source_disk_id,)
         entities.add(Entity("disk", given.disk_id, given.name, body, refs, status="illegal"))

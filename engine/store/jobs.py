@@ -8,7 +8,7 @@ from typing import Any
 from peewee import Table, fn
 
 from appliance.effects.clock import Clock
-from appliance.errors import Conflict, NotFound, Unavailable
+from appliance.errors import Conflict, NotFound, Refused, Unavailable
 from engine.store.entities import Entities
 from engine.store.entity import ENTITY, Key
 from engine.store.job_records import JobRecord, JobStatus, Lock, StepRecord, locked
@@ -23,6 +23,8 @@ ENDED_KEPT = 5_000
 """Ended jobs beyond this number go, the oldest first…"""
 ENDED_KEPT_MS = 30 * 24 * 3600 * 1000
 """…and those older than this: a month, in which every question about one is asked."""
+EXTERNAL_STEPS = 100
+"""Steps of a job that another program tells us of: what people can read."""
 
 JOB_COLUMNS = (
     "id", "type", "description", "state", "status", "owner_id", "correlation_id", "created_ms", "started_ms", "ended_ms",
@@ -335,6 +337,11 @@ class Jobs:
 
     def end_external(self, job_id: str, status: JobStatus) -> JobRecord:
         """It has ended. Raises ``Conflict`` ``job.not-external``."""
+        self._external(job_id)
+        self._job(job_id, {JOB.status: status, JOB.ended_ms: self._now_ms()})
+        return self.need(job_id)
+
+    def _external(self, job_id: str) -> None:
         job = self.need(job_id)
         if not job.is_external:
             raise Conflict(
@@ -343,8 +350,27 @@ class Jobs:
                 reason="the engine runs it itself",
                 remedy="Cancel it: `end` with `force`.",
             )
-        self._job(job_id, {JOB.status: status, JOB.ended_ms: self._now_ms()})
-        return self.need(job_id)
+
+    def add_external_step(self, job_id: str, kind: str, title: str) -> StepRecord:
+        """Another step of it is begun; ``kind``: v4's word for what it does. Raises ``Conflict`` ``job.not-external``."""
+        with self.connection.transaction():
+            self._external(job_id)
+            step = StepRecord(len(self.steps(job_id)) + 1, kind, title, "begun", begun_ms=self._now_ms())
+            if step.number > EXTERNAL_STEPS:
+                raise Refused(
+                    "job.steps", subject=f"job {job_id}", reason=f"it has {EXTERNAL_STEPS} steps", remedy="End it."
+                )
+            self.connection.run(STEP.insert(self._step_row(job_id, step)))
+            self._job(job_id, {})
+        return step
+
+    def end_external_step(self, job_id: str, number: int, is_good: bool) -> None:
+        """It has ended. Raises ``Conflict`` ``job.not-external``."""
+        with self.connection.transaction():
+            self._external(job_id)
+            state = "done" if is_good else "failed"
+            self._step(job_id, number, {STEP.state: state, STEP.ended_ms: self._now_ms(), STEP.percent: 100})
+            self._job(job_id, {})
 
     def prune(self) -> int:
         """Drop ended jobs beyond what is kept; their number."""

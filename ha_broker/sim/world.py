@@ -291,6 +291,7 @@ class World:
         host.request = "none"
         if host.qemu is not None:
             host.qemu.slow_s, host.qemu.stuck = 0.0, False
+            guest.boots_as_usual(host.qemu, self.now_s, self.options.cold_boot_s)
         if not host.power:
             return
         self.thaw(host.name)
@@ -312,7 +313,8 @@ class World:
         data = self.volume.read(host.name, "engine-vm/seed")
         qemu.power, qemu.epoch, qemu.resumed_s = "running", int(data or b"0"), self.now_s
         boot_s = guest.WARM_WAKE_S if qemu.warm else self.options.cold_boot_s
-        qemu.ready_s = 1e12 if self.trouble.never_healthy else self.now_s + boot_s + self.trouble.extra_boot_s
+        ready_s = self.now_s + boot_s + self.trouble.extra_boot_s
+        qemu.ready_s = guest.NEVER_S if self.trouble.never_healthy else ready_s
         self.starts.append(Start(self.now_s, host.name, qemu.epoch))
         self.check.resumed(qemu)
 

@@ -72,7 +72,7 @@ def ann(running: world.Running) -> None:
 
 @pytest.mark.timeout(600)
 @pytest.mark.usefixtures("ann", "hosts")
-@pytest.mark.parametrize(("name", "tasks"), [("shop", 11), ("vm", 4)])
+@pytest.mark.parametrize(("name", "tasks"), [("shop", 13), ("vm", 4)])
 def test_a_playbook_is_done_once(running: world.Running, tmp_path: Path, name: str, tasks: int) -> None:
     first = play(running, tmp_path, name)
     assert first.failed == 0, first.text[-6000:]

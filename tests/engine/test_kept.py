@@ -24,6 +24,7 @@ from engine.builtin import (
     settle,
 )
 from engine.core import Engine
+from engine.decide.merge import merged
 from engine.inventory import derived_id
 from tests.engine import world
 
@@ -116,7 +117,7 @@ def test_what_is_written_is_read_back(client: FlaskClient, token: str, place: st
     status, made = send("POST", f"{API}/{place}", given)
     assert status == 201, made
     own = f"{API}/{place}/{made['id']}"
-    assert {name: made.get(name) for name in given} == given
+    assert merged(made, given) == made, "as it was sent, beside what is always said"
     status, read = send("GET", own)
     assert (status, read) == (200, made)
     generation = client.get(own, headers={**headers, "Accept": "application/vnd.trivet+json"}).headers["ETag"]
@@ -192,6 +193,17 @@ def test_what_is_built_in_stays(client: FlaskClient, token: str) -> None:
         assert (answer.status_code, answer.headers["Trivet-Error"]) == (409, "api.built-in")
     used = client.delete(f"{API}/datacenters/{CENTER}", headers=headers)
     assert (used.status_code, used.headers["Trivet-Error"]) == (409, "entity.in-use")
+
+
+def test_what_a_struct_always_says_stays_beside_what_was_sent(client: FlaskClient, token: str) -> None:
+    """Clients look into it without asking whether it is there."""
+    sent = {"name": "half", "data_center": {"name": "Default"}, "migration": {"auto_converge": "true"}}
+    status, cluster = post(client, token, "clusters", sent)
+    assert status == 201, cluster
+    migration = get(client, token, f"clusters/{cluster['id']}")["migration"]
+    assert (migration["auto_converge"], migration["bandwidth"]) == ("true", {"assignment_method": "auto"})
+    status, size = post(client, token, "instancetypes", {"name": "mini", "memory": 2 << 30})
+    assert (status, size["memory_policy"]["guaranteed"]) == (201, str(2 << 30)), size
 
 
 def test_oVirts_own_data(client: FlaskClient, token: str) -> None:

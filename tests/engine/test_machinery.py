@@ -243,6 +243,11 @@ def test_a_failed_action_is_an_action_with_a_fault(ask: Ask) -> None:
     job = ask("POST", "jobs", {"description": "mine"})[1]
     assert (job["status"], job["external"]) == ("started", "true")
     assert ask("GET", f"jobs?search=correlation_id%3D{job['id']}")[1] == {}
+    step = ask("POST", f"jobs/{job['id']}/steps", {"description": "first", "type": "validating"})[1]
+    assert (step["status"], step["type"], step["number"], step["external"]) == ("started", "validating", "1", "true")
+    assert ask("POST", f"jobs/{job['id']}/steps/{step['id']}/end", {"succeeded": False})[0] == 200
+    assert [one["status"] for one in ask("GET", f"jobs/{job['id']}/steps")[1]["step"]] == ["failed"]
+    assert ask("POST", f"jobs/{job['id']}/steps/{job['id']}/end", {})[0] == 404
     status, done = ask("POST", f"jobs/{job['id']}/end", {"succeeded": True})
     assert (status, done["status"]) == (200, "complete")
     assert ask("GET", f"jobs/{job['id']}")[1]["status"] == "finished"

@@ -15,7 +15,7 @@ from engine.api.registry import nouns
 from engine.api.routes import Route, routes
 from engine.builtin import BLANK_TEMPLATE, named
 from engine.core import Engine
-from engine.decide.roles import PERMITS, SUPER_USER, USER_VM_MANAGER
+from engine.decide.roles import EVERYONE, PERMITS, SUPER_USER, USER_VM_MANAGER
 from engine.store.permissions import Permits, user_entity
 from engine.store.records import AccountRecord
 from tests.engine import world
@@ -176,6 +176,59 @@ def test_rights_are_given_and_taken_through_the_api(
     assert ann("POST", "tags", {"name": "x"}).status_code == 201
     last = admin("DELETE", "permissions/58ca605c-010d-0307-0224-0000000001a9")
     assert (last.status_code, last.headers["Trivet-Error"]) == (409, "permission.last-admin")
+
+
+def test_people_get_roles_through_groups(
+    ann: As, client: FlaskClient, token: str, tenants: dict[str, str], engine: Engine
+) -> None:
+    def admin(method: str, path: str, body: Any = None) -> Any:
+        headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+        return client.open(f"{API}/{path}", method=method, json=body, headers=headers)
+
+    group = {"name": "staff", "domain": {"name": "internal-authz"}}
+    staff = admin("POST", "groups", group).get_json()
+    assert (staff["name"], staff["domain"]["name"]) == ("staff", "internal-authz")
+    assert admin("POST", "groups", group).status_code == 409
+    assert admin("POST", "groups", {**group, "domain": {"name": "example.org-authz"}}).status_code == 404
+    engine.store.put_account(AccountRecord("user-eve", "eve", "example.org", HASH, True))
+    elsewhere = admin("POST", "groups", {**group, "domain": {"name": "example.org-authz"}})
+    assert (elsewhere.status_code, elsewhere.headers["Trivet-Error"]) == (400, "group.unknown")
+    body = {"role": {"name": "UserVmManager"}, "group": {"id": staff["id"]}}
+    assert admin("POST", "vms/vm-ben/permissions", body).status_code == 201
+    assert [one["id"] for one in ann("GET", "vms").get_json()["vm"]] == ["vm-ann"]
+    put = admin("PUT", "users/user-ann", {"groups": {"group": [{"name": "staff"}]}, "email": "ann@example.org"})
+    assert (put.status_code, put.get_json()["email"]) == (200, "ann@example.org"), put.text
+    assert [one["name"] for one in admin("GET", "users/user-ann/groups").get_json()["group"]] == ["staff"]
+    assert {one["id"] for one in ann("GET", "vms").get_json()["vm"]} == {"vm-ann", "vm-ben"}
+    assert [one["id"] for one in admin("GET", "users?search=group%3Dstaff").get_json()["user"]] == ["user-ann"]
+    assert admin("DELETE", f"groups/{staff['id']}").status_code == 200
+    assert [one["id"] for one in ann("GET", "vms").get_json()["vm"]] == ["vm-ann"]
+    assert "group" not in admin("GET", "users/user-ann/groups").get_json()
+    everyone = admin("DELETE", f"groups/{EVERYONE}")
+    assert (everyone.status_code, everyone.headers["Trivet-Error"]) == (409, "api.built-in")
+
+
+def test_only_who_may_give_every_role_changes_a_user(
+    ann: As, client: FlaskClient, token: str, tenants: dict[str, str], engine: Engine
+) -> None:
+    """Whoever else may make users could take a group's roles, or an administrator's password."""
+    entities = engine.store.entities
+    entities.add(named("role", "role-desk", "Desk", {"administrative": True, "permits": ["login", "manipulate_users"]}))
+    Permits(entities).give("role-desk", ("user", "user-ann"), None)
+    assert ann("PUT", "users/user-ann", {"email": "ann@example.org"}).status_code == 403
+    headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+
+    def put(body: Any) -> Any:
+        return client.put(f"{API}/users/user-ben", json=body, headers=headers)
+
+    renamed = put({"user_name": "otto"})
+    assert (renamed.status_code, renamed.headers["Trivet-Error"]) == (400, "user.fixed")
+    short = put({"password": "short", "email": "x"})
+    assert (short.status_code, short.headers["Trivet-Error"]) == (400, "user.password")
+    assert entities.need("user", "user-ben").body["email"] == "", "nothing of it was done"
+    assert put({"password": "another long one"}).status_code == 200
+    form = {"grant_type": "password", "scope": "ovirt-app-api", "username": "ben@internal", "password": "another long one"}
+    assert client.post("/ovirt-engine/sso/oauth/token", data=form).get_json()["access_token"]
 
 
 def test_roles_are_made_of_permits(client: FlaskClient, token: str) -> None:

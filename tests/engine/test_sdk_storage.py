@@ -89,7 +89,14 @@ def test_disks_are_copied_moved_and_grow(system: Any) -> None:
         format=types.DiskFormat.RAW,
         storage_domains=[types.StorageDomain(name="vmstore")],
     )
+    profiles = {one.storage_domain.id: one for one in system.disk_profiles_service().list()}
+    described.disk_profile = types.DiskProfile(id=profiles[target.id].id)
+    with pytest.raises(sdk.Error, match="is not one of its Storage Domain"):
+        disks.add(described)
+    (home,) = system.storage_domains_service().list(search="name=vmstore")
+    described.disk_profile = types.DiskProfile(id=profiles[home.id].id)
     disk = disks.disk_service(disks.add(described).id)
+    assert disk.get().disk_profile.id == profiles[home.id].id
 
     def is_ok(service: Any) -> bool:
         return bool(service.get().status == types.DiskStatus.OK)
@@ -112,7 +119,6 @@ def test_disks_are_copied_moved_and_grow(system: Any) -> None:
     began = vm.get().start_time
     disk.move(storage_domain=types.StorageDomain(name="vmstore"))
     until(lambda: is_ok(disk))
-    (home,) = system.storage_domains_service().list(search="name=vmstore")
     assert [one.id for one in disk.get().storage_domains] == [home.id]
     until(lambda: vm.get().status == types.VmStatus.UP)  # it stands still while the disk is exchanged, which may be seen
     assert began and vm.get().start_time == began, "it ran all the time"

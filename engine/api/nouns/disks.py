@@ -16,7 +16,7 @@ from engine.api.references import identified
 from engine.api.stored import NOT_BODY, Referring, Stored
 from engine.jobs.backups import need_remembering
 from engine.jobs.disk_copy import DiskCopy
-from engine.jobs.disk_create import CreateDisk, DiskCreate
+from engine.jobs.disk_create import CreateDisk, DiskCreate, refs_of
 from engine.jobs.disk_extend import DiskExtend, ExtendDisk
 from engine.jobs.disk_move import DiskMove, MoveDisk
 from engine.jobs.disk_move_live import DiskMoveLive, LiveMoveDisk, running_with
@@ -83,6 +83,7 @@ class Disks(Stored):
                 given.get("format", "raw"),
                 bool(given.get("sparse", True)),
                 kept,
+                refs=refs_of(given),
             ),
         )
         return Made(self.show(call, self.entities(call).need(self.entity, identifier)), work.unfinished(job))

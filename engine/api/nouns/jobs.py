@@ -12,6 +12,7 @@ from engine.api.noun import Call, Done, Made
 from engine.api.nouns import ref
 from engine.api.observed import Rows
 from engine.api.parameters import Listing
+from engine.api.stored import gone
 from engine.decide.search import Compare
 from engine.store.jobs import JobRecord, StepRecord
 
@@ -76,7 +77,23 @@ class Steps(Rows):
     services, kind = ("Steps",), "Step"
 
     def rows(self, call: Call) -> Sequence[Object]:
-        return [step_object(call.parent_id, one) for one in call.engine.jobs.steps(call.parent_id)]
+        job = call.engine.jobs.need(call.parent_id)
+        return [step_object(job, one) for one in call.engine.jobs.steps(job.id)]
+
+    def add(self, call: Call, given: dict[str, Any]) -> Made:
+        """Of another program's job: what it does now."""
+        jobs = call.engine.jobs
+        step = jobs.add_external_step(call.parent_id, str(given["type"]), str(given["description"]))
+        return Made(step_object(jobs.need(call.parent_id), step))
+
+    def _end(self, call: Call, identifier: str, given: Object) -> Done:
+        found = self.get(call, identifier)
+        if found is None:
+            raise gone(self.kind, identifier)
+        call.engine.jobs.end_external_step(call.parent_id, int(found["number"]), bool(given.get("succeeded", True)))
+        return Done()
+
+    actions = {"end": _end}
 
 
 def is_seen(call: Call, job: JobRecord) -> bool:
@@ -100,17 +117,17 @@ def job_object(job: JobRecord) -> dict[str, Any]:
     }
 
 
-def step_object(job_id: str, step: StepRecord) -> dict[str, Any]:
+def step_object(job: JobRecord, step: StepRecord) -> dict[str, Any]:
     """A step as v4 shows it. Its id is made of the job's and its number."""
     return {
-        "id": str(uuid.uuid5(uuid.NAMESPACE_OID, f"{job_id}/{step.number}")),
+        "id": str(uuid.uuid5(uuid.NAMESPACE_OID, f"{job.id}/{step.number}")),
         "description": step.title,
         "number": step.number,
         "progress": step.percent,
-        "type": "executing",
-        "external": False,
+        "type": step.name if job.is_external else "executing",
+        "external": job.is_external,
         "start_time": step.begun_ms,
         "end_time": step.ended_ms,
         "status": step.status,
-        "job": ref(job_id),
+        "job": ref(job.id),
     }

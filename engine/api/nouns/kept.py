@@ -13,8 +13,11 @@ from engine.builtin import (
     DEFAULT_MAC_POOL,
     INSTANCE_TYPES,
     MANAGEMENT_NETWORK,
+    MIB,
     ROOT_TAG,
+    size_of,
 )
+from engine.decide.merge import merged
 from engine.jobs.networks import network_of
 from engine.store.entity import Entity
 
@@ -132,7 +135,13 @@ class InstanceTypes(Stored):
     """Sizes of VMs with a name."""
 
     services, kind, entity, searchable = ("InstanceTypes",), "InstanceType", "instance_type", True
+    defaults = size_of(1024, 1)
     protected = frozenset(one[0] for one in INSTANCE_TYPES)
+
+    def show(self, call: Call, entity: Entity) -> Object:
+        value = super().show(call, entity)
+        policy = size_of(int(value["memory"]) // MIB, 1)["memory_policy"]
+        return {**value, "memory_policy": merged(policy, entity.body.get("memory_policy") or {})}
 
 
 class Networks(Stored):

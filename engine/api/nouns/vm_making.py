@@ -16,7 +16,7 @@ from engine.decide.mac import address_of
 from engine.decide.permit import may
 from engine.decide.roles import USER_VM_MANAGER
 from engine.decide.vm_machine import WATCHDOG
-from engine.jobs.disk_create import CreateDisk
+from engine.jobs.disk_create import CreateDisk, refs_of
 from engine.jobs.vm_create import AddedDisk, CreateVm
 from engine.jobs.vm_parts import NewAttachment, NewNic
 from engine.jobs.vm_spec import CONSOLES
@@ -184,6 +184,7 @@ def new_disk(call: Call, given: Mapping[str, Any], vm_name: str, number: int) ->
             disk["format"],
             bool(disk.get("sparse", True)),
             left,
+            refs=refs_of(disk),
         ),
         {**{name: disk[name] for name in OF_THE_ATTACHMENT if name in disk}, **attributes_of(given)},
     )
