@@ -155,7 +155,7 @@ def _stop_qemu(world: World, host: SimHost, fault: Fault, begin: bool) -> None:
     if qemu is None or qemu.still == begin or (begin and qemu.power in ("migrating", "incoming")):
         return
     qemu.still, qemu.stuck, qemu.asked = begin, begin and fault.text == "stuck", begin and bool(fault.text)
-    world.changed("QEMU stands still" if begin else "QEMU goes on")
+    host.qemu_stands(begin)
     guest.schedule_write(world, qemu)
 
 

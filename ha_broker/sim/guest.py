@@ -46,6 +46,8 @@ class Qemu:
     """QEMU's process stands still, and the guest with it."""
     stuck: bool = False
     """… in the kernel, so that it cannot be killed before it goes on."""
+    killed: bool = False
+    """… and was: it ends when it would go on."""
     asked: bool = False
     """libvirt asked it something meanwhile, and now tells nothing of it."""
     idle_until_s: float = 0.0
@@ -64,6 +66,8 @@ class Qemu:
     """At switch-over: neither side has the lock."""
     here_s: float = 0.0
     """Since when this QEMU runs the guest (a migration brings one that runs already)."""
+    told_s: float | None = None
+    """When the board said first that it runs here."""
     came_from: str = ""
     """The host that it was migrated from."""
     lost_since_s: float | None = None

@@ -150,6 +150,12 @@ class SimHost:
             self.world.volume.close(qemu.handle)
             self.world.changed(f"QEMU on {self.name} ends")
 
+    def qemu_stands(self, still: bool) -> None:
+        """Its QEMU stands still, or goes on: one that was killed meanwhile ends before it does anything (seed 16796)."""
+        self.world.changed("QEMU stands still" if still else "QEMU goes on")
+        if not still and self.qemu is not None and self.qemu.killed:
+            self.drop_qemu()
+
     # --- Hypervisor
 
     def _libvirt(self) -> None:
@@ -222,6 +228,8 @@ class SimHost:
 
     def destroy(self) -> None:
         stuck = self.qemu is not None and self.qemu.stuck
+        if self.qemu is not None and stuck:
+            self.qemu.killed = True
         if stuck or (self.libvirt_hangs and not self._passed("_ending_since_s", limits.ENDING_S)):
             raise Stalled(self.world.heap.now_s + LIBVIRT_RETRY_S)
         if self.qemu is not None:
