@@ -24,6 +24,8 @@ FOREIGN_HOSTS_ALLOWED = {
     "libvirt.org": "XML namespaces of domain descriptions",
     "www.w3.org": "XML and SVG namespaces",
     "relaxng.org": "XML namespaces",
+    "schemas.dmtf.org": "XML namespaces of OVF",
+    "www.ovirt.org": "the same, of oVirt's flavour",
 }
 
 

@@ -69,7 +69,7 @@ class Disks(Stored):
             shown = self.show(call, known) if known is not None else {"id": wanted}
             return Made(shown, work.unfinished(registering))
         _need_described(call, given)
-        identifier = str(uuid.uuid4())
+        identifier = _wanted_id(given)
         kept = {name: value for name, value in given.items() if name not in OF_THE_JOB | NOT_BODY and name not in self.refs}
         job = work.order(
             call,
@@ -135,6 +135,18 @@ class Disks(Stored):
         return work.done(call, DiskMove, move)
 
     actions: ClassVar[Mapping[str, Action]] = {"copy": _copy, "move": _move}
+
+
+def _wanted_id(given: Mapping[str, Any]) -> str:
+    """Converters choose the id of a disk and name it in the VM's OVF. Raises ``Refused`` ``disk.id``."""
+    wanted = str(given.get("id") or "")
+    if not wanted:
+        return str(uuid.uuid4())
+    try:
+        return str(uuid.UUID(wanted))
+    except ValueError as error:
+        remedy = "Leave it out, or send a UUID."
+        raise Refused("disk.id", subject=f"disk id {wanted[:80]!r}", reason="it is no UUID", remedy=remedy) from error
 
 
 def _need_described(call: Call, given: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ from appliance.model.cluster import EngineVm
 from engine.api import work
 from engine.api.documents import Object
 from engine.api.noun import Call, Done, Made
-from engine.api.nouns import ref, vm_cloning, vm_growing, vm_guest, vm_making, vm_viewer
+from engine.api.nouns import ref, vm_cloning, vm_growing, vm_guest, vm_making, vm_ovf, vm_viewer
 from engine.api.nouns.built_in import LARGE_ICON, SMALL_ICON
 from engine.api.nouns.vm_actions import ACTIONS
 from engine.api.parameters import Listing
@@ -132,10 +132,12 @@ class Vms(Stored):
             **vm_guest.told(entity),
         }
         if entity.id != call.engine.founded.engine.id:
-            return value
+            return vm_ovf.shown(call, entity, value)
         return {**value, **engine_vm(call.engine, entity), GENERATED: _seen(call.engine, entity.generation)}
 
     def stamps(self, call: Call, listing: Listing) -> Sequence[tuple[str, int]] | None:
+        if call.parameters.flag("all_content"):
+            return None  # its OVF has its disks and NICs, which change without it
         found = super().stamps(call, listing)
         own = call.engine.founded.engine.id
         return found and [(one, _seen(call.engine, count) if one == own else count) for one, count in found]
@@ -147,7 +149,7 @@ class Vms(Stored):
             cloned = vm_cloning.of_snapshot(call, given)
             job = vm_cloning.order(call, cloned)
             return Made(self.show(call, self.entities(call).need("vm", cloned.new.vm_id)), work.unfinished(job))
-        wanted = vm_making.translated(call, given)
+        wanted = vm_making.translated(call, vm_ovf.completed(call, given))
         if wanted.disks:
             job = work.order(call, VmCreate, wanted)
             vm_making.own(call, wanted)
@@ -166,6 +168,7 @@ class Vms(Stored):
         if "template" in given or "cluster" in given:
             _same_place(self.entities(call).need("vm", identifier), given)
         given = vm_config.without(given, {*vm_making.SUB_COLLECTIONS, *vm_config.TOLD, "template"})
+        given = vm_ovf.without_ovf(given)
         all_later = bool(call.parameters.flag("next_run"))
 
         def how(before: Entity) -> Entity:
