@@ -140,6 +140,8 @@ class Run:
         self.calm()
         healed_s = self._healed_s = world.now_s
         world.run(SETTLED_S)
+        for host in world.hosts.values():  # one switched on in the last second had not been read when it was lifted (34073)
+            host.request = "none"
         deadline_s = healed_s + self._allowance_s()
         while not self._up():
             if self._contradiction():
