@@ -20,6 +20,7 @@ ANYTHING = "configure_engine"
 CHANGES: Mapping[str, tuple[str, str, str]] = {
     "AffinityGroup": ("manipulate_affinity_groups",) * 3,
     "AffinityLabel": ("manipulate_affinity_groups",) * 3,
+    "Agent": ("edit_host_configuration",) * 3,
     "Backup": ("backup_disk",) * 3,
     "Bookmark": ("bookmark_management",) * 3,
     "Cdrom": ("change_vm_cd",) * 3,

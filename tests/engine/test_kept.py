@@ -226,6 +226,23 @@ def test_oVirts_own_data(client: FlaskClient, token: str) -> None:
         assert icon["media_type"] == "image/png"
 
 
+def test_fence_agents_are_kept_without_their_password(client: FlaskClient, token: str, engine: Engine) -> None:
+    host = get(client, token, "hosts")["host"][0]["id"]
+    place = f"hosts/{host}/fenceagents"
+    agent = {"address": "198.18.1.9", "order": 1, "type": "ipmilan", "username": "root", "password": "quite a secret"}
+    status, made = post(client, token, place, {**agent, "options": {"option": [{"name": "lanplus", "value": "1"}]}})
+    assert (status, made["type"], made["host"]["id"]) == (201, "ipmilan", host), made
+    assert "password" not in made
+    assert [one["address"] for one in get(client, token, place)["agent"]] == ["198.18.1.9"]
+    (kept,) = engine.store.entities.list("fence_agent")
+    assert "quite a secret" not in json.dumps(dict(kept.body))
+    headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+    changed = client.put(f"{API}/{place}/{made['id']}", json={"username": "admin"}, headers=headers).get_json()
+    assert (changed["username"], changed["options"]) == ("admin", made["options"])
+    assert client.delete(f"{API}/{place}/{made['id']}", headers=headers).status_code == 200
+    assert get(client, token, place) == {}
+
+
 BUILT_IN = (2, "fde1e692213f4d8f")
 """The number of the built-in set, and the checksum of what is in it."""
 
