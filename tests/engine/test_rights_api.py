@@ -200,6 +200,12 @@ def test_people_get_roles_through_groups(
     assert (put.status_code, put.get_json()["email"]) == (200, "ann@example.org"), put.text
     assert [one["name"] for one in admin("GET", "users/user-ann/groups").get_json()["group"]] == ["staff"]
     assert {one["id"] for one in ann("GET", "vms").get_json()["vm"]} == {"vm-ann", "vm-ben"}
+    assert [one["name"] for one in admin("GET", f"groups/{staff['id']}/roles").get_json()["role"]] == ["UserVmManager"]
+    (internal,) = (one for one in admin("GET", "domains").get_json()["domain"] if one["name"] == "internal-authz")
+    place = f"domains/{internal['id']}"
+    assert {one["name"] for one in admin("GET", f"{place}/groups").get_json()["group"]} == {"Everyone", "staff"}
+    assert {one["name"] for one in admin("GET", f"{place}/users").get_json()["user"]} == {"admin", "ann", "ben"}
+    assert {one["name"] for one in ann("GET", f"{place}/users").get_json()["user"]} == {"ann"}, "others are not theirs"
     assert [one["id"] for one in admin("GET", "users?search=group%3Dstaff").get_json()["user"]] == ["user-ann"]
     assert admin("DELETE", f"groups/{staff['id']}").status_code == 200
     assert [one["id"] for one in ann("GET", "vms").get_json()["vm"]] == ["vm-ann"]

@@ -1,8 +1,8 @@
 """Power management of hosts: kept for clients that set it up, and told as it was said.
 
 This engine does not switch hosts off: what a lost host could still write is kept from the disks by eviction
-(engine/DESIGN.md, *schedule_evict*), which needs no device that may be lost together with the host. So the password is not kept: a
-secret that nobody needs is one that nobody can steal.
+(engine/DESIGN.md, *schedule_evict*), which needs no device that may be lost together with the host. So the password is not
+kept: a secret that nobody needs is one that nobody can steal.
 """
 
 from __future__ import annotations

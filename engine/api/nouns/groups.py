@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from appliance.errors import Refused
 from engine.api.documents import Object
 from engine.api.noun import Call, Done, Made, Noun
 from engine.api.nouns.built_in import domain
+from engine.api.observed import Rows
+from engine.api.parameters import EVERY
 from engine.api.stored import Held, ReadOnlyStored, Stored
 from engine.decide.roles import EVERYONE
 from engine.store.entity import Entity
@@ -57,5 +60,30 @@ class UserGroups(ReadOnlyStored):
     scopes = {"User": Held("groups")}
 
 
-GROUPS = (Groups, UserGroups)
+class DomainUsers(Rows):
+    """Who is in a directory: ours has nobody whom this engine does not know."""
+
+    services, kind = ("DomainUsers",), "User"
+
+    def rows(self, call: Call) -> Sequence[Object]:
+        seen = call.nouns["Users"].list(call.below("Users", ""), EVERY)
+        return [one for one in seen if domain(_directory(one))["id"] == call.parent_id]
+
+
+class DomainGroups(Rows):
+    """The groups of a directory: ours alone has any."""
+
+    services, kind = ("DomainGroups",), "Group"
+
+    def rows(self, call: Call) -> Sequence[Object]:
+        if call.parent_id != domain(DOMAIN)["id"]:
+            return ()
+        return call.nouns["Groups"].list(call.below("Groups", ""), EVERY)
+
+
+def _directory(user: Object) -> str:
+    return str((user.get("domain") or {}).get("name") or DOMAIN).removesuffix("-authz")
+
+
+GROUPS = (Groups, UserGroups, DomainUsers, DomainGroups)
 """All of this file."""

@@ -95,6 +95,19 @@ class Roles(Stored):
         return super().apply(call, before, {**changed, "mutable": True})
 
 
+class AssignedRoles(Rows):
+    """The roles that a user or group has anywhere."""
+
+    services, kind = ("AssignedRoles",), "Role"
+
+    def rows(self, call: Call) -> Sequence[Object]:
+        entities = call.engine.store.entities
+        kind, identifier = owner(call)
+        held = {one.ref("role") for one in entities.referring((kind, identifier), "permission", kind)}
+        roles = Roles()
+        return [roles.show(call, one) for one in entities.many("role", sorted(held)).values()]
+
+
 class RolePermits(Rows):
     """The permits of a role. All that there are stand in each cluster level."""
 
@@ -221,5 +234,5 @@ def built_in(entity: Entity) -> Conflict:
     )
 
 
-PEOPLE = (Users, Roles, RolePermits, Permissions)
+PEOPLE = (Users, Roles, AssignedRoles, RolePermits, Permissions)
 """All of this file."""
