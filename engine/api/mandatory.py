@@ -39,6 +39,8 @@ MANDATORY: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "Groups": {"add": ("name", f"domain.{REF}")},
     "Hosts": {"add": ("name", "address")},
     "ImageTransfers": {"add": ("disk.id / image.id / snapshot.id",)},
+    "InstanceTypeNics": {"add": ("name",)},
+    "InstanceTypeWatchdogs": {"add": ("action", "model")},
     "InstanceTypes": {"add": ("name",)},
     "Jobs": {"add": ("description",)},
     "MacPools": {"add": ("name",)},

@@ -254,6 +254,12 @@ def test_a_host_without_a_required_network_gets_no_vm(vms: Vms) -> None:
     assert vms.host_of(third) != NAME
     assert vms.ask("DELETE", f"{path}/{blue}")[0] == 200
     assert vms.ask("GET", f"{path}/{blue}")[0] == 404
+    elsewhere = vms.ask("POST", "datacenters", {"name": "elsewhere", "local": False})[1]["id"]
+    assert vms.ask("POST", "networks", {"name": "there", "data_center": {"id": elsewhere}})[0] == 201
+    status, said = vms.ask("POST", path, {"name": vms.ask("GET", f"networks/{blue}")[1]["name"], "required": False})
+    assert (status, said["id"], said["required"]) == (201, blue, "false"), said
+    status, said = vms.ask("POST", path, {"name": "there"})
+    assert (status, "Network 'there'" in str(said)) == (404, True), said
 
 
 def test_a_vm_runs_where_its_network_is(vms: Vms) -> None:

@@ -226,6 +226,18 @@ def test_oVirts_own_data(client: FlaskClient, token: str) -> None:
         assert icon["media_type"] == "image/png"
 
 
+def test_a_size_has_nics_and_a_watchdog(client: FlaskClient, token: str) -> None:
+    place = f"instancetypes/{INSTANCE_TYPES[0][0]}"
+    status, nic = post(client, token, f"{place}/nics", {"name": "nic1", "interface": "e1000"})
+    assert (status, nic["interface"], nic["instance_type"]["id"]) == (201, "e1000", INSTANCE_TYPES[0][0])
+    assert post(client, token, f"{place}/nics", {"name": "nic1"})[0] == 409
+    status, dog = post(client, token, f"{place}/watchdogs", {"action": "reset", "model": "i6300esb"})
+    assert (status, dog["model"]) == (201, "i6300esb")
+    headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+    for one in (f"nics/{nic['id']}", f"watchdogs/{dog['id']}"):
+        assert client.delete(f"{API}/{place}/{one}", headers=headers).status_code == 200
+
+
 def test_fence_agents_are_kept_without_their_password(client: FlaskClient, token: str, engine: Engine) -> None:
     host = get(client, token, "hosts")["host"][0]["id"]
     place = f"hosts/{host}/fenceagents"

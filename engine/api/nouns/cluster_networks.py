@@ -9,6 +9,7 @@ from typing import Any
 from engine.api.documents import Object
 from engine.api.noun import Call, Done, Made
 from engine.api.nouns.kept import Networks
+from engine.api.references import unknown
 from engine.api.stored import Held
 from engine.jobs.networks import IN_CLUSTER, REQUIRED, said_of
 from engine.store.entity import Entity
@@ -35,7 +36,7 @@ class ClusterNetworks(Networks):
 
     def add(self, call: Call, given: dict[str, Any]) -> Made:
         with call.engine.store.connection.transaction():
-            made = super().add(call, given)
+            made = super().add(call, {**given, "id": given.get("id") or self._by_name(call, str(given.get("name") or ""))})
             identifier = str(made.value["id"])
             self._say(call, identifier, given)
             return Made(self.show(call, self.entities(call).need(self.entity, identifier)))
@@ -50,6 +51,15 @@ class ClusterNetworks(Networks):
             done = super().remove(call, identifier, given)
             self._forget(call, identifier)
             return done
+
+    def _by_name(self, call: Call, name: str) -> str:
+        """Of the cluster's data center: others may have networks of the same name. Raises ``NotFound``."""
+        center = self.entities(call).need("cluster", call.parent_id).ref("data_center")
+        found = self.entities(call).referring(("data_center", center), self.entity, "data_center")
+        for one in found:
+            if one.name == name:
+                return one.id
+        raise unknown("Network", name, "networks")
 
     def _say(self, call: Call, identifier: str, given: Mapping[str, Any]) -> None:
         wanted = {name: given[name] for name in (REQUIRED, "display", "usages") if given.get(name) is not None}

@@ -144,6 +144,21 @@ class InstanceTypes(Stored):
         return {**value, "memory_policy": merged(policy, entity.body.get("memory_policy") or {})}
 
 
+class InstanceTypeNics(Stored):
+    """NICs that are written down with a size. A VM of that size is given its own, as by its body or its template."""
+
+    services, kind, entity, refs = ("InstanceTypeNics",), "Nic", "size_nic", {"vnic_profile": "vnic_profile"}
+    scopes, parent_attribute, unique_within = {"InstanceType": Child()}, "instance_type", "parent"
+    defaults = {"interface": "virtio", "linked": True, "plugged": True}
+
+
+class InstanceTypeWatchdogs(Stored):
+    """The same for watchdogs."""
+
+    services, kind, entity, unique = ("InstanceTypeWatchdogs",), "Watchdog", "size_watchdog", False
+    scopes, parent_attribute = {"InstanceType": Child()}, "instance_type"
+
+
 class Networks(Stored):
     """Logical networks, of the whole system or of a data center."""
 
@@ -208,6 +223,7 @@ KEPT = (
     AffinityLabels, AssignedAffinityLabels, AffinityGroups, Tags, AssignedTags, Bookmarks, MacPools, CpuProfiles,
     DiskProfiles,
     Qoss, Quotas, QuotaClusterLimits, QuotaStorageLimits, InstanceTypes,
+    InstanceTypeNics, InstanceTypeWatchdogs,
     Networks, NetworkLabels, VnicProfiles, StorageConnections, StorageDomainConnections, VmPools,
 )  # fmt: skip
 """All of this file."""
