@@ -103,6 +103,12 @@ def schedule_write(world: World, qemu: Qemu) -> None:
         world.heap.at(at_s, lambda: _write(world, qemu))
 
 
+def writes_again(world: World, qemu: Qemu) -> None:
+    """It happened to write nothing: that is over, too (seeds 22692, 44938)."""
+    qemu.idle_until_s, qemu.writing = 0.0, False
+    schedule_write(world, qemu)
+
+
 def _write(world: World, qemu: Qemu) -> None:
     qemu.writing = False
     if not qemu.executes or qemu.hung:

@@ -153,8 +153,12 @@ class SimHost:
     def qemu_stands(self, still: bool) -> None:
         """Its QEMU stands still, or goes on: one that was killed meanwhile ends before it does anything (seed 16796)."""
         self.world.changed("QEMU stands still" if still else "QEMU goes on")
-        if not still and self.qemu is not None and self.qemu.killed:
+        if still or self.qemu is None:
+            return
+        if self.qemu.killed:
             self.drop_qemu()
+        elif self.qemu.lost_since_s is not None:  # until now nobody could know (seed 40929)
+            self.qemu.lost_since_s = self.world.heap.now_s
 
     # --- Hypervisor
 

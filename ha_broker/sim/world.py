@@ -291,6 +291,7 @@ class World:
         host.request = "none"
         if host.qemu is not None:
             host.qemu.slow_s, host.qemu.stuck = 0.0, False
+            guest.writes_again(self, host.qemu)
             guest.boots_as_usual(host.qemu, self.now_s, self.options.cold_boot_s)
         if not host.power:
             return

@@ -29,6 +29,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "docs/ha-runs.jsonl"
 PLANNED = ROOT / "docs/ha-planned.json"
 SIMULATION = ROOT / "docs/ha-simulation.json"
+FOUND = ROOT / "tests/found"
 """What the long run of the simulator left in ``build/sim-report.json``; the report says so when there is none."""
 DOCUMENT = ROOT / "docs/ha-report.md"
 PLOT = ROOT / "docs/ha-failover.svg"
@@ -140,7 +141,8 @@ def write_report(repetitions: int, machine: str, version: str) -> None:
     rows = latest(results(), repetitions)
     simulation = json.loads(SIMULATION.read_text()) if SIMULATION.exists() else None
     planned = json.loads(PLANNED.read_text()) if PLANNED.exists() else []
-    DOCUMENT.write_text(report(rows, simulation, machine, version, planned))
+    found = {one.parent.name.removeprefix("seed-"): one.read_text().strip() for one in FOUND.glob("seed-*/README")}
+    DOCUMENT.write_text(report(rows, simulation, machine, version, planned, found))
     drawn = [run["timeline"] for run in rows.get(PLOTTED, ()) if "timeline" in run and "error" not in run]
     if drawn:
         PLOT.write_text(failover_plot(drawn[-1]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from tests.lab.fault_rows import BY_NUMBER
@@ -125,8 +126,8 @@ def failures(rows: Mapping[str, Sequence[Run]]) -> str:
     return "\n".join(lines) if lines else "None."
 
 
-def simulated(simulation: Any) -> str:
-    """What the long run of the simulator left, or that there was none."""
+def simulated(simulation: Any, found: Mapping[str, str]) -> str:
+    """What the long run of the simulator left, or that there was none. ``found``: what is known of mended seeds."""
     if simulation is None:
         return "Not run here since the code was last measured: `make sim SEED=1 N=50000` does, and leaves its counts."
     lines = ["| | |", "|---|---|"]
@@ -138,7 +139,17 @@ def simulated(simulation: Any) -> str:
         else:
             shown = str(value)
         lines.append(f"| {str(name).replace('_', ' ')} | {shown} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_broken(simulation.get("failed", {}), found)])
+
+
+def _broken(failed: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
+    """What became of the seeds that broke an invariant."""
+    if not failed:
+        return []
+    mended = [f"- {seed}: {found[seed]}" for seed in sorted(failed, key=int) if seed in found]
+    still = [f"- {seed}: {failed[seed]}" for seed in sorted(failed, key=int) if seed not in found]
+    lines = ["", "Broken in that run, and mended since; a test replays each (`tests/found`):", "", *mended] if mended else []
+    return [*lines, *(["", "Open:", "", *still] if still else [])]
 
 
 def planned_work(runs: Sequence[Run]) -> str:
@@ -158,9 +169,14 @@ def planned_work(runs: Sequence[Run]) -> str:
 
 
 def report(
-    rows: Mapping[str, Sequence[Run]], simulation: Any, machine: str, version: str, planned: Sequence[Run] = ()
+    rows: Mapping[str, Sequence[Run]],
+    simulation: Any,
+    machine: str,
+    version: str,
+    planned: Sequence[Run] = (),
+    found: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
-    """The document."""
+    """The document. ``found``: seed → what was wrong, of those that a test replays."""
     commits = sorted({run["commit"] for runs in rows.values() for run in runs})
     head = (
         "| # | fault | right outcome | runs right | load before | "
@@ -190,7 +206,7 @@ def report(
         "| | host loss → start command | healthy |\n|---|---|---|\n"
         + "\n".join(f"| {name} | {start} | {healthy} |" for name, start, healthy in PEERS)
         + f"\n| **Trivet, as measured above** (row 1, median / worst) | {_peer(rows, 'begun_s')} | {_peer(rows, 'api_s')} |",
-        f"## Simulation\n\n{simulated(simulation)}",
+        f"## Simulation\n\n{simulated(simulation, found)}",
     ]
     return "\n\n".join(parts) + "\n"
 

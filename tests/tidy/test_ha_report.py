@@ -97,3 +97,10 @@ def test_runs_are_kept_one_by_one_and_the_report_is_written_from_them(
 def test_an_unknown_row_is_refused_before_anything_is_made() -> None:
     with pytest.raises(SystemExit, match="no row 99"):
         ha.wanted("1,99", 5, "x", keep=False)
+
+
+def test_what_became_of_a_broken_seed_is_said() -> None:
+    counted = {"seeds": 10, "failed": {"12": "L1", "7": "S3"}}
+    text = ha_report.simulated(counted, {"7": "S3: it stood still."})
+    assert text.index("mended since") < text.index("- 7: S3: it stood still.") < text.index("Open:") < text.index("- 12: L1")
+    assert "Open" not in ha_report.simulated({"seeds": 10, "failed": {}}, {})
