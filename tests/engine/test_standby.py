@@ -66,8 +66,11 @@ def test_the_web_program_waits_in_standby_and_answers_who_came_early(tmp_path: P
             assert b'"status": "up"' in channel.recv(65536) + channel.recv(65536)
         with urllib.request.urlopen(f"https://127.0.0.1:{port}/health", context=context, timeout=20) as answer:
             assert json.loads(answer.read())["epoch"] == world.START.epoch
-        assert not guest.standby_socket.exists()
         assert guest.serving_file.exists()
+        end_s = time.monotonic() + DEADLINE_S
+        while guest.standby_socket.exists():  # the other worker may see later that the engine is active
+            assert time.monotonic() < end_s, log.read_text()
+            time.sleep(0.1)
     finally:
         process.terminate()
         process.wait(20)
