@@ -189,7 +189,7 @@ def peer(
     ``looked_ago_s``: since the last read of its slot that ended, well or not, was begun. Only that says how long the slot
     has stood still: a read that lost packets hold up, or one of before own storage was good, says nothing of it."""
     silent_s = now_s - looked_ago_s - held.changed_s
-    good = storage.good_for_s - max(0.0, looked_ago_s - limits.HURRIED_TURN_S) >= limits.GRACE_S
+    good = storage.good_for_s - max(0.0, looked_ago_s - limits.TURN_S) >= limits.GRACE_S
     silent = silent_s >= limits.SILENT_S and good
     if silent and storage.good_for_s >= silent_s and name in [brick.host for brick in bricks if brick.connected]:
         silent = silent_s >= limits.SILENT_UNSTALLED_S

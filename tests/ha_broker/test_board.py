@@ -169,8 +169,8 @@ def test_only_a_look_that_ended_tells_of_silence() -> None:
     assert peer("node1", held, GOOD, 10.0 + limits.SILENT_S + 1.0, looked_ago_s=1.0).silent
     assert not peer("node1", held, GOOD, 10.0 + limits.SILENT_S + 1.0, looked_ago_s=1.1).silent
     good_again = OwnStorage(limits.GRACE_S + 1.0, 0.5)
-    assert peer("node1", held, good_again, 30.0, looked_ago_s=1.0).silent
-    assert not peer("node1", held, good_again, 30.0, looked_ago_s=1.5).silent
+    assert peer("node1", held, good_again, 30.0, looked_ago_s=limits.TURN_S + 0.9).silent
+    assert not peer("node1", held, good_again, 30.0, looked_ago_s=limits.TURN_S + 1.1).silent
 
 
 def test_only_a_living_claim_counts() -> None:
