@@ -11,7 +11,7 @@ from appliance.passwords import hash_password
 from engine.accounts import PASSWORD_LIMIT_CHARACTERS, Accounts
 from engine.store.durable import Store
 from engine.store.entities import Entity
-from engine.store.permissions import ADMIN_ID, protected, user_entity
+from engine.store.permissions import ADMIN_ID, Permits, protected, user_entity
 from engine.store.records import AccountRecord
 
 DOMAIN = "internal"
@@ -84,8 +84,7 @@ class Users:
             raise protected("admin@internal")
         entities = self.store.entities
         with self.store.connection.transaction():
-            for permission in entities.referring(("user", user_id), "permission", "user"):
-                entities.remove("permission", permission.id)
+            Permits(entities).take_all(("user", user_id))
             entities.remove("user", user_id)
             self.store.drop_account(user_id)
 

@@ -67,7 +67,7 @@ def _engine(seen: Observation, found: list[HaAlert]) -> None:
 def _storage(seen: Observation, found: list[HaAlert]) -> None:
     heal = seen.pool.heal
     if heal is not None and heal.split_brain:
-        away = [brick.host for brick in seen.pool.bricks if not brick.connected]
+        away = seen.pool.away
         then = f"first bring the brick of {', '.join(away)} back" if away else "decide which copy is the good one"
         text = f"in split-brain on the volume engine: {', '.join(heal.split_brain)}; {then}"
         found.append(HaAlert("ha.split-brain", text))

@@ -25,9 +25,8 @@ def words(seen: Observation) -> str:
     if not pool.bricks:
         return "the view of the bricks is not known"
     text = f"disk open on {len(pool.open_on)} of {len(pool.bricks)} bricks"
-    gone = [brick.host for brick in pool.bricks if not brick.connected]
-    if gone:
-        text += f", {', '.join(gone)} not connected"
+    if pool.away:
+        text += f", {', '.join(pool.away)} not connected"
     return f"{text}, {_refresh(seen)}" if pool.to_open else text
 
 

@@ -244,6 +244,11 @@ class PoolView:
         """Hosts on whose bricks it is."""
         return tuple([brick.host for brick in self.bricks if brick.connected and brick.open])
 
+    @property
+    def away(self) -> tuple[str, ...]:
+        """Hosts whose bricks are not connected."""
+        return tuple([brick.host for brick in self.bricks if not brick.connected])
+
     def here(self, host: str) -> bool:
         """The brick of ``host`` answers; also when nothing is known."""
         for brick in self.bricks:

@@ -13,6 +13,7 @@ from typing import Any, Final
 from lxml import etree
 
 from appliance.errors import Refused
+from engine.api.xml import root_of
 from engine.decide.descriptor import Descriptor
 
 TEXT_LIMIT_CHARACTERS: Final = 1_000_000
@@ -73,13 +74,7 @@ def vm_of(text: str, systems: Mapping[str, str]) -> dict[str, Any]:
 def _root(text: str) -> Any:
     if len(text) > TEXT_LIMIT_CHARACTERS:
         raise _refuse(f"it has more than {TEXT_LIMIT_CHARACTERS} characters")
-    if "<!DOCTYPE" in text or "<!ENTITY" in text:
-        raise _refuse("a DOCTYPE is not accepted")
-    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, dtd_validation=False, huge_tree=False)
-    try:
-        return etree.fromstring(text.encode(), parser)
-    except etree.XMLSyntaxError as error:
-        raise _refuse(f"it is not well-formed ({error})") from error
+    return root_of(text.encode(), lambda reason, _remedy: _refuse(reason))
 
 
 def _refuse(reason: str) -> Refused:

@@ -202,8 +202,7 @@ class Stored(Noun):
 
     def update(self, call: Call, identifier: str, given: dict[str, Any]) -> Object:
         def how(before: Entity) -> Entity:
-            if call.expected is not None and before.generation != call.expected:
-                raise changed(before)
+            need_expected(call, before)
             return self._keyed(self.apply(call, before, given))
 
         self.mine(call, identifier)
@@ -299,6 +298,12 @@ class ReadOnlyStored(Stored):
 def owner(call: Call) -> tuple[str, str]:
     """The (entity kind, id) of the call's parent."""
     return model().struct(call.parent_kind).singular, call.parent_id
+
+
+def need_expected(call: Call, before: Entity) -> None:
+    """Raises ``Conflict`` when it is not the generation that ``If-Match`` named any more."""
+    if call.expected is not None and before.generation != call.expected:
+        raise changed(before)
 
 
 def gone(kind: str, identifier: str) -> NotFound:

@@ -174,17 +174,23 @@ def _plain(value: Any, form: int) -> str:
     return escape(as_text(value, form))
 
 
-def decode(kind: str, body: bytes) -> dict[str, Any]:
-    """The body of a request as an object of ``kind``. Raises ``Refused`` ``api.xml``."""
+def root_of(body: bytes, refuse: Callable[[str, str], Refused]) -> Any:
+    """The root of a document that a client sent. Raises what ``refuse`` makes of a reason and a remedy."""
     if b"<!DOCTYPE" in body or b"<!ENTITY" in body or b"<!\x00D\x00" in body or b"\x00<\x00!\x00D" in body:
-        raise _refuse("a DOCTYPE is not accepted", "Send the document without it.")
+        raise refuse("a DOCTYPE is not accepted", "Send the document without it.")
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, dtd_validation=False, huge_tree=False)
     try:
         root = etree.fromstring(body, parser)
     except etree.XMLSyntaxError as error:
-        raise _refuse(f"it is not well-formed ({error})", "Correct the document.") from error
+        raise refuse(f"it is not well-formed ({error})", "Correct the document.") from error
     if root.getroottree().docinfo.doctype or root.getroottree().docinfo.internalDTD is not None:
-        raise _refuse("a DOCTYPE is not accepted", "Send the document without it.")
+        raise refuse("a DOCTYPE is not accepted", "Send the document without it.")
+    return root
+
+
+def decode(kind: str, body: bytes) -> dict[str, Any]:
+    """The body of a request as an object of ``kind``. Raises ``Refused`` ``api.xml``."""
+    root = root_of(body, _refuse)
     struct = model().struct(kind)
     if root.tag != struct.singular:
         raise _refuse(f"its root is <{root.tag}>", f"Send a <{struct.singular}>.")

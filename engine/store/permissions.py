@@ -216,6 +216,11 @@ class Permits:
             raise protected("the permission SuperUser of admin@internal")
         self.entities.remove("permission", identifier)
 
+    def take_all(self, holder: Key) -> None:
+        """Remove all that a user or group has, before it goes itself."""
+        for permission in self.entities.referring(holder, "permission", holder[0]):
+            self.entities.remove("permission", permission.id)
+
 
 VISITED_LIMIT = 1_000
 """Objects above one: a shareable disk of hundreds of VMs has this many."""

@@ -130,9 +130,8 @@ def _unsafe(seen: Observation) -> Decision | None:
 
 def _repair(seen: Observation, file: str) -> str:
     """Nobody chooses between two copies while a third one, which may be the good one, is away (seed 2819)."""
-    away = [brick.host for brick in seen.pool.bricks if not brick.connected]
-    if away:
-        return f"bring the brick of {', '.join(away)} back, its copy may be the good one"
+    if seen.pool.away:
+        return f"bring the brick of {', '.join(seen.pool.away)} back, its copy may be the good one"
     command = f"gluster volume heal {layout.ENGINE_VOLUME} split-brain source-brick HOST:BRICK /{file.lstrip('/')}"
     return f"decide which copy is the good one, then `{command}`"
 

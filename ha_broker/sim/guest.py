@@ -6,6 +6,7 @@ import errno
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from ha_broker.sim.connections import NEVER
 from ha_broker.sim.storage import Stalled
 from ha_broker.sim.volume import Handle
 
@@ -18,7 +19,6 @@ COLD_BOOT_S = 15.0
 """Guest resumed → /health answers, booted cold (lab: 19 s under emulation, less on metal)."""
 WARM_WAKE_S = 2.0
 """… woken from saved memory."""
-NEVER_S = 1e12
 SHUTDOWN_S = 3.0
 """Power button → QEMU ends."""
 ENGINE_RESTART_S = 6.0
@@ -88,11 +88,15 @@ def answers(qemu: Qemu, now_s: float) -> bool:
     return qemu.executes and not qemu.hung and now_s >= qemu.ready_s
 
 
+def boot_s(qemu: Qemu, cold_boot_s: float) -> float:
+    """Resumed → /health answers, if nothing is wrong."""
+    return WARM_WAKE_S if qemu.warm else cold_boot_s
+
+
 def boots_as_usual(qemu: Qemu, now_s: float, cold_boot_s: float) -> None:
     """What made its boot slow is over (seed 13270); one that would never have come up still does not."""
-    usual_s = qemu.resumed_s + (WARM_WAKE_S if qemu.warm else cold_boot_s)
-    if qemu.ready_s < NEVER_S:
-        qemu.ready_s = min(qemu.ready_s, max(now_s, usual_s))
+    if qemu.ready_s < NEVER:
+        qemu.ready_s = min(qemu.ready_s, max(now_s, qemu.resumed_s + boot_s(qemu, cold_boot_s)))
 
 
 def schedule_write(world: World, qemu: Qemu) -> None:

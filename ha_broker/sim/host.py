@@ -231,10 +231,10 @@ class SimHost:
         self.world.changed(f"the guest on {self.name} runs with epoch {qemu.epoch}")
 
     def destroy(self) -> None:
-        stuck = self.qemu is not None and self.qemu.stuck
-        if self.qemu is not None and stuck:
+        if self.qemu is not None and self.qemu.stuck:
             self.qemu.killed = True
-        if stuck or (self.libvirt_hangs and not self._passed("_ending_since_s", limits.ENDING_S)):
+            raise Stalled(self.world.heap.now_s + LIBVIRT_RETRY_S)
+        if self.libvirt_hangs and not self._passed("_ending_since_s", limits.ENDING_S):
             raise Stalled(self.world.heap.now_s + LIBVIRT_RETRY_S)
         if self.qemu is not None:
             self.world.check.destroying(self)

@@ -14,6 +14,7 @@ from ha_broker.ports import Event
 from ha_broker.sim import fast, guest
 from ha_broker.sim.brokers import BROKER_RESTART_S, Brokers
 from ha_broker.sim.check import Check
+from ha_broker.sim.connections import NEVER
 from ha_broker.sim.copies import HEAL_S
 from ha_broker.sim.given import FACTS, cluster_of
 from ha_broker.sim.guest import Qemu
@@ -313,9 +314,8 @@ class World:
         """The guest begins to run: it reads the seed."""
         data = self.volume.read(host.name, "engine-vm/seed")
         qemu.power, qemu.epoch, qemu.resumed_s = "running", int(data or b"0"), self.now_s
-        boot_s = guest.WARM_WAKE_S if qemu.warm else self.options.cold_boot_s
-        ready_s = self.now_s + boot_s + self.trouble.extra_boot_s
-        qemu.ready_s = guest.NEVER_S if self.trouble.never_healthy else ready_s
+        ready_s = self.now_s + guest.boot_s(qemu, self.options.cold_boot_s) + self.trouble.extra_boot_s
+        qemu.ready_s = NEVER if self.trouble.never_healthy else ready_s
         self.starts.append(Start(self.now_s, host.name, qemu.epoch))
         self.check.resumed(qemu)
 

@@ -46,8 +46,15 @@ def tenants(engine: Engine) -> Iterator[dict[str, str]]:
 @pytest.fixture
 def ann(client: FlaskClient, tenants: dict[str, str]) -> As:
     form = {"grant_type": "password", "scope": "ovirt-app-api", "username": "ann@internal", "password": "a long enough one"}
-    token = client.post("/ovirt-engine/sso/oauth/token", data=form).get_json()["access_token"]
+    return _asking(client, client.post("/ovirt-engine/sso/oauth/token", data=form).get_json()["access_token"])
 
+
+@pytest.fixture
+def admin(client: FlaskClient, token: str) -> As:
+    return _asking(client, token)
+
+
+def _asking(client: FlaskClient, token: str) -> As:
     def asked(method: str, path: str, body: Any = None, **headers: str) -> Any:
         sent = {"Authorization": f"Bearer {token}", "Accept": "application/json", **headers}
         answer = client.open(f"{API}/{path}", method=method, json=body, headers=sent)
@@ -152,13 +159,7 @@ def test_who_is_made_an_administrator_is_one_at_once(ann: As, engine: Engine) ->
     assert ann("POST", "tags", {"name": "x"}).status_code == 201
 
 
-def test_rights_are_given_and_taken_through_the_api(
-    ann: As, client: FlaskClient, token: str, tenants: dict[str, str], engine: Engine
-) -> None:
-    def admin(method: str, path: str, body: Any = None) -> Any:
-        headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
-        return client.open(f"{API}/{path}", method=method, json=body, headers=headers)
-
+def test_rights_are_given_and_taken_through_the_api(ann: As, admin: As, tenants: dict[str, str], engine: Engine) -> None:
     body = {"role": {"name": "UserVmManager"}, "user": {"id": "user-ann"}}
     made = admin("POST", "vms/vm-ben/permissions", body)
     assert made.status_code == 201, made.text
@@ -178,13 +179,7 @@ def test_rights_are_given_and_taken_through_the_api(
     assert (last.status_code, last.headers["Trivet-Error"]) == (409, "permission.last-admin")
 
 
-def test_people_get_roles_through_groups(
-    ann: As, client: FlaskClient, token: str, tenants: dict[str, str], engine: Engine
-) -> None:
-    def admin(method: str, path: str, body: Any = None) -> Any:
-        headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
-        return client.open(f"{API}/{path}", method=method, json=body, headers=headers)
-
+def test_people_get_roles_through_groups(ann: As, admin: As, tenants: dict[str, str], engine: Engine) -> None:
     group = {"name": "staff", "domain": {"name": "internal-authz"}}
     staff = admin("POST", "groups", group).get_json()
     assert (staff["name"], staff["domain"]["name"]) == ("staff", "internal-authz")
@@ -215,17 +210,16 @@ def test_people_get_roles_through_groups(
 
 
 def test_only_who_may_give_every_role_changes_a_user(
-    ann: As, client: FlaskClient, token: str, tenants: dict[str, str], engine: Engine
+    ann: As, admin: As, client: FlaskClient, tenants: dict[str, str], engine: Engine
 ) -> None:
     """Whoever else may make users could take a group's roles, or an administrator's password."""
     entities = engine.store.entities
     entities.add(named("role", "role-desk", "Desk", {"administrative": True, "permits": ["login", "manipulate_users"]}))
     Permits(entities).give("role-desk", ("user", "user-ann"), None)
     assert ann("PUT", "users/user-ann", {"email": "ann@example.org"}).status_code == 403
-    headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
 
     def put(body: Any) -> Any:
-        return client.put(f"{API}/users/user-ben", json=body, headers=headers)
+        return admin("PUT", "users/user-ben", body)
 
     renamed = put({"user_name": "otto"})
     assert (renamed.status_code, renamed.headers["Trivet-Error"]) == (400, "user.fixed")
@@ -237,11 +231,7 @@ def test_only_who_may_give_every_role_changes_a_user(
     assert client.post("/ovirt-engine/sso/oauth/token", data=form).get_json()["access_token"]
 
 
-def test_roles_are_made_of_permits(client: FlaskClient, token: str) -> None:
-    def admin(method: str, path: str, body: Any = None) -> Any:
-        headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
-        return client.open(f"{API}/{path}", method=method, json=body, headers=headers)
-
+def test_roles_are_made_of_permits(admin: As) -> None:
     role = {"name": "Starter", "administrative": False, "permits": {"permit": [{"name": "login"}, {"id": "22"}]}}
     made = admin("POST", "roles", role).get_json()
     assert [one["name"] for one in made["permits"]["permit"]] == ["login", "run_vm"]

@@ -63,7 +63,7 @@ def as_ovf(connection: Any, text: str) -> types.Vm:
 
 
 def test_a_converted_vm_comes_as_it_was(system: Any) -> None:
-    connection = system.connection if hasattr(system, "connection") else system._connection
+    connection = system._connection
     centers = system.data_centers_service().list(search="storage.name=vmstore", case_sensitive=True)
     (domain,) = (one for one in connection.follow_link(centers[0].storage_domains) if one.name == "vmstore")
     assert [one.name for one in connection.follow_link(centers[0].clusters)] == ["trivet"]
@@ -141,7 +141,7 @@ GOOD = described(str(uuid.uuid4()), "bad").replace("AA:BB:01", "AA:BB:02")
     ],
 )
 def test_a_bad_ovf_is_refused_and_nothing_is_made(system: Any, text: str, why: str) -> None:
-    connection = system.connection if hasattr(system, "connection") else system._connection
+    connection = system._connection
     before = {one.id for one in system.vms_service().list()}
     with pytest.raises(sdk.Error, match=why):
         system.vms_service().add(as_ovf(connection, text))

@@ -14,6 +14,7 @@ from engine.api.parameters import EVERY
 from engine.api.stored import Held, ReadOnlyStored, Stored
 from engine.decide.roles import EVERYONE
 from engine.store.entity import Entity
+from engine.store.permissions import Permits
 from engine.users import DOMAIN
 
 
@@ -45,8 +46,7 @@ class Groups(Stored):
 
         with entities.connection.transaction():
             if identifier not in self.protected:
-                for permission in entities.referring(key, "permission", "group"):
-                    entities.remove("permission", permission.id)
+                Permits(entities).take_all(key)
                 for user in entities.referring(key, "user", "groups"):
                     entities.change("user", user.id, leave)
             return super().remove(call, identifier, given)

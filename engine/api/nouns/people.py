@@ -12,10 +12,10 @@ from engine.api.noun import Call, Done, Made, Noun
 from engine.api.nouns.built_in import permit
 from engine.api.observed import Rows
 from engine.api.references import identified
-from engine.api.stored import Referring, Stored, gone, owner
+from engine.api.stored import Referring, Stored, gone, need_expected, owner
 from engine.decide.permit import SYSTEM
 from engine.decide.roles import BY_ID, PERMITS
-from engine.store.entity import Entity, changed
+from engine.store.entity import Entity
 from engine.store.permissions import Permits
 from engine.users import DOMAIN
 from engine.users import Users as Directory
@@ -57,8 +57,7 @@ class Users(Stored):
         call.rights.need("manipulate_permissions", SYSTEM)
 
         def how(before: Entity) -> Entity:
-            if call.expected is not None and before.generation != call.expected:
-                raise changed(before)
+            need_expected(call, before)
             return self.apply(call, before, {name: value for name, value in given.items() if name != "password"})
 
         with call.engine.store.connection.transaction():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.api import ovf
@@ -23,8 +23,7 @@ def completed(call: Call, given: Mapping[str, Any]) -> dict[str, Any]:
     if not said:
         return without_ovf(given)
     found = ovf.vm_of(str(said), SYSTEMS)
-    for nic in found.get("nics", ()):
-        nic |= _connected(call, str(nic.pop("network")["name"]))
+    _connect(call, found.get("nics", ()))
     return {"template": {"id": BLANK_TEMPLATE}, **found, **without_ovf(given)}
 
 
@@ -38,12 +37,15 @@ def without_ovf(given: Mapping[str, Any]) -> dict[str, Any]:
     return {**left, "initialization": kept} if kept else left
 
 
-def _connected(call: Call, network: str) -> dict[str, Any]:
-    """To the network of that name, if there is one: a VM of elsewhere comes without a cable rather than not at all."""
-    for one in call.engine.store.entities.list("network"):
-        if one.name == network and call.rights.sees(one.key):
-            return {"network": {"id": one.id}}
-    return {"vnic_profile": {}}
+def _connect(call: Call, nics: Sequence[dict[str, Any]]) -> None:
+    """Each to the network of its name, if there is one: a VM of elsewhere comes without a cable rather than not at all."""
+    wanted, known = {nic["network"]["name"] for nic in nics}, dict[str, str]()
+    for one in call.engine.store.entities.list("network") if wanted else ():
+        if one.name in wanted and one.name not in known and call.rights.sees(one.key):
+            known[one.name] = one.id
+    for nic in nics:
+        name = nic.pop("network")["name"]
+        nic |= {"network": {"id": known[name]}} if name in known else {"vnic_profile": {}}
 
 
 def shown(call: Call, vm: Entity, value: Object) -> Object:

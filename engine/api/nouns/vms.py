@@ -18,7 +18,7 @@ from engine.api.nouns import ref, vm_cloning, vm_growing, vm_guest, vm_making, v
 from engine.api.nouns.built_in import LARGE_ICON, SMALL_ICON
 from engine.api.nouns.vm_actions import ACTIONS
 from engine.api.parameters import Listing
-from engine.api.stored import GENERATED, NOT_BODY, Stored, gone
+from engine.api.stored import GENERATED, NOT_BODY, Stored, gone, need_expected
 from engine.api.tell import tell
 from engine.builtin import BLANK_TEMPLATE
 from engine.core import Engine
@@ -29,7 +29,7 @@ from engine.inventory import derived_id
 from engine.jobs import vm_create
 from engine.jobs.vm_create import VmCreate
 from engine.jobs.vm_remove import RemoveVm, VmRemove
-from engine.store.entity import Entity, changed
+from engine.store.entity import Entity
 
 POWER = {
     "running": "up",
@@ -172,8 +172,7 @@ class Vms(Stored):
         all_later = bool(call.parameters.flag("next_run"))
 
         def how(before: Entity) -> Entity:
-            if call.expected is not None and before.generation != call.expected:
-                raise changed(before)
+            need_expected(call, before)
             refs = {name: value for name, value in given.items() if name in self.refs}
             body = vm_config.without(given, {*refs, *NOT_BODY})
             after = self.apply(call, before, {**refs, **({"name": given["name"]} if "name" in given else {})})
