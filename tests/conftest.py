@@ -93,7 +93,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.xdist_group("labs"))
         elif _needs(item) == IMAGES:
             item.add_marker(pytest.mark.xdist_group("images"))
-        elif SHARED and _needs(item) == LONG:
+        elif _needs(item) == QUICK:
+            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(ROOT))))  # one world a file, in its order
+        elif SHARED:
             item.add_marker(pytest.mark.timeout(PATIENCE * _deadline_s(item)), append=False)
 
 

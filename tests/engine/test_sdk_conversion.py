@@ -62,25 +62,35 @@ def as_ovf(connection: Any, text: str) -> types.Vm:
     return types.Vm(cluster=cluster, initialization=types.Initialization(configuration=configuration))
 
 
-def test_a_converted_vm_comes_as_it_was(system: Any) -> None:
-    connection = system._connection
-    centers = system.data_centers_service().list(search="storage.name=vmstore", case_sensitive=True)
-    (domain,) = (one for one in connection.follow_link(centers[0].storage_domains) if one.name == "vmstore")
-    assert [one.name for one in connection.follow_link(centers[0].clusters)] == ["trivet"]
-    wanted, disks = str(uuid.uuid4()), system.disks_service()
-    with pytest.raises(sdk.NotFoundError):
-        disks.disk_service(wanted).get()
-    disk = types.Disk(
-        id=wanted,
-        name="converted-sda",
+def new_disk(name: str) -> types.Disk:
+    """Under an id of the client's own choice."""
+    return types.Disk(
+        id=str(uuid.uuid4()),
+        name=name,
         format=types.DiskFormat.COW,
         initial_size=8 * MIB,
         provisioned_size=8 * MIB,
         sparse=True,
-        storage_domains=[types.StorageDomain(name=domain.name)],
+        storage_domains=[types.StorageDomain(name="vmstore")],
     )
-    assert disks.add(disk).id == wanted
-    until(lambda: disks.disk_service(wanted).get().status == types.DiskStatus.OK)
+
+
+def add_disk(system: Any, disk: types.Disk) -> None:
+    disks = system.disks_service()
+    assert disks.add(disk).id == disk.id
+    until(lambda: disks.disk_service(disk.id).get().status == types.DiskStatus.OK)
+
+
+def test_a_converted_vm_comes_as_it_was(system: Any) -> None:
+    connection = system._connection
+    centers = system.data_centers_service().list(search="storage.name=vmstore", case_sensitive=True)
+    assert "vmstore" in [one.name for one in connection.follow_link(centers[0].storage_domains)]
+    assert [one.name for one in connection.follow_link(centers[0].clusters)] == ["trivet"]
+    disk, disks = new_disk("converted-sda"), system.disks_service()
+    wanted = disk.id
+    with pytest.raises(sdk.NotFoundError):
+        disks.disk_service(wanted).get()
+    add_disk(system, disk)
     with pytest.raises(sdk.Error, match="409"):
         disks.add(disk)
     disk.id = "mine"
@@ -104,14 +114,16 @@ def test_a_converted_vm_comes_as_it_was(system: Any) -> None:
 
 
 def test_all_of_a_vm_is_told_as_an_ovf(system: Any) -> None:
-    vms = system.vms_service()
-    (found,) = vms.list(search="name=converted", all_content=True)
+    disk, vms = new_disk("told-sda"), system.vms_service()
+    add_disk(system, disk)
+    vms.add(as_ovf(system._connection, described(disk.id, "told").replace("AA:BB:01", "AA:BB:03")))
+    (found,) = vms.list(search="name=told", all_content=True)
     configuration = found.initialization.configuration
     assert configuration.type == types.ConfigurationType.OVF
     attachment = vms.vm_service(found.id).disk_attachments_service().list()[0]
     again = ovf.vm_of(configuration.data, {"1301": "debian_9"})
     assert (again["name"], again["memory"], again["bios"], again["os"]) == (
-        "converted",
+        "told",
         256 * MIB,
         {"type": "q35_ovmf"},
         {"type": "debian_9"},
@@ -121,7 +133,7 @@ def test_all_of_a_vm_is_told_as_an_ovf(system: Any) -> None:
     ]
     assert [(one["name"], one["network"]["name"]) for one in again["nics"]] == [("eth0", "ovirtmgmt"), ("eth1", "")]
     assert vms.vm_service(found.id).get(all_content=True).initialization.configuration.data == configuration.data
-    assert vms.list(search="name=converted")[0].initialization is None
+    assert vms.list(search="name=told")[0].initialization is None
 
 
 GOOD = described(str(uuid.uuid4()), "bad").replace("AA:BB:01", "AA:BB:02")
