@@ -16,7 +16,7 @@ from appliance.version import VERSION
 from engine import addresses
 from engine.accounts import Accounts
 from engine.decide.view import Read, Said, View, look, runs_on
-from engine.jobs.desk import Desk
+from engine.jobs.desk import Desk, Heard
 from engine.jobs.follow import ENGINE, SUPERSEDED
 from engine.jobs.ports import BareNode, ScreenNode
 from engine.jobs.types import BY_NAME
@@ -53,6 +53,8 @@ class Engine:
     """Monotonic time at which this process began."""
     ring: Callable[[], None] = lambda: None
     """Tells the jobs process that there is something to do."""
+    heard: Heard | None = None
+    """Waits until a job moves."""
     screens: Callable[[Member], ScreenNode] = no_screens
     """A host's verbs that open screens: the only ones of a member that are asked without a job."""
     bare: Callable[[str, str], BareNode] = no_bare
@@ -79,7 +81,7 @@ class Engine:
     @property
     def desk(self) -> Desk:
         """Where jobs are ordered."""
-        return Desk(self.store.entities, self.jobs, BY_NAME, self.clock, self.ring)
+        return Desk(self.store.entities, self.jobs, BY_NAME, self.clock, self.ring, self.heard)
 
     def now_ms(self) -> int:
         """Wall clock in ms."""

@@ -93,6 +93,11 @@ class Guest:
         return self.at("/run/trivet-engine/jobs.bell")
 
     @property
+    def job_bells(self) -> Path:
+        """Holds the bells of those who wait for a job: rung by the jobs program when it moves."""
+        return self.at("/run/trivet-engine/waiting")
+
+    @property
     def jobs_lock(self) -> Path:
         """Held by the one jobs process."""
         return self.at("/run/trivet-engine/jobs.lock")

@@ -37,7 +37,7 @@ from engine.boot.seed import REMEDY
 from engine.core import Engine
 from engine.enrolment import bare_node
 from engine.even_worker import EvenWorker
-from engine.jobs.bell import Bell
+from engine.jobs.bell import Bell, JobBells
 from engine.layout import Guest
 from engine.nodes import wire_screens
 from engine.store.durable import Store
@@ -84,6 +84,7 @@ def build_engine(guest: Guest, clock: Clock) -> Engine:
         guest.ca.read_text(),
         clock.monotonic_s(),
         Bell(guest.jobs_bell).ring,
+        JobBells(guest.job_bells).heard,
         wire_screens(guest, cluster, start.epoch, layout.AGENT_PORT),
         lambda address, token: bare_node(address, layout.AGENT_PORT, token),
     )

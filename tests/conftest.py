@@ -89,14 +89,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for marker, seconds in DEADLINES_S.items():
             if item.get_closest_marker(marker) and not item.get_closest_marker("timeout"):
                 item.add_marker(pytest.mark.timeout(seconds))
-        if _needs(item) in LABS:
-            item.add_marker(pytest.mark.xdist_group("labs"))
-        elif _needs(item) == IMAGES:
-            item.add_marker(pytest.mark.xdist_group("images"))
-        elif _needs(item) == QUICK:
-            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(ROOT))))  # one world a file, in its order
-        elif SHARED:
-            item.add_marker(pytest.mark.timeout(PATIENCE * _deadline_s(item)), append=False)
+        if SHARED:
+            _share(item)
+
+
+def _share(item: pytest.Item) -> None:
+    """Say which tests stay together, and give patience to those that wait for others' CPU."""
+    needs = _needs(item)
+    groups = {LONG: "", IMAGES: "images", QUICK: str(item.path.relative_to(ROOT))}  # one world a file, in its order
+    group = groups.get(needs, "labs")
+    if group:
+        item.add_marker(pytest.mark.xdist_group(group))
+    else:
+        item.add_marker(pytest.mark.timeout(PATIENCE * _deadline_s(item)), append=False)
 
 
 def _leave_measured_ones(config: pytest.Config, items: list[pytest.Item]) -> None:

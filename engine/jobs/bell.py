@@ -1,9 +1,12 @@
-"""A bell between web and jobs: an order is taken up at once, and nobody looks at the queue all the time."""
+"""Bells between web and jobs: an order is taken up at once, who waits hears of its end, and nobody looks all the time."""
 
 from __future__ import annotations
 
 import contextlib
+import secrets
 import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,3 +54,27 @@ class Ear:
     def close(self) -> None:
         """Listen no more."""
         self._socket.close()
+
+
+@dataclass(frozen=True)
+class JobBells:
+    """The way back: one bell for each who waits for a job, in ``folder``."""
+
+    folder: Path
+
+    @contextmanager
+    def heard(self, job_id: str) -> Iterator[Callable[[float], object]]:
+        """Waits until the job moves, at most so many seconds."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"{job_id}.{secrets.token_hex(4)}"
+        ear = Ear(path)
+        try:
+            yield ear.wait
+        finally:
+            ear.close()
+            path.unlink(missing_ok=True)
+
+    def ring(self, job_id: str) -> None:
+        """Say that the job has moved."""
+        for path in self.folder.glob(f"{job_id}.*"):
+            Bell(path).ring()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,8 +21,12 @@ WAIT_LIMIT_S = 50.0
 """The longest that a caller is kept: below the minute after which proxies and HTTP clients give up."""
 FIRST_LOOK_S, LONGEST_LOOK_S = 0.02, 0.25
 LOOK_PART = 0.1
-"""How often a waiting caller's job is looked at: each time a tenth of what was waited, at least and at most so long. Soon
-for the quick ones, seldom for those that take minutes, and no caller waits much longer than the job took."""
+"""How often a waiting caller's job is looked at where nobody tells of it: each time a tenth of what was waited, at least and
+at most so long. Soon for the quick ones, seldom for those that take minutes."""
+UNHEARD_LOOK_S = 1.0
+"""How often where the jobs process tells of it: it may have been killed before it did."""
+Heard = Callable[[str], AbstractContextManager[Callable[[float], object]]]
+"""(job) → what waits until that job moves, at most so many seconds."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,7 @@ class Desk:
     types: Mapping[str, JobType[Any]]
     clock: Clock
     ring: Callable[[], None] = lambda: None
+    heard: Heard | None = None
 
     def order(
         self, kind: type[JobType[Any]], given: Any, *, owner_id: str, correlation_id: str, job_id: str = ""
@@ -67,13 +73,15 @@ class Desk:
         """The job when it has ended (or done its step ``past``), or as it is after ``timeout_s`` (at most
         :data:`WAIT_LIMIT_S`)."""
         began_s = self.clock.monotonic_s()
-        while True:
-            job = self.jobs.need(job_id)
-            waited_s = self.clock.monotonic_s() - began_s
-            left_s = min(timeout_s, WAIT_LIMIT_S) - waited_s
-            if job.state == "ended" or left_s <= 0 or (past and self._is_past(job_id, past)):
-                return job
-            self.clock.sleep(min(max(FIRST_LOOK_S, LOOK_PART * waited_s), LONGEST_LOOK_S, left_s))
+        with self.heard(job_id) if self.heard else nullcontext(self.clock.sleep) as rest:
+            while True:
+                job = self.jobs.need(job_id)
+                waited_s = self.clock.monotonic_s() - began_s
+                left_s = min(timeout_s, WAIT_LIMIT_S) - waited_s
+                if job.state == "ended" or left_s <= 0 or (past and self._is_past(job_id, past)):
+                    return job
+                look_s = UNHEARD_LOOK_S if self.heard else min(max(FIRST_LOOK_S, LOOK_PART * waited_s), LONGEST_LOOK_S)
+                rest(min(look_s, left_s))
 
     def _is_past(self, job_id: str, step: str) -> bool:
         return any(one.name == step and one.state == "done" for one in self.jobs.steps(job_id))

@@ -20,7 +20,7 @@ from engine.boot.standby import wait_until_active, wait_until_serving
 from engine.enrolment import WireEnrolment
 from engine.followed import wire_nodes
 from engine.jobs import keep_descriptors, keep_domains, keep_guests, keep_ha, keep_networks, keep_refresh, keep_transfers
-from engine.jobs.bell import Bell, Ear
+from engine.jobs.bell import Bell, Ear, JobBells
 from engine.jobs.desk import Desk
 from engine.jobs.follow import Following
 from engine.jobs.keep_backups import BackupKeeper
@@ -122,7 +122,7 @@ def main(guest: Guest, agent_port: int, log: Log) -> None:
     following = Following(cluster, start.epoch, nodes, store, observations, clock, log)
     jobs, members = Jobs(store.entities, clock), Members(cluster, store.entities)
     reached = wire(guest, cluster, start.epoch, agent_port, members, observations)
-    world = World(store.entities, jobs, reached, clock, BY_NAME, log)
+    world = World(store.entities, jobs, reached, clock, BY_NAME, log, moved=JobBells(guest.job_bells).ring)
     ear = Ear(guest.jobs_bell)
     desk = Desk(store.entities, jobs, BY_NAME, clock, Bell(guest.jobs_bell).ring)
     process = JobsProcess(world, ear.wait)

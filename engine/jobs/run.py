@@ -64,6 +64,8 @@ class World:
     types: Mapping[str, JobType[Any]]
     log: Callable[[str], None]
     slots: Slots = field(default_factory=Slots)
+    moved: Callable[[str], None] = lambda _job_id: None
+    """Tells those who wait for a job that they should look."""
     stopping: threading.Event = field(default_factory=threading.Event)
     """Set when the process is to end: jobs stop between two steps and are taken up by the next process."""
 
@@ -78,6 +80,8 @@ class StepWork:
     number: int
     is_returnable: bool
     weights: tuple[float, ...]
+    host: str = ""
+    """Where it works since the journal was written last: told with the next line, because each is a write on all bricks."""
     _told_s: float = 0.0
 
     @property
@@ -120,7 +124,7 @@ class StepWork:
         now_s = self.clock.monotonic_s()
         if host or now_s - self._told_s >= PROGRESS_EVERY_S:
             self._told_s = now_s
-            whole = self.whole(percent)
+            whole, host, self.host = self.whole(percent), host or self.host, ""
             self.world.jobs.progress(self.job.id, self.number, min(100, max(0, int(percent))), whole, host)
 
     def whole(self, percent: float) -> int:
@@ -145,7 +149,7 @@ class StepWork:
     @contextmanager
     def at(self, host: str) -> Iterator[VmNode]:
         with self.world.slots.on(host):
-            self.progress(0, host)
+            self.host = host
             yield self.world.nodes.vms(host)
 
 
@@ -168,6 +172,7 @@ def run(world: World, job_id: str) -> None:
         move = next_move("undoing" if job.state == "undoing" else "running", views, cancel=job.is_cancelled)
         work = StepWork(world, job, journal, move.number, can_return(views), tuple(step.weight for step in steps))
         _make(move, kind, steps, work)
+        world.moved(job_id)
 
 
 def _make(move: Move, kind: JobType[Any], steps: Sequence[Step], work: StepWork) -> None:
@@ -201,20 +206,20 @@ def _do(step: Step, work: StepWork) -> None:
     try:
         data = _patiently(lambda: step.do(work), work) if step.is_final else step.do(work)
     except Cancelled:
-        jobs.failed(job_id, number, CANCELLED)
+        jobs.failed(job_id, number, CANCELLED, work.host)
         return
     except TrivetError as error:
         _stop_if_stale(error)
         if work.world.stopping.is_set() and isinstance(error, Unavailable):
             return  # the journal says "begun": the next process goes on
         work.log(f"failed: {error}")
-        jobs.failed(job_id, number, told(error))
+        jobs.failed(job_id, number, told(error), work.host)
         return
     except Exception as error:  # noqa: BLE001 - a defect of a step must not leave its locks for ever
         work.world.log(f"job {job_id}: step {step.name} has a defect: {error!r}")
-        jobs.failed(job_id, number, told(_defect(step, error)))
+        jobs.failed(job_id, number, told(_defect(step, error)), work.host)
         return
-    jobs.done(job_id, number, data or {}, work.whole(100))
+    jobs.done(job_id, number, data or {}, work.whole(100), work.host)
 
 
 def _undo(step: Step, kind: JobType[Any], work: StepWork) -> None:

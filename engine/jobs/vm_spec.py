@@ -54,9 +54,15 @@ class Parts:
         return check_startable(self.vm.name, self.body, self.disks, len(self.nics), self.cd_path)
 
 
+def body_of(vm: Entity, once: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Its attributes as its next start takes them. ``once``: those that hold for this start only."""
+    body: dict[str, Any] = merged(with_next_run(vm.body), once or {})
+    return body
+
+
 def parts_of(entities: Entities, vm: Entity, once: Mapping[str, Any] | None = None) -> Parts:
     """Gather it. ``once``: attributes that hold for this start only."""
-    body = merged(with_next_run(vm.body), once or {})
+    body = body_of(vm, once)
     cluster = entities.need("cluster", vm.ref("cluster"))
     attachments = [one for one in entities.children(vm.key, "disk_attachment") if one.body.get("active") is not False]
     disks = entities.many("disk", [one.ref("disk") for one in attachments])

@@ -12,7 +12,7 @@ from engine.jobs import owed, seeds
 from engine.jobs.job import JobType, Planned, Step, Told, Work
 from engine.jobs.places import domain_for, need_active_domain
 from engine.jobs.vm_place import DOWN, need_vm
-from engine.jobs.vm_spec import Parts, parts_of
+from engine.jobs.vm_spec import Parts, body_of, parts_of
 from engine.jobs.vm_start_on import choose_host, forget_host, start_on_best, status_after, unstart
 from engine.jobs.vm_state import INITIALIZED, started
 from engine.store.entities import Entities
@@ -86,7 +86,7 @@ def told_of(work: Work) -> Sequence[str]:
 def _of_its_cd(entities: Entities, given: StartVm) -> Sequence[str]:
     """The domain that cloud-init's CD is written to, if this start gets one."""
     vm = entities.need("vm", given.vm_id)
-    if not seeds.wants(vm, parts_of(entities, vm, given.once).body, asked=given.init):
+    if not seeds.wants(vm, body_of(vm, given.once), asked=given.init):
         return ()
     return (domain_for(entities, vm, "run VM"),)
 

@@ -73,6 +73,9 @@ OWN_KINDS = ("vm", "template", "disk", "vm_pool")
 """Whose events plain users see: those of objects they see; not those of hosts and clusters these are on."""
 
 
+NAME = "SELECT name FROM entity WHERE kind = {} AND id = {}"
+
+
 class Audit:
     """The events of one database."""
 
@@ -117,9 +120,8 @@ class Audit:
     def _named(self, about: Mapping[str, str], values: Mapping[str, object]) -> dict[str, dict[str, str]]:
         found = {}
         for kind, identifier in about.items():
-            mine = (ENTITY.kind == kind) & (ENTITY.id == identifier)
-            rows = self.connection.rows(ENTITY.select(ENTITY.name).where(mine))
-            found[kind] = {"id": identifier, "name": str(rows[0][0] if rows else values.get(kind, ""))}
+            row = self.connection.first(NAME, (kind, identifier))
+            found[kind] = {"id": identifier, "name": str(row[0] if row else values.get(kind, ""))}
         return found
 
     def add(self, event: EventRecord) -> EventRecord:

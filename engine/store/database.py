@@ -130,6 +130,11 @@ class Connection:
         """``query`` so that nobody else changes its rows before this transaction ends (SQLite has one writer anyway)."""
         return query.for_update() if self.is_postgresql else query
 
+    @property
+    def held(self) -> str:
+        """The end of a select by hand that does as :meth:`locked`."""
+        return " FOR UPDATE" if self.is_postgresql else ""
+
     def statement(self, text: str) -> str:
         """A migration's statement in this dialect: ``{serial}`` is a primary key that counts by itself, ``{json}`` the type
         of JSON documents."""
@@ -190,6 +195,11 @@ class Connection:
 
 def _lower(text: object) -> object:
     return text.lower() if isinstance(text, str) else text
+
+
+def places(values: Sequence[Any]) -> str:
+    """Their places in a statement by hand: ``({}, {})``."""
+    return f"({', '.join(['{}'] * len(values))})"
 
 
 def chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:

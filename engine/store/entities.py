@@ -17,8 +17,8 @@ from peewee import IntegrityError, Tuple, fn
 from appliance.effects.clock import Clock, SystemClock
 from appliance.errors import Conflict, NotFound, TrivetError
 from engine.decide.search import EVERYTHING, Query
-from engine.store.database import Connection, chunks
-from engine.store.entity import ENTITY, RELATION, Entity, Key, changed, exists, unknown
+from engine.store.database import Connection, chunks, places
+from engine.store.entity import COLUMNS, ENTITY, RELATION, Entity, Key, changed, exists, unknown
 from engine.store.kinds import REFERENCES
 from engine.store.search import compiled
 
@@ -37,6 +37,10 @@ SOME = f"{ALL} AND id IN"
 BY_NAME = "ORDER BY name, created_ms, id"
 STATE = "SELECT id, generation, changed_ms FROM entity WHERE kind = {} ORDER BY id"
 STAMP = "SELECT generation, changed_ms FROM entity WHERE kind = {} AND id = {}"
+CHILDREN = "SELECT kind, id, generation, changed_ms FROM entity WHERE parent_kind = {} AND kind = {} AND parent_id"
+WHOLE = f"SELECT {', '.join(COLUMNS)} FROM entity WHERE kind = {{}} AND id"  # noqa: S608 - of our own words
+SAME_KEY = "SELECT id FROM entity WHERE kind = {} AND unique_key = {} AND id <> {}"
+RELATED = "SELECT name, target_id FROM relation WHERE source_kind = {} AND source_id = {}"
 SOURCES = "(SELECT source_id FROM relation WHERE target_kind = {} AND target_id = {} AND source_kind = {} AND name = {})"
 REFERRING = f"{SOME} {SOURCES} {BY_NAME}"
 Many = list[Entity]
@@ -62,7 +66,7 @@ class Entities:
         if stamp is None:
             return None
         kept = self._kept(kind, identifier, *stamp)
-        found = [kept] if kept else self._read_now((ENTITY.kind == kind) & (ENTITY.id == identifier))
+        found = [kept] if kept else self._read_now(kind, [identifier])
         return found[0] if found else None
 
     def need(self, kind: str, identifier: str) -> Entity:
@@ -85,8 +89,8 @@ class Entities:
         """Those of a kind that there are, by id."""
         found: dict[str, Entity] = {}
         for piece in chunks(list(dict.fromkeys(identifiers))):
-            places = ", ".join(["{}"] * len(piece))
-            found |= {one.id: one for one in self._filled(self.connection.all(f"{SOME} ({places})", (kind, *piece)))}
+            stamps = self.connection.all(f"{SOME} {places(piece)}", (kind, *piece))
+            found |= {one.id: one for one in self._filled(stamps)}
         return found
 
     def held_by(self, kind: str, holders: Sequence[Key]) -> Many:
@@ -142,16 +146,15 @@ class Entities:
 
     def children(self, parent: Key, kind: str) -> Many:
         """Those of ``kind`` that ``parent`` owns, by name, then by age."""
-        where = (ENTITY.parent_kind == parent[0]) & (ENTITY.parent_id == parent[1]) & (ENTITY.kind == kind)
-        return self._select(where)
+        return self._filled(self.connection.all(f"{CHILDREN} = {{}} {BY_NAME}", (parent[0], kind, parent[1])))
 
     def children_of(self, parents: Iterable[Key], kind: str) -> dict[str, Many]:
         """The children of many parents (of one kind) with one query a few hundred parents: parent id → children."""
         found: dict[str, Many] = {}
         wanted = list(parents)
         for piece in chunks([identifier for _kind, identifier in wanted]):
-            where = (ENTITY.parent_kind == wanted[0][0]) & ENTITY.parent_id.in_(list(piece)) & (ENTITY.kind == kind)
-            for one in self._select(where):
+            stamps = self.connection.all(f"{CHILDREN} IN {places(piece)} {BY_NAME}", (wanted[0][0], kind, *piece))
+            for one in self._filled(stamps):
                 found.setdefault(one.parent[1] if one.parent else "", []).append(one)
         return found
 
@@ -180,10 +183,6 @@ class Entities:
         one = self._read.get((kind, identifier))
         return one if one is not None and (one.generation, one.changed_ms) == (generation, changed_ms) else None
 
-    def _select(self, where: Any) -> Many:
-        select = ENTITY.select(*STAMPS).where(where).order_by(ENTITY.name, ENTITY.created_ms, ENTITY.id)
-        return self._filled(self.connection.rows(select))
-
     def _filled(self, stamps: Sequence[Any]) -> Many:
         """The entities of ``stamps`` in their order; only those are read that were not read before, or have changed."""
         found = {(row[0], row[1]): one for row in stamps if (one := self._kept(*row))}
@@ -193,11 +192,12 @@ class Entities:
                 missing.setdefault(kind, []).append(identifier)
         for kind, identifiers in missing.items():
             for piece in chunks(identifiers):
-                found |= {one.key: one for one in self._read_now((ENTITY.kind == kind) & ENTITY.id.in_(list(piece)))}
+                found |= {one.key: one for one in self._read_now(kind, piece)}
         return [found[row[0], row[1]] for row in stamps if (row[0], row[1]) in found]  # removed meanwhile: not there
 
-    def _read_now(self, where: Any) -> Many:
-        found = [self._entity(row) for row in self.connection.rows(ENTITY.select().where(where))]
+    def _read_now(self, kind: str, identifiers: Sequence[str]) -> Many:
+        rows = self.connection.all(f"{WHOLE} IN {places(identifiers)}", (kind, *identifiers))
+        found = [self._entity(row) for row in rows]
         if len(self._read) + len(found) > KEPT:
             self._read.clear()
         if len(found) <= KEPT and not self.connection.peewee.in_transaction():  # what is not committed is nobody else's
@@ -262,11 +262,10 @@ class Entities:
     def change(self, kind: str, identifier: str, how: Callable[[Entity], Entity]) -> Entity:
         """Read, apply ``how``, store, all in one transaction: for changes that hold whatever others did."""
         with self.connection.transaction():
-            where = (ENTITY.kind == kind) & (ENTITY.id == identifier)
-            rows = self.connection.rows(self.connection.locked(ENTITY.select().where(where)))
-            if not rows:
+            row = self.connection.first(f"{WHOLE} = {{}}{self.connection.held}", (kind, identifier))
+            if row is None:
                 raise unknown(kind, identifier)
-            before = self._entity(rows[0])
+            before = self._entity(row)
             after = how(before)
             return before if after == before else self.update(after)
 
@@ -297,7 +296,7 @@ class Entities:
     def _relate(self, entity: Entity, *, is_new: bool = False) -> None:
         """Make the relations be what ``refs`` says."""
         mine = (RELATION.source_kind == entity.kind) & (RELATION.source_id == entity.id)
-        had = [] if is_new else self.connection.rows(RELATION.select(RELATION.name, RELATION.target_id).where(mine))
+        had = [] if is_new else self.connection.all(RELATED, entity.key)
         has = {(name, target) for name, target in had}
         wants = {(name, target) for name, targets in entity.refs.items() for target in targets}
         for name, target in has - wants:
@@ -330,10 +329,9 @@ class Entities:
         """Which rule was broken: databases name it differently, so we look."""
         if is_new and self.get(entity.kind, entity.id) is not None:
             return exists(entity, "an object with this id is there already")
-        if entity.unique_key is not None:
-            where = (ENTITY.kind == entity.kind) & (ENTITY.unique_key == entity.unique_key) & (ENTITY.id != entity.id)
-            if self._select(where):
-                return exists(entity, "the name is in use")
+        key = entity.unique_key
+        if key is not None and self.connection.first(SAME_KEY, (entity.kind, key, entity.id)):
+            return exists(entity, "the name is in use")
         targets = [(REFERENCES[name], one) for name, found in entity.refs.items() for one in found]
         for kind, identifier in [*targets, *([entity.parent] if entity.parent else [])]:
             if self.get(kind, identifier) is None:

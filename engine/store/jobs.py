@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from peewee import Table, fn
+from peewee import Table
 
 from appliance.effects.clock import Clock
 from appliance.errors import Conflict, NotFound, Refused, Unavailable
@@ -41,6 +41,12 @@ LOCK: Any = Table("entity_lock", ("kind", "id", "job_id", "shared", "shown"))
 
 JOBS = f"SELECT {', '.join(JOB_COLUMNS)} FROM job"  # noqa: S608 - of our own words
 RUNNING = "state IN ('running', 'undoing')"
+STEPS = f"SELECT {', '.join(STEP_COLUMNS[1:])} FROM job_step WHERE job_id = {{}} ORDER BY number"  # noqa: S608 - as above
+LOCKS = "SELECT kind, id, shown, shared FROM entity_lock WHERE job_id = {}"
+ROW = "SELECT id FROM entity WHERE kind = {} AND id = {}"
+HOLDERS = "SELECT j.description, j.id FROM entity_lock l JOIN job j ON j.id = l.job_id WHERE l.kind = {} AND l.id = {}"
+LINES = "SELECT COUNT(*) FROM job_log WHERE job_id = {}"
+WAITING = "SELECT COUNT(*) FROM job WHERE state = 'queued'"
 OPEN = "SELECT id FROM job WHERE state <> 'ended' LIMIT 1"
 Chooser = Callable[[Sequence[JobRecord], Sequence[str]], Iterable[str]]
 
@@ -66,7 +72,7 @@ class Jobs:
         """
         now_ms = self._now_ms()
         with self.connection.transaction():
-            waiting = self.connection.rows(JOB.select(fn.COUNT(JOB.id)).where(JOB.state == "queued"))[0][0]
+            waiting = self.connection.first(WAITING, ())[0]
             if waiting >= QUEUE_LIMIT:
                 raise Unavailable(
                     "jobs.full",
@@ -110,16 +116,12 @@ class Jobs:
 
     def _refuse_locked(self, locks: Sequence[Lock]) -> None:
         for kind, identifier, shared in sorted((lock.kind, lock.id, lock.is_shared) for lock in locks):
-            mine = (ENTITY.kind == kind) & (ENTITY.id == identifier)
-            self.connection.rows(self.connection.locked(ENTITY.select(ENTITY.id).where(mine)))
-            held = (LOCK.kind == kind) & (LOCK.id == identifier)
-            rows = self.connection.rows(
-                LOCK.select(JOB.description, JOB.id).join(JOB, on=(JOB.id == LOCK.job_id)).where(
-                    held & (LOCK.shared == 0) if shared else held
-                )
-            )  # fmt: skip
-            if rows:
-                raise locked((kind, identifier), rows[0][0], rows[0][1])
+            key = (kind, identifier)
+            if self.connection.held:
+                self.connection.first(f"{ROW}{self.connection.held}", key)
+            holder = self.connection.first(f"{HOLDERS} AND l.shared = 0" if shared else HOLDERS, key)
+            if holder is not None:
+                raise locked(key, *holder)
 
     def _show(self, lock: Lock, word: str) -> None:
         if lock.shown:
@@ -191,19 +193,19 @@ class Jobs:
             self.log(job_id, text)
             self._step(job_id, number, {STEP.state: "begun", STEP.begun_ms: self._now_ms(), STEP.ended_ms: None})
 
-    def done(self, job_id: str, number: int, data: Mapping[str, Any], percent: int) -> None:
-        """Journal: the step has acted. ``percent`` of the whole job."""
+    def done(self, job_id: str, number: int, data: Mapping[str, Any], percent: int, host: str = "") -> None:
+        """Journal: the step has acted. ``percent`` of the whole job. ``host`` empty: not changed."""
         packed = self.connection.packed(dict(data))
+        change = {STEP.state: "done", STEP.ended_ms: self._now_ms(), STEP.percent: 100, STEP.data: packed}
         with self.connection.transaction():
-            self._step(
-                job_id, number, {STEP.state: "done", STEP.ended_ms: self._now_ms(), STEP.percent: 100, STEP.data: packed}
-            )
+            self._step(job_id, number, change | ({STEP.host: host} if host else {}))
             self._job(job_id, {JOB.percent: percent})
 
-    def failed(self, job_id: str, number: int, error: Mapping[str, Any]) -> None:
-        """Journal: the step could not do it; it may have done a part."""
+    def failed(self, job_id: str, number: int, error: Mapping[str, Any], host: str = "") -> None:
+        """Journal: the step could not do it; it may have done a part. ``host`` empty: not changed."""
         packed = self.connection.packed(dict(error))
-        self._step(job_id, number, {STEP.state: "failed", STEP.ended_ms: self._now_ms(), STEP.error: packed})
+        change = {STEP.state: "failed", STEP.ended_ms: self._now_ms(), STEP.error: packed}
+        self._step(job_id, number, change | ({STEP.host: host} if host else {}))
 
     def undone(self, job_id: str, number: int) -> None:
         """Journal: nothing of the step is left."""
@@ -246,8 +248,7 @@ class Jobs:
     def log(self, job_id: str, text: str) -> None:
         """A line of the live log."""
         with self.connection.transaction():
-            count = self.connection.rows(LOG.select(fn.COUNT(LOG.id)).where(LOG.job_id == job_id))[0][0]
-            if count < LOG_LIMIT_LINES:
+            if self.connection.first(LINES, (job_id,))[0] < LOG_LIMIT_LINES:
                 self.connection.run(LOG.insert({LOG.job_id: job_id, LOG.wall_ms: self._now_ms(), LOG.text: text}))
 
     def _step(self, job_id: str, number: int, change: Mapping[Any, Any]) -> None:
@@ -276,8 +277,8 @@ class Jobs:
 
     def steps(self, job_id: str) -> tuple[StepRecord, ...]:
         """The journal of a job."""
-        rows = self.connection.rows(STEP.select().where(STEP.job_id == job_id).order_by(STEP.number))
-        return tuple(self._step_record(dict(zip(STEP_COLUMNS[1:], row[1:], strict=True))) for row in rows)
+        rows = self.connection.all(STEPS, (job_id,))
+        return tuple(self._step_record(dict(zip(STEP_COLUMNS[1:], row, strict=True))) for row in rows)
 
     def _step_record(self, row: dict[str, Any]) -> StepRecord:
         for name in ("arguments", "data", "error"):
@@ -294,7 +295,7 @@ class Jobs:
         return tuple(one.id for one in self._locks(job_id) if one.kind == kind)
 
     def _locks(self, job_id: str) -> tuple[Lock, ...]:
-        rows = self.connection.rows(LOCK.select(LOCK.kind, LOCK.id, LOCK.shown, LOCK.shared).where(LOCK.job_id == job_id))
+        rows = self.connection.all(LOCKS, (job_id,))
         return tuple(Lock(kind, identifier, shown, bool(shared)) for kind, identifier, shown, shared in rows)
 
     def _jobs(self, where: str, values: tuple[Any, ...] = (), order: str = "created_ms", limit: int | None = None) -> Any:

@@ -72,8 +72,6 @@ BUSY_LOAD = 4.0
 """The lab alone makes about 3 on two cores."""
 
 REASONS: dict[str, str] = {
-    "power cut → start command": "four of the five runs had brokers that asked for a look at the lost host's slot of the "
-    "last 0.3 s (8.0 s; 7.4 s before that rule); since then they take one of the last second, and were not measured again",
     "QEMU crash → API answers": "the guest's processor is emulated: saved memory runs 1.4 s after the start command, and "
     "the way from there to the first answer is CPU time of the machine: 2.8 s when nothing else ran there (API 4.7 s, two "
     "runs beside these), 4 to 5 s beside quick tests or a node that boots",

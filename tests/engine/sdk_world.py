@@ -13,6 +13,7 @@ import pytest
 
 from appliance.effects.clock import SystemClock
 from engine.fakes.hosts import FakeNodes
+from engine.jobs.bell import JobBells
 from engine.jobs.desk import Desk
 from engine.jobs.follow_vms import VmFollower
 from engine.jobs.keep_backups import BackupKeeper
@@ -44,7 +45,15 @@ def at_work(running: world.Running, nodes: FakeNodes) -> Iterator[None]:
     """The jobs process, the follower and the keepers of the running engine, as threads over ``nodes``."""
     clock = SystemClock()
     store = Store(running.guest.database_place)
-    made = World(store.entities, Jobs(store.entities, clock), nodes, clock, BY_NAME, lambda _text: None)
+    made = World(
+        store.entities,
+        Jobs(store.entities, clock),
+        nodes,
+        clock,
+        BY_NAME,
+        lambda _text: None,
+        moved=JobBells(running.guest.job_bells).ring,
+    )
     jobs = threading.Thread(target=JobsProcess(made, lambda _s: time.sleep(0.02)).serve)
 
     def follow() -> None:

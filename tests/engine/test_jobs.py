@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,12 +11,14 @@ import pytest
 
 from appliance.errors import Conflict, NotFound, Refused, TrivetError, Unavailable
 from engine.fakes.hosts import FakeNodes
+from engine.jobs.bell import JobBells
 from engine.jobs.desk import Desk, error_of
 from engine.jobs.disk_create import CreateDisk
 from engine.jobs.disk_remove import DiskRemove, RemoveDisk
 from engine.store import jobs as stored
 from engine.store.durable import Store
 from engine.store.entities import Entity
+from engine.store.jobs import Jobs
 from tests.engine.job_world import DISK, MIB, create, files, work_off
 
 # ordering and seeing
@@ -119,6 +122,25 @@ def test_a_waiting_caller_gets_the_end_or_its_patience(store: Store, desk: Desk,
     done = desk.wait(job_id)
     worker.join()
     assert (done.status, error_of(done)) == ("finished", None)
+
+
+def test_a_waiting_caller_is_told_and_looks_only_then(
+    store: Store, desk: Desk, nodes: FakeNodes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    bells = JobBells(tmp_path / "waiting")
+    told = replace(desk, heard=bells.heard)
+    monkeypatch.setattr("engine.jobs.desk.UNHEARD_LOOK_S", 30.0)
+    job_id, looks = create(told), list[str]()
+    monkeypatch.setattr(Jobs, "need", lambda jobs, one, real=Jobs.need: (real(jobs, one), looks.append(one))[0])
+    waiting = threading.Thread(target=lambda: (told.wait(job_id), store.close()))
+    waiting.start()
+    while not looks:
+        time.sleep(0.01)
+    store.entities.connection.run(stored.JOB.update({stored.JOB.state: "ended"}).where(stored.JOB.id == job_id))
+    bells.ring(job_id)
+    waiting.join(20)
+    assert not waiting.is_alive()
+    assert looks == [job_id, job_id]
 
 
 def test_a_failure_is_told_to_who_waits(store: Store, desk: Desk, nodes: FakeNodes) -> None:

@@ -15,7 +15,7 @@ from appliance.effects.clock import FakeClock, SystemClock
 from appliance.errors import Conflict, Refused, TrivetError, Unavailable
 from appliance.model.vm import VmState
 from engine.inventory import derived_id
-from engine.jobs.bell import Bell, Ear
+from engine.jobs.bell import Bell, Ear, JobBells
 from engine.jobs.disk_create import CreateDisk, DiskCreate
 from engine.jobs.program import main, only_one
 from engine.jobs.reach import WireNodes
@@ -43,6 +43,18 @@ def test_many_rings_are_one_and_nobody_listening_is_no_harm(tmp_path: Path) -> N
     threading.Timer(0.05, bell.ring).start()
     assert ear.wait(5)
     ear.close()
+
+
+def test_everybody_who_waits_for_a_job_hears_that_it_moves_and_leaves_nothing(tmp_path: Path) -> None:
+    bells = JobBells(tmp_path / "waiting")
+    bells.ring("job1")
+    with bells.heard("job1") as one, bells.heard("job1") as two, bells.heard("job2") as other:
+        threading.Timer(0.05, bells.ring, ["job1"]).start()
+        assert one(5)
+        assert two(5)
+        assert not other(0.01)
+    assert list((tmp_path / "waiting").iterdir()) == []
+    bells.ring("job1")
 
 
 def test_there_is_only_one_jobs_process(tmp_path: Path) -> None:
