@@ -53,6 +53,13 @@ class Guests(Protocol):
     def statistics(self) -> tuple[VmStatistics, ...]:
         """Of all running VMs, in one question to libvirt, sorted by name."""
 
+    def freeze(self, name: str) -> None:
+        """The guest's agent writes out its file systems and holds back writes. Raises ``Conflict`` (``vm.no-agent``),
+        ``Failed`` (``vm.freeze``: also of one that is frozen already)."""
+
+    def thaw(self, name: str) -> None:
+        """They go on. Raises ``Conflict`` (``vm.no-agent``), ``Failed`` (``vm.thaw``)."""
+
     def states(self) -> tuple[tuple[str, str], ...]:
         """Names of the VMs that are there, sorted, each with a word that is another one when its state is."""
 

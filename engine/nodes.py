@@ -117,6 +117,12 @@ class WireVms(_WireTasks):
     def vm_reboot(self, name: str) -> None:
         self.power.vm_reboot(name)
 
+    def vm_freeze(self, name: str) -> None:
+        self.power.vm_freeze(name)
+
+    def vm_thaw(self, name: str) -> None:
+        self.power.vm_thaw(name)
+
     def vm_reset(self, name: str) -> None:
         self.power.vm_reset(name)
 

@@ -50,6 +50,12 @@ class VmRoutes:
     def vm_reboot(self, name: str) -> None:
         self._verbs.reboot(name)
 
+    def vm_freeze(self, name: str) -> None:
+        self._verbs.freeze(name)
+
+    def vm_thaw(self, name: str) -> None:
+        self._verbs.thaw(name)
+
     def vm_reset(self, name: str) -> None:
         self._verbs.reset(name)
 

@@ -28,6 +28,9 @@ HUNG_AFTER_S = 2.0
 HUNG_S = 60.0
 """How long it is not asked again."""
 
+FREEZE_TIMEOUT_S = 60.0
+"""A guest writes out all that it has not written yet."""
+
 _WHAT = (
     libvirt.VIR_DOMAIN_STATS_STATE
     | libvirt.VIR_DOMAIN_STATS_CPU_TOTAL
@@ -66,6 +69,12 @@ class LibvirtGuests(LibvirtLink):
 
     def states(self) -> tuple[tuple[str, str], ...]:
         return self._ask(_powers, QUERY_TIMEOUT_S)
+
+    def freeze(self, name: str) -> None:
+        self._ask(lambda wire: wire.lookupByName(name).fsFreeze(), FREEZE_TIMEOUT_S, "vm.freeze", name, lane="guests")
+
+    def thaw(self, name: str) -> None:
+        self._ask(lambda wire: wire.lookupByName(name).fsThaw(), FREEZE_TIMEOUT_S, "vm.thaw", name, lane="guests")
 
     def guests(self) -> tuple[GuestAnswer, ...]:
         now_s = time.monotonic()

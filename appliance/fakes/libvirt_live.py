@@ -34,6 +34,7 @@ class FakeLive:
     serials and addresses of devices that their guest does not let go of, ``stuck`` makes long work never end by itself."""
 
     agents: dict[str, GuestInfo] = field(default_factory=dict)
+    frozen: set[str] = field(default_factory=set)
     keep: set[str] = field(default_factory=set)
     stuck: bool = False
     jobs: dict[tuple[str, str], BlockJob] = field(default_factory=dict)
@@ -107,6 +108,23 @@ class FakeLive:
         self._door("reset")
         self._vm(name)
 
+    def freeze(self, name: str) -> None:
+        self._door("freeze")
+        self._agent(name)
+        if name in self.frozen:
+            raise Failed("vm.freeze", subject=f"VM {name}", reason="it is frozen", remedy="Thaw it.")
+        self.frozen.add(name)
+
+    def thaw(self, name: str) -> None:
+        self._door("thaw")
+        self._agent(name)
+        self.frozen.discard(name)
+
+    def _agent(self, name: str) -> None:
+        self._vm(name)
+        if name not in self.agents:
+            raise Conflict("vm.no-agent", subject=f"VM {name}", reason="no agent", remedy="Install it.")
+
     def statistics(self) -> tuple[VmStatistics, ...]:
         self._door("statistics")
         return tuple(self._statistics(self.vms[name]) for name in sorted(self.vms))
@@ -121,8 +139,8 @@ class FakeLive:
 
     def snapshot(self, name: str, xml: str, *, memory: bool, quiesce: bool, deadline_s: float, watch: Watch) -> None:
         self._door("snapshot")
-        if quiesce and name not in self.agents:
-            raise Conflict("vm.no-agent", subject=f"VM {name}", reason="no agent", remedy="Install it.")
+        if quiesce:
+            self._agent(name)
         if memory:
             self._work(name, watch)
         wanted = Xml.fromstring(xml)  # noqa: S314 - as above

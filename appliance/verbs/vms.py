@@ -125,6 +125,17 @@ class VmVerbs:
         self._running(self._require(name), "rebooted")
         self._hypervisor.reboot(name)
 
+    def freeze(self, name: str) -> None:
+        """Have its guest's agent write out the file systems and hold back writes. Raises as :meth:`pause`, ``Conflict``
+        ``vm.no-agent``, ``Failed`` ``vm.freeze``: also of one that is frozen already."""
+        self._running(self._require(name), "frozen")
+        self._hypervisor.freeze(name)
+
+    def thaw(self, name: str) -> None:
+        """Let them go on. Raises as :meth:`freeze`."""
+        self._running(self._require(name), "thawed")
+        self._hypervisor.thaw(name)
+
     def reset(self, name: str) -> None:
         """Press its reset button. Raises as :meth:`pause`."""
         self._running(self._require(name), "reset")

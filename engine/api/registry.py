@@ -72,6 +72,8 @@ NOUNS: tuple[type[Noun], ...] = (
     *scheduling.SCHEDULING,
     affinity.AffinityVms,
     affinity.AffinityHosts,
+    affinity.AffinityGroupVmLabels,
+    affinity.AffinityGroupHostLabels,
     built_in.OperatingSystems,
     built_in.ClusterLevels,
     built_in.NetworkFilters,

@@ -63,7 +63,9 @@ CHANGES: Mapping[str, tuple[str, str, str]] = {
 }
 """Struct → permits to add, update, remove."""
 ASSIGNMENTS: Mapping[str, str] = {
+    "AffinityGroupHostLabels": "manipulate_affinity_groups",
     "AffinityGroupHosts": "manipulate_affinity_groups",
+    "AffinityGroupVmLabels": "manipulate_affinity_groups",
     "AffinityGroupVms": "manipulate_affinity_groups",
     "AffinityLabelHosts": "manipulate_affinity_groups",
     "AffinityLabelVms": "manipulate_affinity_groups",
@@ -105,6 +107,8 @@ ACTIONS: Mapping[tuple[str, str], str] = {
     ("Vm", "clone"): "create_vm",
     ("Vm", "migrate"): "migrate_vm",
     ("Vm", "cancelmigration"): "migrate_vm",
+    ("Vm", "freezefilesystems"): "manipulate_vm_snapshots",
+    ("Vm", "thawfilesystems"): "manipulate_vm_snapshots",
     ("Vm", "reboot"): "reboot_vm",
     ("Vm", "reset"): "reset_vm",
     ("Vm", "shutdown"): "shut_down_vm",

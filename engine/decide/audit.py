@@ -289,6 +289,11 @@ nowhere. {reason}
 10705 warning TRIVET_VM_MAY_MISS_COPY VM {vm} may write its disks without the copies on {bricks} until it is migrated or \
 restarted. It does not move by itself: {reason}.
 10720 warning TRIVET_TRANSFER_PAUSED Image {direction} with disk {disk} was paused by the system: {reason}.
+10766 normal FREEZE_VM_INITIATED Freeze of guest filesystems on VM {vm} was initiated.
+10767 normal FREEZE_VM_SUCCESS Guest filesystems on VM {vm} have been frozen successfully.
+10768 error USER_FAILED_TO_FREEZE_VM Failed to freeze guest filesystems on {vm}. (User: {user}) {reason}
+10769 error USER_FAILED_TO_THAW_VM Failed to thaw guest filesystems on {vm}. (User: {user}) {reason}
+10770 normal THAW_VM_SUCCESS Guest filesystems on VM {vm} have been thawed successfully.
 10790 normal VM_BACKUP_STARTED Backup {backup} for VM {vm} started (User: {user}).
 10791 error VM_INCREMENTAL_BACKUP_FAILED_FULL_VM_BACKUP_NEEDED Incremental backup {backup} for VM {vm} failed, a full VM \
 backup is needed (User: {user}). {reason}

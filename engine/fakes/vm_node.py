@@ -132,6 +132,12 @@ class FakeVmNode(FakeTasks):
     def vm_reboot(self, name: str) -> None:
         self._ask(name, "reboot")
 
+    def vm_freeze(self, name: str) -> None:
+        self._ask(name, "freeze")
+
+    def vm_thaw(self, name: str) -> None:
+        self._ask(name, "thaw")
+
     def vm_reset(self, name: str) -> None:
         self._ask(name, "reset")
 

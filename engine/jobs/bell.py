@@ -12,6 +12,8 @@ from pathlib import Path
 
 ONE = b"\x01"
 DRAIN_BYTES = 4096
+SHORT = 8
+"""Characters of a job's id in the name of a bell."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class JobBells:
     def heard(self, job_id: str) -> Iterator[Callable[[float], object]]:
         """Waits until the job moves, at most so many seconds."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / f"{job_id}.{secrets.token_hex(4)}"
+        path = self.folder / f"{self._short(job_id)}.{secrets.token_hex(3)}"
         ear = Ear(path)
         try:
             yield ear.wait
@@ -76,5 +78,10 @@ class JobBells:
 
     def ring(self, job_id: str) -> None:
         """Say that the job has moved."""
-        for path in self.folder.glob(f"{job_id}.*"):
+        for path in self.folder.glob(f"{self._short(job_id)}.*"):
             Bell(path).ring()
+
+    @staticmethod
+    def _short(job_id: str) -> str:
+        """A socket's whole path has 107 bytes at most; who is rung for another job looks once in vain."""
+        return job_id[:SHORT]

@@ -44,6 +44,7 @@ from engine.jobs.vm_cd import VmChangeCd
 from engine.jobs.vm_clone import VmClone
 from engine.jobs.vm_create import VmCreate
 from engine.jobs.vm_disks import VmAddDisk, VmPlugDisk, VmUnplugDisk
+from engine.jobs.vm_freeze import VmFreeze, VmThaw
 from engine.jobs.vm_grow import VmGrowCpus, VmGrowMemory
 from engine.jobs.vm_migrate import VmMigrate
 from engine.jobs.vm_nics import VmPlugNic, VmSetNic, VmUnplugNic
@@ -58,6 +59,7 @@ TYPES: tuple[JobType[Any], ...] = (
     DiskCreate(), DiskRemove(), DiskCopy(), DiskMove(), DiskMoveLive(), DiskExtend(),
     HostDeactivate(), HostActivate(), TemplateCreate(), TemplateRemove(),
     VmCreate(), VmRemove(), VmStart(), VmStop(), VmShutdown(), VmReboot(), VmReset(), VmResume(), VmSuspend(), VmWake(),
+    VmFreeze(), VmThaw(),
     VmMigrate(), VmAddDisk(), VmPlugDisk(), VmUnplugDisk(), VmPlugNic(), VmUnplugNic(), VmSetNic(), VmChangeCd(),
     VmGrowCpus(), VmGrowMemory(), HostEvict(), HostAdmit(), VmRestart(), SnapshotCreate(), SnapshotRemove(), SeedRemove(),
     SnapshotPreview(), SnapshotCommit(), SnapshotUndo(), SnapshotRestore(), VmStartMemory(), VmClone(),

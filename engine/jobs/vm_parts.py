@@ -39,11 +39,13 @@ class NewAttachment:
 
 
 def need_free_name(entities: Entities, vm: Entity, name: str, but: str = "") -> None:
-    """Raises ``Conflict`` ``nic.exists`` when another NIC of the VM has the name."""
+    """Raises ``Conflict`` ``nic.exists`` when another NIC of the VM (or template) has the name."""
     others = [one for one in entities.children(vm.key, "nic") if one.id != but]
     if any(one.name == name for one in others):
         reason = "Cannot add VM Interface. The network interface name is already in use"
-        raise Conflict("nic.exists", subject=f"NIC {name} of VM {vm.name}", reason=reason, remedy="Choose another name.")
+        owner = "VM" if vm.kind == "vm" else vm.kind
+        subject = f"NIC {name} of {owner} {vm.name}"
+        raise Conflict("nic.exists", subject=subject, reason=reason, remedy="Choose another name.")
     if len(others) >= NICS_LIMIT:
         reason = f"Cannot add VM Interface. The VM has {len(others)} already, more than that its machine cannot have"
         raise Conflict("nic.too-many", subject=f"VM {vm.name}", reason=reason, remedy="Remove one.")

@@ -31,7 +31,9 @@ RESUME = "trivet_resume"
 ``snapshot``: id). Once it has been up its disks are newer, so it is forgotten then."""
 GUEST = "trivet_guest"
 """In the body of a VM that runs: what its guest agent said last (:class:`appliance.model.vm_live.GuestInfo` as JSON)."""
-OF_THE_RUN = (RUN, MOVE, MEMORY, RESUME, ASKED, GROW, GUEST, "run_once", "status_detail")
+FROZEN = "trivet_frozen"
+"""In the body of a VM whose guest's file systems are frozen: since when (ms)."""
+OF_THE_RUN = (RUN, FROZEN, MOVE, MEMORY, RESUME, ASKED, GROW, GUEST, "run_once", "status_detail")
 
 
 def placed(vm: Entity, host_id: str, job_id: str, tried: Mapping[str, str] | None = None) -> Entity:

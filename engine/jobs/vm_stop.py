@@ -14,7 +14,7 @@ from engine.jobs.places import host_for_cleaning, mount_of, need_reached_domain
 from engine.jobs.ports import VmNode
 from engine.jobs.task import await_task, task_id
 from engine.jobs.vm_place import ANSWERING, ON_A_HOST, host_of, name_of, need_vm
-from engine.jobs.vm_state import ASKED, MEMORY, MOVE, OF_THE_RUN, RUN, went_down
+from engine.jobs.vm_state import ASKED, FROZEN, MEMORY, MOVE, OF_THE_RUN, RUN, went_down
 from engine.store.entities import Entities
 from engine.store.entity import Entity
 from engine.store.jobs import Lock
@@ -32,7 +32,7 @@ class OnVm:
     force: bool = False
 
 
-class _OnVm(JobType[OnVm]):
+class OnVmJob(JobType[OnVm]):
     """A job with one step on the host that has the VM. Subclasses are data and what the step does."""
 
     parameters = OnVm
@@ -112,7 +112,7 @@ def _stop(work: Work) -> None:
                 node.vm_destroy(vm.id)
 
 
-class VmStop(_OnVm):
+class VmStop(OnVmJob):
     """Its QEMU has ended; a suspended VM's memory is dropped. Its host is silent for ten minutes: ``unknown``."""
 
     name, action, doing, wanted, shown = "vm.stop", "stop VM", "Stopping VM", STOPPABLE, "powering_down"
@@ -143,7 +143,7 @@ class VmStop(_OnVm):
         work.entities.change("vm", vm.id, lambda one: one.with_body(status_detail=detail))
 
 
-def _ask(what: Callable[[VmNode, str], None]) -> Callable[[Work], None]:
+def ask(what: Callable[[VmNode, str], None]) -> Callable[[Work], None]:
     """A step that asks the host for one thing, which may be asked twice."""
 
     def do(work: Work) -> None:
@@ -154,47 +154,47 @@ def _ask(what: Callable[[VmNode, str], None]) -> Callable[[Work], None]:
     return do
 
 
-class VmShutdown(_OnVm):
+class VmShutdown(OnVmJob):
     """The guest was asked; it is ``powering_down`` until its host says that it has ended (engine/jobs/follow_vms.py)."""
 
     name, action, doing = "vm.shutdown", "shutdown VM", "Shutting down VM"
     wanted = ANSWERING | {"powering_down"}
     ends_it: ClassVar[bool] = True
-    steps = (Step("ask", _ask(lambda node, vm: node.vm_shutdown(vm))),)
+    steps = (Step("ask", ask(lambda node, vm: node.vm_shutdown(vm))),)
     told = Told("", "USER_INITIATED_SHUTDOWN_VM", "USER_FAILED_SHUTDOWN_VM")
 
     def after(self, vm: Entity, given: OnVm, now_ms: int) -> Entity:
         return replace(vm.with_body(**{ASKED: now_ms, "stop_reason": given.reason}), status="powering_down")
 
 
-class VmReboot(_OnVm):
+class VmReboot(OnVmJob):
     """The guest was asked to boot anew."""
 
     name, action, doing, wanted = "vm.reboot", "reboot VM", "Rebooting VM", ANSWERING
-    steps = (Step("ask", _ask(lambda node, vm: node.vm_reboot(vm))),)
+    steps = (Step("ask", ask(lambda node, vm: node.vm_reboot(vm))),)
     told = Told("", "USER_REBOOT_VM", "USER_FAILED_REBOOT_VM")
 
     def after(self, vm: Entity, given: OnVm, now_ms: int) -> Entity:
-        return replace(vm, status="reboot_in_progress")
+        return replace(vm.without(FROZEN), status="reboot_in_progress")
 
 
-class VmReset(_OnVm):
+class VmReset(OnVmJob):
     """Its reset button was pressed."""
 
     name, action, doing, wanted = "vm.reset", "reset VM", "Resetting VM", ANSWERING
-    steps = (Step("ask", _ask(lambda node, vm: node.vm_reset(vm))),)
+    steps = (Step("ask", ask(lambda node, vm: node.vm_reset(vm))),)
     told = Told("", "USER_RESET_VM", "USER_FAILED_RESET_VM")
 
     def after(self, vm: Entity, given: OnVm, now_ms: int) -> Entity:
-        return replace(vm, status="reboot_in_progress")
+        return replace(vm.without(FROZEN), status="reboot_in_progress")
 
 
-class VmResume(_OnVm):
+class VmResume(OnVmJob):
     """A paused VM goes on. One that stopped on an I/O error does not: its disk may be another's (the host refuses)."""
 
     name, action, doing, wanted = "vm.resume", "run VM", "Resuming VM", frozenset({"paused"})
-    steps = (Step("ask", _ask(lambda node, vm: node.vm_resume(vm))),)
+    steps = (Step("ask", ask(lambda node, vm: node.vm_resume(vm))),)
     told = Told("", "USER_RESUME_VM", "USER_FAILED_RESUME_VM")
 
     def after(self, vm: Entity, given: OnVm, now_ms: int) -> Entity:
-        return replace(vm.without(*(set(OF_THE_RUN) - {RUN, "run_once"})), status="up")
+        return replace(vm.without(*(set(OF_THE_RUN) - {RUN, FROZEN, "run_once"})), status="up")

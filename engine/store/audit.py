@@ -58,6 +58,7 @@ FIELDS: Mapping[str, Field] = {
     "correlation_id": Field("correlation_id"),
     "origin": Field("origin", shape="word"),
     "custom_event_id": Field("custom_id", shape="number"),
+    "custom_id": Field("custom_id", shape="number"),
     "usrname": at("user.name"),
     **{f"event_{name.replace('_', '')}": at(f"{name}.name") for name in NAMES},
     "event_storage": at("storage_domain.name"),

@@ -27,9 +27,11 @@ def test_buttons(node: LiveNode) -> None:
     node.vms.resume(NAME)
     node.vms.reset(NAME)
     node.vms.reboot(NAME)
+    for act in (node.vms.freeze, node.vms.thaw):
+        assert code(lambda act=act: act(NAME)) == "vm.no-agent"
     node.vms.shutdown(NAME)
     node.vms.destroy(NAME)
-    for act in (node.vms.pause, node.vms.reset, node.vms.reboot, node.hypervisor.domain_xml):
+    for act in (node.vms.pause, node.vms.reset, node.vms.reboot, node.vms.freeze, node.hypervisor.domain_xml):
         assert code(lambda act=act: act(NAME)) == "vm.unknown"
 
 

@@ -244,3 +244,18 @@ def test_roles_are_made_of_permits(admin: As) -> None:
     assert (built_in.status_code, built_in.headers["Trivet-Error"]) == (409, "api.built-in")
     assert admin("PUT", f"roles/{SUPER_USER}", {"comment": "x"}).status_code == 409
     assert len(admin("GET", "clusterlevels/4.7").get_json()["permits"]["permit"]) == len(PERMITS)
+
+
+def test_a_tenant_sees_the_events_of_what_is_theirs(ann: As, admin: As, engine: Engine) -> None:
+    for name in ("ann", "ben"):
+        about = {"vm": f"vm-{name}", "cluster": world.CLUSTER.id}
+        engine.store.audit.tell("USER_STARTED_VM", about, {}, account=f"user-{name}")
+    mine = ann("GET", "events?search=type%3D153").get_json()["event"]
+    assert [(one["vm"]["id"], one["cluster"]["id"]) for one in mine] == [("vm-ann", world.CLUSTER.id)]
+    assert ann("GET", "events?search=vm.name%3Dbens").get_json() == {}
+    theirs = next(one["id"] for one in admin("GET", "events?search=Vms.name%3Dbens").get_json()["event"])
+    assert ann("GET", f"events/{mine[0]['id']}").status_code == 200
+    assert ann("GET", f"events/{theirs}").status_code == 404
+    assert ann("DELETE", f"events/{mine[0]['id']}").status_code == 403
+    assert admin("DELETE", f"events/{theirs}").status_code == 200
+    assert admin("GET", f"events/{theirs}").status_code == 404

@@ -19,6 +19,7 @@ from engine.jobs.disk_create import CreateDisk
 from engine.jobs.snapshot_create import CreateSnapshot, SnapshotCreate
 from engine.jobs.vm_create import AddedDisk, CreateVm, VmCreate
 from engine.jobs.vm_disks import AddVmDisk, PlugDisk, UnplugDisk, VmAddDisk, VmPlugDisk, VmUnplugDisk
+from engine.jobs.vm_freeze import VmFreeze, VmThaw
 from engine.jobs.vm_grow import GrowCpus, GrowMemory, VmGrowCpus, VmGrowMemory
 from engine.jobs.vm_migrate import MigrateVm, VmMigrate
 from engine.jobs.vm_nics import PlugNic, SetNic, UnplugNic, VmPlugNic, VmSetNic, VmUnplugNic
@@ -77,6 +78,9 @@ CASES = (
     Case("shutdown", order(VmShutdown, OnVm("v1")), vm="powering_down"),
     Case("reset", order(VmReset, OnVm("v1")), vm="reboot_in_progress"),
     Case("reset-fails", order(VmReset, OnVm("v1")), "failed", fail_with={"reset": BROKEN}),
+    Case("freeze", order(VmFreeze, OnVm("v1")), told=2),
+    Case("freeze-fails", order(VmFreeze, OnVm("v1")), "failed", fail_with={"freeze": BROKEN}, told=2),
+    Case("thaw", order(VmThaw, OnVm("v1")), before=(START, order(VmFreeze, OnVm("v1")))),
     Case("suspend", SUSPEND, vm="suspended", has="", disks=("d1", "m"), told=2),
     Case("suspend-fails", SUSPEND, "failed", fail_with={"suspend": BROKEN}, told=2),
     Case("wake", order(VmWake, WakeVm("v1")), vm="powering_up", before=(START, SUSPEND)),

@@ -1,9 +1,10 @@
-"""The VMs and hosts of affinity groups and labels: assigned and taken away, not made."""
+"""The VMs, hosts and labels of affinity groups, and the VMs and hosts of labels: assigned and taken away, not made."""
 
 from __future__ import annotations
 
 from engine.api.noun import Noun
 from engine.api.nouns.hosts import Hosts
+from engine.api.nouns.kept import AffinityLabels
 from engine.api.nouns.vms import Vms
 from engine.api.stored import Held, Stored
 
@@ -26,3 +27,17 @@ class AffinityHosts(Hosts):
     scopes = {kind: Held("hosts") for kind in ("AffinityGroup", "AffinityLabel")}
     actions = {}
     add, remove, update = Stored.add, Stored.remove, Noun.update
+
+
+class AffinityGroupVmLabels(AffinityLabels):
+    """The labels whose VMs are in a group."""
+
+    services, scopes = ("AffinityGroupVmLabels",), {"AffinityGroup": Held("vm_labels")}
+    update = Noun.update
+
+
+class AffinityGroupHostLabels(AffinityLabels):
+    """The labels whose hosts are in a group."""
+
+    services, scopes = ("AffinityGroupHostLabels",), {"AffinityGroup": Held("host_labels")}
+    update = Noun.update

@@ -8,11 +8,12 @@ from typing import Any
 
 from appliance.errors import Refused
 from engine.api.documents import Object
-from engine.api.noun import Call, Made
+from engine.api.noun import Call, Done, Made, Noun
 from engine.api.nouns import ref
-from engine.api.observed import Rows
 from engine.api.parameters import Listing
+from engine.api.stored import gone
 from engine.core import Engine
+from engine.store.audit import EVENT
 from engine.store.records import AccountRecord, EventRecord
 
 EXTERNAL_CODES = {"normal": 9801, "warning": 9802, "error": 9803, "alert": 9804}
@@ -20,38 +21,50 @@ EXTERNAL_CODES = {"normal": 9801, "warning": 9802, "error": 9803, "alert": 9804}
 TEXT_LIMIT = 4000
 """Characters of a description: what oVirt's column held."""
 ID = re.compile("[0-9]{1,18}")
+ABOUT = ("template", "cluster", "data_center", "storage_domain")
+"""Attributes of an event beside its host, VM and user."""
 CUSTOM_ID_MAX = 2**31 - 1
 """v4 says integer; oVirt's is a Java int."""
 
 
-class Events(Rows):
-    """Events, the newest first; ``from`` (exclusive, as v4 says) and ``max`` cut before anything is read."""
+class Events(Noun):
+    """Events, the newest first; ``from`` (exclusive, as v4 says), ``max`` and the search are the database's work. Who is no
+    administrator sees those of what they see."""
 
     services, kind = ("Events",), "Event"
-    extra_fields = ("message", "event_host", "event_vm", "usrname", "type")
 
     def list(self, call: Call, listing: Listing) -> Sequence[Object]:
-        if not call.rights.is_administrator:
-            return []
-        after = call.parameters.number("from") or 0
-        query = listing.query
-        if query.where is None and not query.sort and query.page is None:
-            return [event_object(one) for one in call.engine.store.events(after=after, limit=listing.limit)]
-        return super().list(call, listing)
-
-    def rows(self, call: Call) -> Sequence[Object]:
-        after = call.parameters.number("from") or 0
-        return [event_object(event) for event in call.engine.store.events(after=after)]
-
-    def searched(self, call: Call, row: Object) -> Mapping[str, Any]:
-        return {**row, "type": row["code"], "message": row["description"], "name": row["description"]}
+        found = call.engine.store.audit.list(
+            listing.query,
+            after=call.parameters.number("from") or 0,
+            limit=listing.limit,
+            case_sensitive=listing.case_sensitive,
+            only=self._seen(call),
+        )
+        return [event_object(one) for one in found]
 
     def get(self, call: Call, identifier: str) -> Object | None:
-        found = call.engine.store.event(int(identifier)) if ID.fullmatch(identifier) else None
-        return event_object(found) if found and call.rights.is_administrator else None
+        if not ID.fullmatch(identifier):
+            return None
+        found = call.engine.store.audit.list(after=int(identifier) - 1, limit=1, only=self._mine(call, int(identifier)))
+        return event_object(found[0]) if found else None
+
+    @staticmethod
+    def _seen(call: Call) -> Any:
+        return call.engine.store.audit.visible(call.rights.permits, call.account, call.rights.asking)
+
+    def _mine(self, call: Call, number: int) -> Any:
+        seen = self._seen(call)
+        return EVENT.id == number if seen is None else (EVENT.id == number) & seen
 
     def add(self, call: Call, given: dict[str, Any]) -> Made:
         return Made(store(call.engine, given, call.account, call.correlation_id))
+
+    def remove(self, call: Call, identifier: str, given: Object) -> Done:
+        if self.get(call, identifier) is None:
+            raise gone("Event", identifier)
+        call.engine.store.audit.remove(int(identifier))
+        return Done()
 
 
 def event_object(event: EventRecord) -> dict[str, Any]:
@@ -68,6 +81,7 @@ def event_object(event: EventRecord) -> dict[str, Any]:
         "flood_rate": int(str(event.extra.get("flood_rate", 30))),
         "correlation_id": event.correlation_id or None,
         "custom_data": str(event.extra.get("custom_data", "")),
+        **{kind: ref(event.refs[kind]["id"]) for kind in ABOUT if event.refs.get(kind, {}).get("id")},
         "host": ref(event.host_id) if event.host_id else None,
         "vm": ref(event.vm_id) if event.vm_id else None,
         "user": ref(event.account_id) if event.account_id else None,
@@ -101,7 +115,14 @@ def store(engine: Engine, given: Mapping[str, Any], account: AccountRecord, corr
             account_id=account.id,
             host_id=str((given.get("host") or {}).get("id", "")),
             vm_id=str((given.get("vm") or {}).get("id", "")),
+            refs={kind: _named(engine, kind, given[kind]) for kind in (*ABOUT, "host", "vm") if given.get(kind)},
             extra={key: given[key] for key in ("custom_data", "flood_rate") if given.get(key) is not None},
         )
     )
     return event_object(stored)
+
+
+def _named(engine: Engine, kind: str, given: Mapping[str, Any]) -> dict[str, str]:
+    """What an event is about, under the name that it has now."""
+    identifier = str(given.get("id", ""))
+    return {"id": identifier, "name": engine.store.entities.name_of(kind, identifier)}

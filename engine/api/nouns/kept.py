@@ -43,7 +43,7 @@ class AffinityGroups(Stored):
 
     services, kind, entity = ("AffinityGroups",), "AffinityGroup", "affinity_group"
     scopes, parent_attribute, unique_within = {"Cluster": Child()}, "cluster", "parent"
-    refs = {"vms": "vms", "hosts": "hosts"}
+    refs = {"vms": "vms", "hosts": "hosts", "vm_labels": "vm_labels", "host_labels": "host_labels"}
     defaults = {
         "enforcing": False,
         "broken": False,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +16,7 @@ from engine.api.nouns.built_in import LARGE_ICON, SMALL_ICON
 from engine.api.nouns.vm_devices import DiskAttachments, VmNics
 from engine.api.nouns.vms import DEFAULTS
 from engine.api.parameters import Listing
-from engine.api.stored import Child, ReadOnlyStored, Stored
+from engine.api.stored import Child, ReadOnlyStored, Stored, need_expected
 from engine.api.tell import tell
 from engine.builtin import BLANK_TEMPLATE
 from engine.decide import vm_config
@@ -22,6 +24,7 @@ from engine.decide.merge import merged
 from engine.decide.search import And, Compare, Expression, Or, Query
 from engine.jobs.template_create import TemplateCreate, number_of
 from engine.jobs.template_remove import RemoveTemplate, TemplateRemove
+from engine.jobs.vm_parts import need_free_name, with_profile
 from engine.store.entity import Entity
 
 CENTER = frozenset({"datacenter", "data_center", "datacenters"})
@@ -120,11 +123,45 @@ class TemplateDiskAttachments(ReadOnlyStored):
     scopes, defaults = {"Template": Child()}, DiskAttachments.defaults
 
 
-class TemplateNics(ReadOnlyStored):
-    """A template's NICs."""
+class TemplateNics(Stored):
+    """A template's NICs: without addresses, which the NICs of VMs made from it get."""
 
     services, kind, entity, refs = ("TemplateNics",), "Nic", "nic", {"vnic_profile": "vnic_profile"}
     scopes, parent_attribute, defaults = {"Template": Child()}, "template", VmNics.defaults
+    unique = False
+
+    def add(self, call: Call, given: dict[str, Any]) -> Made:
+        with self._held(call) as template:
+            new = vm_making.new_nic(call, given)
+            need_free_name(self.entities(call), template, new.name)
+            nic = Entity("nic", new.nic_id, new.name, new.attributes, parent=template.key)
+            return Made(self.show(call, self.entities(call).add(with_profile(self.entities(call), nic, new.profile_id))))
+
+    def update(self, call: Call, identifier: str, given: dict[str, Any]) -> Object:
+        with self._held(call) as template:
+            before, profile = self.mine(call, identifier), vm_making.profile_of(call, given)
+            need_free_name(self.entities(call), template, str(given.get("name", before.name)), but=identifier)
+            kept = vm_config.without(given, {"mac", "vnic_profile", "network"})
+
+            def how(one: Entity) -> Entity:
+                need_expected(call, one)
+                after = self.apply(call, one, kept)
+                return after if profile is None else with_profile(self.entities(call), after, profile)
+
+            return self.show(call, self.entities(call).change("nic", identifier, how))
+
+    def remove(self, call: Call, identifier: str, given: Object) -> Done:
+        with self._held(call):
+            return super().remove(call, identifier, given)
+
+    @contextmanager
+    def _held(self, call: Call) -> Iterator[Entity]:
+        """The template, while no job copies it and nobody else changes it."""
+        with self.entities(call).connection.transaction():
+            refuse_blank(call.parent_id, "edit Template")
+            template = self.entities(call).change("template", call.parent_id, lambda before: before)
+            call.engine.jobs.refuse_held(template.key)
+            yield template
 
 
 READ = (Templates, TemplateDiskAttachments, TemplateNics)

@@ -14,6 +14,7 @@ from engine.api.nouns import snapshot_actions, vm_cloning, vm_making, vm_viewer
 from engine.decide import vm_config
 from engine.jobs.job import JobType
 from engine.jobs.places import domain_for
+from engine.jobs.vm_freeze import VmFreeze, VmThaw
 from engine.jobs.vm_migrate import MigrateVm, VmMigrate
 from engine.jobs.vm_start import StartVm, VmStart
 from engine.jobs.vm_start_memory import VmStartMemory
@@ -112,6 +113,8 @@ ACTIONS: Mapping[str, Any] = {
     "shutdown": _plain(VmShutdown),
     "reboot": _plain(VmReboot),
     "reset": _plain(VmReset),
+    "freezefilesystems": _plain(VmFreeze),
+    "thawfilesystems": _plain(VmThaw),
     "suspend": suspend,
     "migrate": migrate,
     "cancelmigration": cancel_migration,
