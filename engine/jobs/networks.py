@@ -19,6 +19,12 @@ IN_CLUSTER = "trivet_networks"
 REQUIRED = "required"
 
 
+def named(entities: Entities, cluster_id: str) -> dict[str, Entity]:
+    """The networks of a cluster's data center by their names, which others may have, too."""
+    center = entities.need("cluster", cluster_id).ref("data_center")
+    return {one.name: one for one in entities.referring(("data_center", center), "network", "data_center")}
+
+
 def said_of(cluster: Entity, network_id: str) -> dict[str, Any]:
     """What a cluster says of one of its networks: as in v4, hosts are to have it unless it says otherwise."""
     return {REQUIRED: True, **((cluster.body.get(IN_CLUSTER) or {}).get(network_id) or {})}

@@ -97,6 +97,8 @@ def test_a_converted_vm_comes_as_it_was(system: Any) -> None:
     with pytest.raises(sdk.Error, match="it is no UUID"):
         disks.add(disk)
     vms = system.vms_service()
+    elsewhere = system.data_centers_service().add(types.DataCenter(name="elsewhere", local=False))
+    system.networks_service().add(types.Network(name="VM Network", data_center=types.DataCenter(id=elsewhere.id)))
     made = vms.add(as_ovf(connection, described(wanted, "converted")))
     vm = vms.vm_service(made.id)
     assert (made.name, made.description, made.memory) == ("converted", "from elsewhere", 256 * MIB)
@@ -107,7 +109,7 @@ def test_a_converted_vm_comes_as_it_was(system: Any) -> None:
     nics = {one.name: one for one in vm.nics_service().list()}
     assert nics["eth0"].mac.address == "52:54:00:aa:bb:01"
     assert nics["eth0"].vnic_profile is not None
-    assert (nics["eth1"].interface, nics["eth1"].vnic_profile) == (types.NicInterface.E1000, None), "no such network here"
+    assert (nics["eth1"].interface, nics["eth1"].vnic_profile) == (types.NicInterface.E1000, None), "it is elsewhere"
     assert vm.get().initialization is None
     vm.start()
     until(lambda: vm.get().status == types.VmStatus.UP)

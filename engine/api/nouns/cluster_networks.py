@@ -11,7 +11,7 @@ from engine.api.noun import Call, Done, Made
 from engine.api.nouns.kept import Networks
 from engine.api.references import unknown
 from engine.api.stored import Held
-from engine.jobs.networks import IN_CLUSTER, REQUIRED, said_of
+from engine.jobs.networks import IN_CLUSTER, REQUIRED, named, said_of
 from engine.store.entity import Entity
 
 
@@ -53,13 +53,11 @@ class ClusterNetworks(Networks):
             return done
 
     def _by_name(self, call: Call, name: str) -> str:
-        """Of the cluster's data center: others may have networks of the same name. Raises ``NotFound``."""
-        center = self.entities(call).need("cluster", call.parent_id).ref("data_center")
-        found = self.entities(call).referring(("data_center", center), self.entity, "data_center")
-        for one in found:
-            if one.name == name:
-                return one.id
-        raise unknown("Network", name, "networks")
+        """Raises ``NotFound``."""
+        found = named(self.entities(call), call.parent_id).get(name)
+        if found is None:
+            raise unknown("Network", name, "networks")
+        return found.id
 
     def _say(self, call: Call, identifier: str, given: Mapping[str, Any]) -> None:
         wanted = {name: given[name] for name in (REQUIRED, "display", "usages") if given.get(name) is not None}

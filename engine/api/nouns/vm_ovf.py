@@ -11,6 +11,7 @@ from engine.api.noun import Call
 from engine.api.nouns.built_in import OPERATING_SYSTEMS
 from engine.builtin import BLANK_TEMPLATE
 from engine.jobs.descriptors import describe
+from engine.jobs.networks import named
 from engine.store.entity import Entity
 
 SYSTEMS = {str(number): name for number, name, _ in OPERATING_SYSTEMS}
@@ -23,7 +24,7 @@ def completed(call: Call, given: Mapping[str, Any]) -> dict[str, Any]:
     if not said:
         return without_ovf(given)
     found = ovf.vm_of(str(said), SYSTEMS)
-    _connect(call, found.get("nics", ()))
+    _connect(call, str((given.get("cluster") or {}).get("id") or ""), found.get("nics", ()))
     return {"template": {"id": BLANK_TEMPLATE}, **found, **without_ovf(given)}
 
 
@@ -37,15 +38,15 @@ def without_ovf(given: Mapping[str, Any]) -> dict[str, Any]:
     return {**left, "initialization": kept} if kept else left
 
 
-def _connect(call: Call, nics: Sequence[dict[str, Any]]) -> None:
+def _connect(call: Call, cluster_id: str, nics: Sequence[dict[str, Any]]) -> None:
     """Each to the network of its name, if there is one: a VM of elsewhere comes without a cable rather than not at all."""
-    wanted, known = {nic["network"]["name"] for nic in nics}, dict[str, str]()
-    for one in call.engine.store.entities.list("network") if wanted else ():
-        if one.name in wanted and one.name not in known and call.rights.sees(one.key):
-            known[one.name] = one.id
+    known = named(call.engine.store.entities, cluster_id) if nics and cluster_id else {}
     for nic in nics:
-        name = nic.pop("network")["name"]
-        nic |= {"network": {"id": known[name]}} if name in known else {"vnic_profile": {}}
+        found = known.get(nic.pop("network")["name"])
+        if found is None or not call.rights.sees(found.key):
+            nic["vnic_profile"] = {}
+        else:
+            nic["network"] = {"id": found.id}
 
 
 def shown(call: Call, vm: Entity, value: Object) -> Object:
