@@ -226,6 +226,7 @@ def serve(guest: Guest, address: str, port: int) -> None:
     listener = listen(address, port)
     app = create_app(None) if guest.active_file.exists() else rehearsed_app(guest)
     arbiter = Arbiter(Server(guest, f"fd://{listener.detach()}", app))
+    JobBells(guest.job_bells).clear()
     # What was made in standby stays: a collection would touch, and copy, every page that the worker shares.
     gc.collect()
     gc.freeze()

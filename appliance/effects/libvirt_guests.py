@@ -28,8 +28,8 @@ HUNG_AFTER_S = 2.0
 HUNG_S = 60.0
 """How long it is not asked again."""
 
-FREEZE_TIMEOUT_S = 60.0
-"""A guest writes out all that it has not written yet."""
+FREEZE_TIMEOUT_S = 40.0
+"""A guest writes out all that it has not written yet. Less than the engine keeps a caller, who has to hear how it ended."""
 
 _WHAT = (
     libvirt.VIR_DOMAIN_STATS_STATE

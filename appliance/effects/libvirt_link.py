@@ -93,6 +93,9 @@ class LibvirtLink:
                 reason=f"its disk cannot be reached from here: {said[-400:]}",
                 remedy="Try again in a moment. If it stays: are the bricks up, and is the volume mounted here?",
             )
+        if number == libvirt.VIR_ERR_OPERATION_TIMEOUT:
+            reason = f"libvirt does something else with it: {said}"
+            return Unavailable("vm.busy", subject=subject, reason=reason, remedy="Ask again: what it does now ends.")
         if number in NO_AGENT:
             return no_agent(subject, said)
         if number == libvirt.VIR_ERR_CHECKPOINT_INCONSISTENT:

@@ -164,11 +164,11 @@ class VmApi(Protocol):
     def vm_reboot(self, name: str) -> None:
         """Ask the guest (its agent, else ACPI); answers at once."""
 
-    @route("POST", "/v1/vms/{name}/freeze", "command", 75.0)
+    @route("POST", "/v1/vms/{name}/freeze", "command", 45.0)
     def vm_freeze(self, name: str) -> None:
         """Have the guest's agent write out its file systems and hold back further writes, until :meth:`vm_thaw`."""
 
-    @route("POST", "/v1/vms/{name}/thaw", "command", 75.0)
+    @route("POST", "/v1/vms/{name}/thaw", "command", 45.0)
     def vm_thaw(self, name: str) -> None:
         """Let the guest's file systems go on. One that is not frozen: nothing."""
 

@@ -72,8 +72,9 @@ ASSIGNMENTS: Mapping[str, str] = {
     "AttachedStorageDomains": "manipulate_storage_domain",
     "ClusterNetworks": "assign_cluster_network",
     "StorageDomainServerConnections": "edit_storage_domain_configuration",
+    "TemplateNics": "configure_template_network",
 }
-"""Collections that only assign: their permit for adding and removing, on the object above."""
+"""Collections with a permit of their own for what is done in them, on the object above: those that only assign, and more."""
 ACTIONS: Mapping[tuple[str, str], str] = {
     ("Job", "clear"): "inject_external_tasks",
     ("Job", "end"): "inject_external_tasks",

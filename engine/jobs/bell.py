@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -66,14 +67,22 @@ class JobBells:
 
     @contextmanager
     def heard(self, job_id: str) -> Iterator[Callable[[float], object]]:
-        """Waits until the job moves, at most so many seconds."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        """Waits until the job moves, at most so many seconds. Without a socket it only waits: the job is ordered already."""
         path = self.folder / f"{self._short(job_id)}.{secrets.token_hex(3)}"
-        ear = Ear(path)
+        try:
+            ear = Ear(path)
+        except OSError:  # no descriptor left, or no room in /run
+            yield threading.Event().wait
+            return
         try:
             yield ear.wait
         finally:
             ear.close()
+            path.unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """Take away what killed workers left. To be called before there are any."""
+        for path in self.folder.glob("*"):
             path.unlink(missing_ok=True)
 
     def ring(self, job_id: str) -> None:

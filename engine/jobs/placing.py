@@ -239,7 +239,8 @@ def cluster_of(entities: Entities, cluster: Entity, vms: Sequence[Entity]) -> sc
     ]
     properties = {str(one["name"]): str(one.get("value", "")) for one in given}
     engine = next((one for one in vms if ENGINE_MARK in one.body), None)
-    labels = {one.id: one for one in entities.list("affinity_label")}
+    labels = entities.list("affinity_label")
+    names = {one.id: one.name for one in labels}
     over_commit = ((body.get("memory_policy") or {}).get("over_commit") or {}).get("percent") or 100
     return schedule_model.Cluster(
         cluster.name,
@@ -247,28 +248,29 @@ def cluster_of(entities: Entities, cluster: Entity, vms: Sequence[Entity]) -> sc
         bool(body.get("ballooning_enabled")),
         bool(body.get("threads_as_cores")),
         read_policy(policy.name if policy else "none", properties),
-        tuple(group_of(one, labels) for one in entities.children(cluster.key, "affinity_group")),
-        frozenset(one.name for one in labels.values() if one.body.get("has_implicit_affinity_group")),
+        tuple(group_of(one, names) for one in entities.children(cluster.key, "affinity_group")),
+        frozenset(one.name for one in labels if one.body.get("has_implicit_affinity_group")),
         bool(body.get("ha_reservation")),
         int(engine.body[ENGINE_MARK].get("memory_mib", 0)) * MIB if engine else 0,
     )
 
 
-def group_of(group: Entity, labels: Mapping[str, Entity]) -> AffinityGroup:
-    """An affinity group; the VMs and hosts of its labels (id → label) are its members, too."""
+def group_of(group: Entity, labels: Mapping[str, str]) -> AffinityGroup:
+    """An affinity group. ``labels``: id → name of all labels."""
 
     def rule(name: str, positive: bool) -> Rule:
         given = group.body.get(name) or {}
         return Rule(bool(given.get("enabled")), bool(given.get("positive", positive)), bool(given.get("enforcing")))
 
-    def members(name: str, through: str) -> frozenset[str]:
-        held = (labels[one].refs.get(name, ()) for one in group.refs.get(through, ()))
-        return frozenset(group.refs.get(name, ())).union(*held)
+    def names(of: str) -> frozenset[str]:
+        return frozenset(labels[one] for one in group.refs.get(of, ()) if one in labels)
 
     return AffinityGroup(
         group.name,
-        members("vms", "vm_labels"),
-        members("hosts", "host_labels"),
+        frozenset(group.refs.get("vms", ())),
+        frozenset(group.refs.get("hosts", ())),
+        names("vm_labels"),
+        names("host_labels"),
         vms_rule=rule("vms_rule", False),
         hosts_rule=rule("hosts_rule", True),
         priority=float(group.body.get("priority") or 1.0),

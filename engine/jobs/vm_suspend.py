@@ -16,9 +16,10 @@ from engine.jobs.vm_place import host_of, need_vm, state_at
 from engine.jobs.vm_spec import parts_of
 from engine.jobs.vm_start import chosen, locks_of
 from engine.jobs.vm_start_on import choose_host, forget_host
-from engine.jobs.vm_state import ASKED, MEMORY, RUN, started
+from engine.jobs.vm_state import ASKED, FROZEN, MEMORY, RUN, started
 from engine.jobs.vm_stop import drop_memory, memory_domain, memory_file
 from engine.store.entities import Entities
+from engine.store.entity import Entity
 from engine.store.jobs import Lock
 
 SUSPENDABLE = frozenset({"up", "paused", "powering_up"})
@@ -140,7 +141,13 @@ class WakeJob(JobType[WakeVm]):
         given = work.parameters(WakeVm)
         now_ms = int(work.clock.wall_s() * 1000)
         status = "paused" if given.paused else "powering_up"
-        work.entities.change("vm", given.vm_id, lambda vm: started(vm, status, now_ms))
+
+        def woken(vm: Entity) -> Entity:
+            """Memory that was frozen wakes so."""
+            kept = {FROZEN: vm.body[FROZEN]} if FROZEN in vm.body else {}
+            return started(vm, status, now_ms, **kept)
+
+        work.entities.change("vm", given.vm_id, woken)
         return {}
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from peewee import IntegrityError, Table, fn
+from peewee import IntegrityError, Select, Table, fn
 
 from appliance.effects.clock import Clock
 from appliance.errors import Conflict, NotFound
 from engine.decide.audit import TYPES
+from engine.decide.permit import SYSTEM, is_administrator
 from engine.decide.search import EVERYTHING, And, Compare, Expression, FreeText, Or, Query
 from engine.store.database import Connection
 from engine.store.entity import ENTITY, Key
@@ -54,6 +55,7 @@ FIELDS: Mapping[str, Field] = {
     "severity": Field("severity", shape="word"),
     "message": Field("description"),
     "description": Field("description"),
+    "name": Field("description"),
     "time": Field("wall_ms", shape="date"),
     "correlation_id": Field("correlation_id"),
     "origin": Field("origin", shape="word"),
@@ -68,10 +70,26 @@ FIELDS: Mapping[str, Field] = {
     "pool": at("vm_pool.name"),
 }
 """oVirt's fields of an event; names are those that the objects had when it happened."""
+IDS: Mapping[str, Field] = {
+    **{name.replace("_", ""): at(f"{name}.id", "word") for name in NAMES},
+    **{name: Field(column, shape="word") for name, column in (("host", "host_id"), ("vm", "vm_id"), ("user", "account_id"))},
+}
+"""``vm.id``. Those with a column have it in events of others, too."""
 BACK = ("name",)
 """What may stand behind a noun: ``Vms.name``."""
 OWN_KINDS = ("vm", "template", "disk", "vm_pool")
-"""Whose events plain users see: those of objects they see; not those of hosts and clusters these are on."""
+"""Whose events plain users see: those of objects they see; not those of hosts and clusters these are on …"""
+ADMINISTERED = ("host", "cluster", "data_center", "storage_domain", "network")
+"""… and whose administrators see besides: of those that they administer."""
+
+
+@dataclass(frozen=True)
+class Visible:
+    """A condition, and the tables of the statement that it asks: inside of it they would be too deep for SQLite's parser
+    (100 levels; a role on a cluster has 60 alone)."""
+
+    condition: Any
+    tables: tuple[Any, ...]
 
 
 NAME = "SELECT name FROM entity WHERE kind = {} AND id = {}"
@@ -156,18 +174,18 @@ class Audit:
         after: int = 0,
         limit: int | None = None,
         case_sensitive: bool = True,
-        only: Any = None,
+        only: Visible | None = None,
         about: Key | None = None,
     ) -> tuple[EventRecord, ...]:
         """Events with an id greater than ``after`` that ``query`` finds, the newest first unless it says otherwise.
 
-        ``about``: those of one object. ``only``: a further condition (:meth:`visible`). Raises ``Refused`` ``api.search``.
+        ``about``: those of one object. ``only``: what may be seen (:meth:`visible`). Raises ``Refused`` ``api.search``.
         """
         compare = Comparison(self.connection, case_sensitive)
         parts = [EVENT.id > after]
         parts += [_where(compare, query.where)] if query.where is not None else []
         parts += [EVENT.id.in_(_of([about]))] if about else []
-        parts += [only] if only is not None else []
+        parts += [only.condition] if only is not None else []
         order = [
             value.desc() if key.descending else value.asc()
             for key in query.sort
@@ -176,6 +194,7 @@ class Audit:
         ascends = bool(query.sort) and not query.sort[-1].descending  # many have the same time
         last = EVENT.id.asc() if ascends else EVENT.id.desc()
         select = EVENT.select().where(all_of(parts)).order_by(*order, last)
+        select = select.with_cte(*only.tables) if only is not None else select
         if query.page is not None:
             size = limit or 100
             select = select.limit(size).offset((query.page - 1) * size)
@@ -183,30 +202,35 @@ class Audit:
             select = select.limit(limit)
         return tuple(self._record(row) for row in self.connection.rows(select))
 
-    def get(self, number: int) -> EventRecord | None:
-        """The event, or ``None``."""
-        return next((self._record(row) for row in self.connection.rows(EVENT.select().where(EVENT.id == number))), None)
+    def get(self, number: int, only: Visible | None = None) -> EventRecord | None:
+        """The event, or ``None``. ``only`` as in :meth:`list`."""
+        found = self.list(Query(Compare(("id",), "=", str(number))), only=only)
+        return found[0] if found else None
 
     def remove(self, number: int) -> None:
         """Dismiss one. Raises ``NotFound`` ``event.unknown``."""
         if not self.connection.run(EVENT.delete().where(EVENT.id == number)):
             raise NotFound("event.unknown", subject=f"event {number}", reason="there is none", remedy="List the events.")
 
-    def visible(self, permits: Permits, account: AccountRecord | str, asking: Any = "all") -> Any:
-        """The condition for :meth:`list`'s ``only``.
+    def visible(self, permits: Permits, account: AccountRecord | str, asking: Any = "all") -> Visible | None:
+        """What :meth:`list` and :meth:`get` take as ``only``; ``None``: everything.
 
-        An administrator of the system sees all, others what concerns the objects that they see, and what they did.
+        An administrator of the system who does not ask for their own sees all; others what concerns the objects that they
+        see, and what they did.
         """
         grants = permits.grants(account)
-        if permits.condition(grants, "host", asking) is None:
+        administers = asking == "all" and is_administrator(grants)
+        if administers and any(one.on == SYSTEM and one.role.is_admin for one in grants):
             return None
-        parts = [EVENT.account_id == (account if isinstance(account, str) else account.id)]
-        for kind in OWN_KINDS:
+        parts, tables = [EVENT.account_id == (account if isinstance(account, str) else account.id)], []
+        for kind in (*OWN_KINDS, *(ADMINISTERED if administers else ())):
             only = permits.condition(grants, kind, asking)
             where = ENTITY.kind == kind
-            seen = ENTITY.select(ENTITY.id).where(where if only is None else where & only)
-            parts.append(EVENT.id.in_(REF.select(REF.event_id).where((REF.kind == kind) & REF.entity_id.in_(seen))))
-        return any_of(parts)
+            about = REF.select(REF.event_id).join(ENTITY, on=(ENTITY.kind == REF.kind) & (ENTITY.id == REF.entity_id))
+            table = about.where(where if only is None else where & only).cte(f"seen_{kind}", columns=("event_id",))
+            parts.append(EVENT.id.in_(Select((table,), (table.c.event_id,))))
+            tables.append(table)
+        return Visible(any_of(parts), tuple(tables))
 
     def prune(self) -> int:
         """Drop what is beyond number and age; how many that were."""
@@ -231,6 +255,10 @@ def _field(path: tuple[str, ...]) -> Field:
     words = [word.lower() for word in path]
     if len(words) == 2 and words[0] in ("event", "events"):
         words = words[1:]
+    if len(words) == 2 and words[1] == "id":
+        found = IDS.get(words[0].removesuffix("s").replace("_", ""))
+        if found is not None:
+            return found
     if len(words) == 2 and words[1] in BACK:
         words = [words[0].removesuffix("s")]
     found = FIELDS.get(words[0]) if len(words) == 1 else None

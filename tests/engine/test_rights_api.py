@@ -15,7 +15,8 @@ from engine.api.registry import nouns
 from engine.api.routes import Route, routes
 from engine.builtin import BLANK_TEMPLATE, named
 from engine.core import Engine
-from engine.decide.roles import EVERYONE, PERMITS, SUPER_USER, USER_VM_MANAGER
+from engine.decide.permit import SYSTEM
+from engine.decide.roles import BY_NAME, EVERYONE, PERMITS, SUPER_USER, TEMPLATE_OWNER, USER_VM_MANAGER
 from engine.store.permissions import Permits, user_entity
 from engine.store.records import AccountRecord
 from tests.engine import world
@@ -259,3 +260,50 @@ def test_a_tenant_sees_the_events_of_what_is_theirs(ann: As, admin: As, engine: 
     assert ann("DELETE", f"events/{mine[0]['id']}").status_code == 403
     assert admin("DELETE", f"events/{theirs}").status_code == 200
     assert admin("GET", f"events/{theirs}").status_code == 404
+
+
+def test_who_manages_events_sees_them_all_and_who_asks_as_a_user_does_not(engine: Engine, ann: As) -> None:
+    engine.store.audit.tell("USER_STARTED_VM", {"vm": "vm-ben"}, {}, account="user-ben")
+    engine.store.audit.tell("VDS_RECOVER", {"host": world.MEMBERS[0].id}, {})
+    assert ann("GET", "events?search=type%3D14").get_json() == {}
+    Permits(engine.store.entities).give(BY_NAME["AuditLogManager"].id, ("user", "user-ann"), SYSTEM)
+    (event,) = ann("GET", "events?search=type%3D14").get_json()["event"]
+    assert event["host"]["id"] == world.MEMBERS[0].id
+    assert ann("GET", "events?search=type%3D14", Filter="true").get_json() == {}
+    assert [one["vm"]["id"] for one in ann("GET", "events?search=vm.id%3Dvm-ben").get_json()["event"]] == ["vm-ben"]
+    assert ann("DELETE", f"events/{event['id']}").status_code == 200
+
+
+def test_who_administers_a_cluster_sees_its_events(engine: Engine, ann: As) -> None:
+    Permits(engine.store.entities).give(BY_NAME["ClusterAdmin"].id, ("user", "user-ann"), ("cluster", world.CLUSTER.id))
+    engine.store.audit.tell("VDS_RECOVER", {"host": world.MEMBERS[0].id}, {})
+    assert [one["code"] for one in ann("GET", "events?search=type%3D14").get_json()["event"]] == ["14"]
+
+
+def test_the_owner_of_a_template_makes_its_nics(engine: Engine, ann: As) -> None:
+    engine.store.entities.add(named("template", "t1", "golden", {}, cluster=world.CLUSTER.id))
+    assert ann("POST", "templates/t1/nics", {"name": "nic1"}).status_code in (403, 404)
+    Permits(engine.store.entities).give(TEMPLATE_OWNER, ("user", "user-ann"), ("template", "t1"))
+    made = ann("POST", "templates/t1/nics", {"name": "nic1"})
+    assert made.status_code == 201, made.text
+    nic = made.get_json()["id"]
+    assert ann("PUT", f"templates/t1/nics/{nic}", {"name": ""}).get_json()["name"] == "nic1"
+    assert ann("DELETE", f"templates/t1/nics/{nic}").status_code == 200
+
+
+def test_many_roles_at_many_places_are_no_deeper_a_question(engine: Engine, ann: As) -> None:
+    store = engine.store.entities
+    center = store.need("cluster", world.CLUSTER.id).ref("data_center")
+    domain, network = store.list("storage_domain")[0].id, store.list("network")[0].id
+    places = (("cluster", world.CLUSTER.id), ("data_center", center), ("storage_domain", domain), ("network", network),
+              ("host", world.MEMBERS[0].id), ("vm", "vm-ben"), ("template", BLANK_TEMPLATE))  # fmt: skip
+    for role in ("ClusterAdmin", "DataCenterAdmin"):
+        for place in places:
+            Permits(store).give(BY_NAME[role].id, ("user", "user-ann"), place)
+    engine.store.audit.tell("VDS_RECOVER", {"host": world.MEMBERS[0].id}, {})
+    search = "type%3D14+and+(severity%3Dnormal+or+(message%3Dx+and+(vm.name%3Dy+or+host.name%3Dz)))+page+1"
+    assert len(ann("GET", f"events?search={search}&max=5").get_json()["event"]) == 1
+    for path in ("vms", "hosts", "disks", "storagedomains", "networks", "templates"):
+        assert (
+            ann("GET", f"{path}?search=name%3D*+and+(name%3Da*+or+(name%3D*+and+(name%3D*+or+name%3Db)))").status_code == 200
+        )

@@ -13,7 +13,6 @@ from engine.api.nouns import ref
 from engine.api.parameters import Listing
 from engine.api.stored import gone
 from engine.core import Engine
-from engine.store.audit import EVENT
 from engine.store.records import AccountRecord, EventRecord
 
 EXTERNAL_CODES = {"normal": 9801, "warning": 9802, "error": 9803, "alert": 9804}
@@ -44,18 +43,12 @@ class Events(Noun):
         return [event_object(one) for one in found]
 
     def get(self, call: Call, identifier: str) -> Object | None:
-        if not ID.fullmatch(identifier):
-            return None
-        found = call.engine.store.audit.list(after=int(identifier) - 1, limit=1, only=self._mine(call, int(identifier)))
-        return event_object(found[0]) if found else None
+        found = call.engine.store.audit.get(int(identifier), self._seen(call)) if ID.fullmatch(identifier) else None
+        return event_object(found) if found else None
 
     @staticmethod
     def _seen(call: Call) -> Any:
         return call.engine.store.audit.visible(call.rights.permits, call.account, call.rights.asking)
-
-    def _mine(self, call: Call, number: int) -> Any:
-        seen = self._seen(call)
-        return EVENT.id == number if seen is None else (EVENT.id == number) & seen
 
     def add(self, call: Call, given: dict[str, Any]) -> Made:
         return Made(store(call.engine, given, call.account, call.correlation_id))

@@ -140,8 +140,9 @@ class TemplateNics(Stored):
     def update(self, call: Call, identifier: str, given: dict[str, Any]) -> Object:
         with self._held(call) as template:
             before, profile = self.mine(call, identifier), vm_making.profile_of(call, given)
-            need_free_name(self.entities(call), template, str(given.get("name", before.name)), but=identifier)
-            kept = vm_config.without(given, {"mac", "vnic_profile", "network"})
+            name = str(given.get("name") or before.name)
+            need_free_name(self.entities(call), template, name, but=identifier)
+            kept = {**vm_config.without(given, {"mac", "vnic_profile", "network"}), "name": name}
 
             def how(one: Entity) -> Entity:
                 need_expected(call, one)

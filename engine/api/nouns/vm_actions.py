@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from appliance.errors import Conflict
+from appliance.errors import Conflict, Unavailable
 from engine.api import work
 from engine.api.documents import Object
 from engine.api.noun import Call, Done
@@ -73,6 +73,18 @@ def _plain(kind: type[JobType[OnVm]]) -> Any:
     return act
 
 
+def freeze(noun: Any, call: Call, identifier: str, given: Object) -> Done:
+    """Who asks copies disks next: they hear how it ended, or that nobody knows."""
+    job = work.order(call, VmFreeze, OnVm(identifier, str(given.get("reason") or "")))
+    if job.state != "ended" and call.parameters.is_asynchronous is None:
+        job = work.settled(call, job)
+    if job.state != "ended" and call.parameters.is_asynchronous is None:
+        vm = call.engine.store.entities.need("vm", identifier)
+        reason = f"Cannot freeze VM. Its guest is still at it (job {job.id})"
+        raise Unavailable("vm.freezing", subject=f"VM {vm.name}", reason=reason, remedy="Look at the job, then thaw the VM.")
+    return work.told(job)
+
+
 def suspend(noun: Any, call: Call, identifier: str, given: Object) -> Done:
     """Its memory goes to a file beside its first disk."""
     entities = call.engine.store.entities
@@ -113,7 +125,7 @@ ACTIONS: Mapping[str, Any] = {
     "shutdown": _plain(VmShutdown),
     "reboot": _plain(VmReboot),
     "reset": _plain(VmReset),
-    "freezefilesystems": _plain(VmFreeze),
+    "freezefilesystems": freeze,
     "thawfilesystems": _plain(VmThaw),
     "suspend": suspend,
     "migrate": migrate,
