@@ -86,7 +86,7 @@ def measure(what: Wanted) -> int:
     return failed
 
 
-LONG_TESTS = ("maintenance", "disk_life", "cloud_guest", "vm_faults", "hosts")
+LONG_TESTS = ("maintenance", "disk_life", "cloud_guest", "vm_faults", "vm_refresh", "hosts")
 PLANNED_TESTS = (*(f"tests/lab/test_{name}.py" for name in LONG_TESTS), "tests/image/test_watchdog.py")
 
 
