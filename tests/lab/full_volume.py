@@ -10,6 +10,7 @@ import time
 
 from tests.lab.cluster import Cluster, wait
 from tests.lab.faults import Fault, Scene, Timeline
+from tests.lab.good_state import good_state
 
 BRICK = "/data/bricks/engine"
 SMALL = "/run/small-brick"
@@ -64,6 +65,7 @@ def _written(cluster: Cluster, node: str) -> bool:
 
 
 def _small_bricks(cluster: Cluster) -> None:
+    good_state(cluster)  # all nodes are needed here already, whatever was played before
     _move_bricks(cluster, TO_SMALL)
 
 
