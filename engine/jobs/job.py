@@ -103,7 +103,8 @@ class Step:
 
     ``direction``: where the job goes when it was interrupted in it. ``is_final``: once begun there is no way back; what
     fails then is tried again, and given up as the job type says. ``settles``: there is none once it is done, but if it
-    fails the job is undone. ``weight``: its share of the whole's percent.
+    fails the job is undone. ``weight``: its share of the whole's percent. ``is_local``: it reads and writes the database
+    alone, so it and its lines in the journal are one transaction.
     """
 
     name: str
@@ -113,6 +114,7 @@ class Step:
     is_final: bool = False
     settles: bool = False
     weight: float = 1.0
+    is_local: bool = False
 
     def view(self, state: StepState) -> StepView:
         """As the next move is decided by."""

@@ -6,7 +6,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from appliance.codec import decode
@@ -178,7 +178,7 @@ def run(world: World, job_id: str) -> None:
 def _make(move: Move, kind: JobType[Any], steps: Sequence[Step], work: StepWork) -> None:
     jobs, job = work.world.jobs, work.job
     if move.what == "do":
-        _do(steps[move.number], work)
+        _do(steps[move.number], kind, work)
     elif move.what == "undo":
         _undo(steps[move.number], kind, work)
     elif move.what == "turn":
@@ -200,11 +200,12 @@ def _make(move: Move, kind: JobType[Any], steps: Sequence[Step], work: StepWork)
         _give_up(kind, work, work.journal[move.number].error)
 
 
-def _do(step: Step, work: StepWork) -> None:
+def _do(step: Step, kind: JobType[Any], work: StepWork) -> None:
     jobs, job_id, number = work.world.jobs, work.job.id, work.number
-    jobs.begin(job_id, number, work.journal[number].title)
+    if not step.is_local:
+        jobs.begin(job_id, number, work.journal[number].title)
     try:
-        data = _patiently(lambda: step.do(work), work) if step.is_final else step.do(work)
+        data = _acted(step, work)
     except Cancelled:
         jobs.failed(job_id, number, CANCELLED, work.host)
         return
@@ -219,7 +220,37 @@ def _do(step: Step, work: StepWork) -> None:
         work.world.log(f"job {job_id}: step {step.name} has a defect: {error!r}")
         jobs.failed(job_id, number, told(_defect(step, error)), work.host)
         return
-    jobs.done(job_id, number, data or {}, work.whole(100), work.host)
+    if not step.is_local and not (number == len(work.journal) - 1 and _done_and_ended(kind, work, data)):
+        jobs.done(job_id, number, data, work.whole(100), work.host)
+
+
+def _acted(step: Step, work: StepWork) -> Mapping[str, Any]:
+    """What the step answered. One that is local has its journal with it."""
+    jobs, number = work.world.jobs, work.number
+    if step.is_local:
+        begun_ms = int(work.clock.wall_s() * 1000)
+        with work.entities.connection.transaction():
+            jobs.log(work.job.id, work.journal[number].title)
+            data = step.do(work) or {}
+            jobs.done(work.job.id, number, data, work.whole(100), "", begun_ms)
+        return data
+    return (_patiently(lambda: step.do(work), work) if step.is_final else step.do(work)) or {}
+
+
+def _done_and_ended(kind: JobType[Any], work: StepWork, data: Mapping[str, Any]) -> bool:
+    """The last step's line and the job's end in one transaction, because each is a write on all bricks that somebody waits
+    for. False: the end was refused; nothing was written, and it is tried and told by itself."""
+    jobs, number = work.world.jobs, work.number
+    journal = [*work.journal[:number], replace(work.journal[number], state="done", data=data)]
+    try:
+        with work.entities.connection.transaction():
+            jobs.done(work.job.id, number, data, work.whole(100), work.host)
+            _end(kind, replace(work, journal=journal, number=-1))
+    except Unavailable:
+        raise
+    except TrivetError:
+        return False
+    return True
 
 
 def _undo(step: Step, kind: JobType[Any], work: StepWork) -> None:
@@ -257,14 +288,18 @@ def _patiently(act: Callable[[], Any], work: StepWork) -> Any:
             pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
 
 
-def _finish(kind: JobType[Any], work: StepWork) -> None:
+def _end(kind: JobType[Any], work: StepWork) -> None:
     def finish() -> Mapping[str, Any]:
         result = kind.finish(work)
         tell.ended(kind, work.job, work, "finished", "")
         return result
 
+    work.world.jobs.end(work.job.id, "finished", finish, {})
+
+
+def _finish(kind: JobType[Any], work: StepWork) -> None:
     try:
-        work.world.jobs.end(work.job.id, "finished", finish, {})
+        _end(kind, work)
     except Unavailable:
         raise  # the database: the next process ends it
     except TrivetError as error:

@@ -123,7 +123,7 @@ class VmStart(JobType[StartVm]):
     name = "vm.start"
     parameters = StartVm
     steps = (
-        Step("place", _place, _forget, weight=0.2),
+        Step("place", _place, _forget, weight=0.2, is_local=True),
         Step("seed", _seed, _unseed, weight=0.2),
         Step("start", _start, _unstart),
     )

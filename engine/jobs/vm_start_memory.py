@@ -52,7 +52,7 @@ class VmStartMemory(WakeJob):
 
     name = "vm.start-memory"
     steps = (
-        Step("place", place, unplace, weight=0.2),
+        Step("place", place, unplace, weight=0.2, is_local=True),
         Step("wake", _wake, _unwake),
         Step("resume", _resume, is_final=True, weight=0.1),
     )
