@@ -13,7 +13,9 @@ REF = "id|name"
 
 MANDATORY: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "AffinityGroups": {"add": ("name",)},
+    "AffinityGroupHostLabels": {"add": ("id|name",)},
     "AffinityGroupHosts": {"add": ("id|name",)},
+    "AffinityGroupVmLabels": {"add": ("id|name",)},
     "AffinityGroupVms": {"add": ("id|name",)},
     "AffinityLabels": {"add": ("name",)},
     "AffinityLabelHosts": {"add": ("id",)},

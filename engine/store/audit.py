@@ -147,14 +147,13 @@ class Audit:
         """Store an event. The same origin and custom id twice: ``Conflict`` (``event.exists``)."""
         row = {name: getattr(event, name) for name in COLUMNS if name not in ("id", "extra", "refs")}
         row |= {"extra": json.dumps(dict(event.extra)), "refs": self.connection.packed(event.refs)}
-        insert = EVENT.insert({getattr(EVENT, name): value for name, value in row.items()}).returning(EVENT.id)
         try:
             with self.connection.transaction():
-                number = int(self.connection.rows(insert)[0][0])
+                number = int(self.connection.insert(EVENT, row, "id"))
                 refs = {(kind, ref["id"]) for kind, ref in event.refs.items()}
                 refs |= {(kind, one) for kind, one in (("host", event.host_id), ("vm", event.vm_id)) if one}
                 for kind, identifier in sorted(refs):
-                    self.connection.run(REF.insert({"kind": kind, "entity_id": identifier, "event_id": number}))
+                    self.connection.insert(REF, {"kind": kind, "entity_id": identifier, "event_id": number})
         except IntegrityError as error:
             raise Conflict(
                 "event.exists",

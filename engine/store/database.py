@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -126,6 +126,25 @@ class Connection:
             done = query.execute(self.peewee)
             return done if isinstance(done, int) else 0
 
+    def insert(self, table: Any, row: Mapping[Any, Any], returning: str = "") -> Any:
+        """Insert a row (column or its name → value); answers the column ``returning``, if one is named. As :meth:`update`
+        without peewee's compiler, which took half of a job's CPU time."""
+        names, asked, values = _written(row)
+        text = f"INSERT INTO {table.__name__} ({', '.join(names)}) VALUES ({', '.join(asked)})"  # noqa: S608 - tables and columns are ours
+        with explained():
+            done = self._asked(f"{text} RETURNING {returning}" if returning else text, values)
+            return done.fetchone()[0] if returning else None
+
+    def update(self, table: Any, change: Mapping[Any, Any], where: Mapping[Any, Any]) -> int:
+        """Change the rows whose columns are as in ``where``; their number."""
+        names, asked, values = _written(change)
+        those, asked_those, last = _written(where)
+        changes = ", ".join(f"{name} = {place}" for name, place in zip(names, asked, strict=True))
+        conditions = " AND ".join(f"{name} = {place}" for name, place in zip(those, asked_those, strict=True))
+        with explained():
+            done = self._asked(f"UPDATE {table.__name__} SET {changes} WHERE {conditions}", values + last)  # noqa: S608 - as above
+            return int(done.rowcount)
+
     def locked(self, query: Any) -> Any:
         """``query`` so that nobody else changes its rows before this transaction ends (SQLite has one writer anyway)."""
         return query.for_update() if self.is_postgresql else query
@@ -195,6 +214,13 @@ class Connection:
 
 def _lower(text: object) -> object:
     return text.lower() if isinstance(text, str) else text
+
+
+def _written(row: Mapping[Any, Any]) -> tuple[list[str], list[str], tuple[Any, ...]]:
+    """Names, places and values of columns. JSON data may be packed (:meth:`Connection.packed`)."""
+    names = [str(getattr(column, "name", column)) for column in row]
+    values = [(value.lhs.value, "{}::jsonb") if isinstance(value, Expression) else (value, "{}") for value in row.values()]
+    return names, [place for _, place in values], tuple(value for value, _ in values)
 
 
 def places(values: Sequence[Any]) -> str:

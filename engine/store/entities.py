@@ -233,7 +233,7 @@ class Entities:
         stored = replace(entity, generation=1, created_ms=entity.created_ms or now_ms, changed_ms=now_ms)
         try:
             with self.connection.transaction():
-                self.connection.run(ENTITY.insert(self._row(stored)))
+                self.connection.insert(ENTITY, self._row(stored))
                 self._relate(stored, is_new=True)
         except IntegrityError as error:
             raise self._because(stored, error, is_new=True) from error
@@ -247,11 +247,11 @@ class Entities:
         """
         stored = replace(entity, generation=entity.generation + 1, changed_ms=int(self._clock.wall_s() * 1000))
         kept = ("kind", "id", "locked_as", "created_ms")
-        row = {getattr(ENTITY, name): value for name, value in self._row(stored).items() if name not in kept}
-        mine = (ENTITY.kind == entity.kind) & (ENTITY.id == entity.id) & (ENTITY.generation == entity.generation)
+        row = {name: value for name, value in self._row(stored).items() if name not in kept}
+        mine = {"kind": entity.kind, "id": entity.id, "generation": entity.generation}
         try:
             with self.connection.transaction():
-                if self.connection.run(ENTITY.update(row).where(mine)) == 0:
+                if self.connection.update(ENTITY, row, mine) == 0:
                     self.need(entity.kind, entity.id)
                     raise changed(entity)
                 self._relate(stored)

@@ -10,7 +10,7 @@ from peewee import Table
 from appliance.effects.clock import Clock
 from appliance.errors import Conflict, NotFound, Refused, Unavailable
 from engine.store.entities import Entities
-from engine.store.entity import ENTITY, Key
+from engine.store.entity import Key
 from engine.store.job_records import JobRecord, JobStatus, Lock, StepRecord, locked
 
 __all__ = ["JobRecord", "JobStatus", "Jobs", "Lock", "StepRecord"]
@@ -45,6 +45,9 @@ STEPS = f"SELECT {', '.join(STEP_COLUMNS[1:])} FROM job_step WHERE job_id = {{}}
 LOCKS = "SELECT kind, id, shown, shared FROM entity_lock WHERE job_id = {}"
 ROW = "SELECT id FROM entity WHERE kind = {} AND id = {}"
 HOLDERS = "SELECT j.description, j.id FROM entity_lock l JOIN job j ON j.id = l.job_id WHERE l.kind = {} AND l.id = {}"
+SHOWN = (
+    "UPDATE entity SET locked_as = {}, generation = generation + 1, changed_ms = {} WHERE kind = {} AND id = {} RETURNING id"
+)
 LINES = "SELECT COUNT(*) FROM job_log WHERE job_id = {}"
 WAITING = "SELECT COUNT(*) FROM job WHERE state = 'queued'"
 OPEN = "SELECT id FROM job WHERE state <> 'ended' LIMIT 1"
@@ -82,16 +85,16 @@ class Jobs:
                 )
             self._refuse_locked(locks)
             job = prepare()
-            self.connection.run(JOB.insert(self._job_row(job, created_ms=now_ms, changed_ms=now_ms)))
+            self.connection.insert(JOB, self._job_row(job, created_ms=now_ms, changed_ms=now_ms))
             for step in steps:
-                self.connection.run(STEP.insert(self._step_row(job.id, step)))
+                self.connection.insert(STEP, self._step_row(job.id, step))
             self._lock(job.id, locks)
         return self.need(job.id)
 
     def _lock(self, job_id: str, locks: Sequence[Lock]) -> None:
         for lock in locks:
             row = {"kind": lock.kind, "id": lock.id, "job_id": job_id, "shared": int(lock.is_shared), "shown": lock.shown}
-            self.connection.run(LOCK.insert(row))
+            self.connection.insert(LOCK, row)
             self._show(lock, lock.shown)
 
     def hold(self, job: JobRecord, locks: Sequence[Lock]) -> None:
@@ -101,7 +104,7 @@ class Jobs:
         with self.connection.transaction():
             self._refuse_locked(locks)
             row = self._job_row(job, state="ended", status="started", created_ms=now_ms, changed_ms=now_ms)
-            self.connection.run(JOB.insert({**row, JOB.started_ms: now_ms}))
+            self.connection.insert(JOB, {**row, JOB.started_ms: now_ms})
             self._lock(job.id, locks)
 
     def release(self, job_id: str, status: JobStatus) -> None:
@@ -125,12 +128,7 @@ class Jobs:
 
     def _show(self, lock: Lock, word: str) -> None:
         if lock.shown:
-            change = {
-                ENTITY.locked_as: word,
-                ENTITY.generation: ENTITY.generation + 1,
-                ENTITY.changed_ms: self._now_ms(),
-            }
-            self.connection.run(ENTITY.update(change).where((ENTITY.kind == lock.kind) & (ENTITY.id == lock.id)))
+            self.connection.all(SHOWN, (word, self._now_ms(), lock.kind, lock.id))
 
     def refuse_held(self, *keys: Key) -> None:
         """For a change that is no job: raises ``Conflict`` ``entity.locked`` when a job holds one of them for itself. To be
@@ -252,13 +250,13 @@ class Jobs:
         """A line of the live log."""
         with self.connection.transaction():
             if self.connection.first(LINES, (job_id,))[0] < LOG_LIMIT_LINES:
-                self.connection.run(LOG.insert({LOG.job_id: job_id, LOG.wall_ms: self._now_ms(), LOG.text: text}))
+                self.connection.insert(LOG, {LOG.job_id: job_id, LOG.wall_ms: self._now_ms(), LOG.text: text})
 
     def _step(self, job_id: str, number: int, change: Mapping[Any, Any]) -> None:
-        self.connection.run(STEP.update(change).where((STEP.job_id == job_id) & (STEP.number == number)))
+        self.connection.update(STEP, change, {STEP.job_id: job_id, STEP.number: number})
 
     def _job(self, job_id: str, change: dict[Any, Any]) -> None:
-        self.connection.run(JOB.update({**change, JOB.changed_ms: self._now_ms()}).where(JOB.id == job_id))
+        self.connection.update(JOB, {**change, JOB.changed_ms: self._now_ms()}, {JOB.id: job_id})
 
     # reading
 
@@ -336,7 +334,7 @@ class Jobs:
         """A job that somebody else does and tells us of: shown, never run here."""
         now_ms = self._now_ms()
         row = self._job_row(job, state="ended", status="started", is_external=True, created_ms=now_ms, changed_ms=now_ms)
-        self.connection.run(JOB.insert({**row, JOB.started_ms: now_ms}))
+        self.connection.insert(JOB, {**row, JOB.started_ms: now_ms})
         return self.need(job.id)
 
     def end_external(self, job_id: str, status: JobStatus) -> JobRecord:
@@ -364,7 +362,7 @@ class Jobs:
                 raise Refused(
                     "job.steps", subject=f"job {job_id}", reason=f"it has {EXTERNAL_STEPS} steps", remedy="End it."
                 )
-            self.connection.run(STEP.insert(self._step_row(job_id, step)))
+            self.connection.insert(STEP, self._step_row(job_id, step))
             self._job(job_id, {})
         return step
 

@@ -5,7 +5,7 @@ kept; ``--only planned`` restarts the three nodes one after another; ``--only re
 
 A bench is a function ``bench_*`` in a file ``bench_*.py`` here; it takes nothing and returns ``Measured`` rows. It
 measures a baseline in the same run, because a number alone says more about the machine than about us. With words,
-only benches whose name holds one of them run, and the documents are left alone. Exits with 1 when a bound is not kept, a
+only benches whose name holds one of them run, and only their lines in docs/bench.md are written anew. Exits with 1 when a bound is not kept, a
 bench breaks or a fault has the wrong outcome.
 """
 
@@ -72,6 +72,15 @@ def document(rows: Sequence[Measured]) -> str:
     return head + "".join(line(row) + "\n" for row in rows)
 
 
+def with_lines(text: str, rows: Sequence[Measured]) -> str:
+    """The document with those lines written anew, or added."""
+    lines = text.splitlines()
+    for row in rows:
+        at = next((number for number, one in enumerate(lines) if one.startswith(f"| {row.what} |")), len(lines))
+        lines[at : at + 1] = [line(row)]
+    return "\n".join(lines) + "\n"
+
+
 def main(line: Sequence[str]) -> int:
     """Run what was asked for and report."""
     parser = argparse.ArgumentParser(prog="run.py", description="Measure, and write docs/bench.md and docs/ha-report.md.")
@@ -117,9 +126,9 @@ def core(words: Sequence[str]) -> int:
     if not rows:
         print("bench: nothing was measured", file=sys.stderr)
         return 1
-    if not words and not broken:
+    if not broken:
         DOCUMENT.parent.mkdir(exist_ok=True)
-        DOCUMENT.write_text(document(rows))
+        DOCUMENT.write_text(with_lines(DOCUMENT.read_text(), rows) if words and DOCUMENT.exists() else document(rows))
         print(f"bench: wrote {DOCUMENT.relative_to(ROOT)}", file=sys.stderr)
     late = [row.what for row in rows if not row.kept]
     if late:
