@@ -5,8 +5,8 @@ kept; ``--only planned`` restarts the three nodes one after another; ``--only re
 
 A bench is a function ``bench_*`` in a file ``bench_*.py`` here; it takes nothing and returns ``Measured`` rows. It
 measures a baseline in the same run, because a number alone says more about the machine than about us. With words,
-only benches whose name holds one of them run, and only their lines in docs/bench.md are written anew. Exits with 1 when a bound is not kept, a
-bench breaks or a fault has the wrong outcome.
+only benches whose name holds one of them run, and only their lines in docs/bench.md are written anew. Exits with 1 when a
+bound is not kept, a bench breaks or a fault has the wrong outcome.
 """
 
 from __future__ import annotations
