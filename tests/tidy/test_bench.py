@@ -87,6 +87,17 @@ def test_nothing_measured_is_no_success(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert main_with(monkeypatch, tmp_path) == 1
 
 
-def test_a_selection_leaves_the_document_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_selection_writes_its_own_lines_anew_and_no_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    kept = "# Measurements\n\n| what | ours |\n|---|---|\n| a failover | old |\n| another | old |\n"
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs/bench.md").write_text(kept)
     assert main_with(monkeypatch, tmp_path, lambda: [row(1, 2)], words=("x",)) == 0
-    assert not (tmp_path / "docs/bench.md").exists()
+    text = (tmp_path / "docs/bench.md").read_text()
+    assert text == kept.replace("| a failover | old |", run.line(row(1, 2)))
+
+
+def test_a_selection_that_breaks_leaves_the_document_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs/bench.md").write_text("kept")
+    assert main_with(monkeypatch, tmp_path, broken, lambda: [row(1, 2)], words=("x",)) == 1
+    assert (tmp_path / "docs/bench.md").read_text() == "kept"
