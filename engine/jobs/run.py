@@ -207,21 +207,30 @@ def _do(step: Step, kind: JobType[Any], work: StepWork) -> None:
     try:
         data = _acted(step, work)
     except Cancelled:
-        jobs.failed(job_id, number, CANCELLED, work.host)
+        _failed(step, work, CANCELLED)
         return
     except TrivetError as error:
         _stop_if_stale(error)
         if work.world.stopping.is_set() and isinstance(error, Unavailable):
             return  # the journal says "begun": the next process goes on
-        work.log(f"failed: {error}")
-        jobs.failed(job_id, number, told(error), work.host)
+        _failed(step, work, told(error), f"failed: {error}")
         return
     except Exception as error:  # noqa: BLE001 - a defect of a step must not leave its locks for ever
         work.world.log(f"job {job_id}: step {step.name} has a defect: {error!r}")
-        jobs.failed(job_id, number, told(_defect(step, error)), work.host)
+        _failed(step, work, told(_defect(step, error)))
         return
     if not step.is_local and not (number == len(work.journal) - 1 and _done_and_ended(kind, work, data)):
         jobs.done(job_id, number, data, work.whole(100), work.host)
+
+
+def _failed(step: Step, work: StepWork, error: Mapping[str, Any], line: str = "") -> None:
+    """Journal and log. What a local step had written of its begin is gone with what it did."""
+    jobs, job_id, number = work.world.jobs, work.job.id, work.number
+    if step.is_local:
+        jobs.begin(job_id, number, work.journal[number].title)
+    if line:
+        work.log(line)
+    jobs.failed(job_id, number, error, work.host)
 
 
 def _acted(step: Step, work: StepWork) -> Mapping[str, Any]:
@@ -239,16 +248,14 @@ def _acted(step: Step, work: StepWork) -> Mapping[str, Any]:
 
 def _done_and_ended(kind: JobType[Any], work: StepWork, data: Mapping[str, Any]) -> bool:
     """The last step's line and the job's end in one transaction, because each is a write on all bricks that somebody waits
-    for. False: the end was refused; nothing was written, and it is tried and told by itself."""
+    for. False: that failed; nothing was written, and the end is tried and told by itself."""
     jobs, number = work.world.jobs, work.number
     journal = [*work.journal[:number], replace(work.journal[number], state="done", data=data)]
     try:
         with work.entities.connection.transaction():
             jobs.done(work.job.id, number, data, work.whole(100), work.host)
             _end(kind, replace(work, journal=journal, number=-1))
-    except Unavailable:
-        raise
-    except TrivetError:
+    except Exception:  # noqa: BLE001 - a step must not be repeated for a defect of the end
         return False
     return True
 

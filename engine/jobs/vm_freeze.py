@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from appliance.errors import Conflict, NotFound, Unavailable
+from appliance.errors import Conflict, NotFound
 from engine.jobs.job import Step, Told, Work
 from engine.jobs.vm_place import host_of
 from engine.jobs.vm_state import FROZEN
@@ -12,8 +12,8 @@ from engine.store.entity import Entity
 
 def _unfreeze(work: Work) -> None:
     """What this job may have frozen goes on. Frozen before: it stays so, because somebody counts on that. A VM that is down
-    by now has nothing frozen, and its restart must not wait for us. One that is paused freezes when it goes on: we try
-    again."""
+    by now has nothing frozen, and its restart must not wait for us. One that is paused cannot be thawed: it is let go at
+    once, because only who resumes it helps, and they thaw it then."""
     vm = work.entities.need("vm", work.parameters(OnVm).vm_id)
     if FROZEN in vm.body or not vm.ref("host"):
         return
@@ -23,8 +23,6 @@ def _unfreeze(work: Work) -> None:
     except NotFound as error:
         work.log(f"nothing to thaw: {error}")
     except Conflict as error:
-        if error.code == "vm.not-running":
-            raise Unavailable(error.code, subject=error.subject, reason=error.reason, remedy=error.remedy) from error
         if error.code != "vm.no-agent":
             raise
         work.log(f"nothing to thaw: {error}")

@@ -63,7 +63,7 @@ class VmRestart(JobType[RestartVm]):
 
     name = "vm.restart"
     parameters = RestartVm
-    steps = (Step("place", _place, _forget, weight=0.2, is_local=True), Step("start", _start, _unstart))
+    steps = (Step("place", _place, _forget, weight=0.2), Step("start", _start, _unstart))
     told = Told("VDS_INITIATED_RUN_VM", "", "HA_VM_RESTART_FAILED")
 
     def about(self, entities: Entities, given: RestartVm) -> Mapping[str, str]:

@@ -175,13 +175,16 @@ class Audit:
         case_sensitive: bool = True,
         only: Visible | None = None,
         about: Key | None = None,
+        number: int | None = None,
     ) -> tuple[EventRecord, ...]:
         """Events with an id greater than ``after`` that ``query`` finds, the newest first unless it says otherwise.
 
-        ``about``: those of one object. ``only``: what may be seen (:meth:`visible`). Raises ``Refused`` ``api.search``.
+        ``number``: that one alone. ``about``: those of one object. ``only``: what may be seen (:meth:`visible`).
+
+        Raises ``Refused`` ``api.search``.
         """
         compare = Comparison(self.connection, case_sensitive)
-        parts = [EVENT.id > after]
+        parts = [EVENT.id > after if number is None else EVENT.id == number]
         parts += [_where(compare, query.where)] if query.where is not None else []
         parts += [EVENT.id.in_(_of([about]))] if about else []
         parts += [only.condition] if only is not None else []
@@ -203,7 +206,7 @@ class Audit:
 
     def get(self, number: int, only: Visible | None = None) -> EventRecord | None:
         """The event, or ``None``. ``only`` as in :meth:`list`."""
-        found = self.list(Query(Compare(("id",), "=", str(number))), only=only)
+        found = self.list(only=only, number=number)
         return found[0] if found else None
 
     def remove(self, number: int) -> None:

@@ -6,6 +6,7 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,8 +14,9 @@ from appliance.errors import Conflict, NotFound, Refused, TrivetError, Unavailab
 from engine.fakes.hosts import FakeNodes
 from engine.jobs.bell import JobBells
 from engine.jobs.desk import Desk, error_of
-from engine.jobs.disk_create import CreateDisk
+from engine.jobs.disk_create import CreateDisk, DiskCreate
 from engine.jobs.disk_remove import DiskRemove, RemoveDisk
+from engine.jobs.job import Work
 from engine.store import jobs as stored
 from engine.store.durable import Store
 from engine.store.entities import Entity
@@ -171,3 +173,48 @@ def test_an_ended_job_cannot_be_cancelled(store: Store, desk: Desk, nodes: FakeN
     assert error.value.code == "job.ended"
     with pytest.raises(NotFound):
         desk.cancel("none")
+
+
+def test_a_local_step_that_fails_is_told_with_its_begin(
+    store: Store, desk: Desk, nodes: FakeNodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it had written is gone; its lines in the journal and in the log are not."""
+
+    def refused(work: Work) -> None:
+        work.entities.add(Entity("tag", "t1", "half"))
+        raise Refused("disk.no-space", subject="vmstore", reason="it is full", remedy="Make room.")
+
+    first = replace(DiskCreate.steps[0], do=refused, is_local=True)
+    monkeypatch.setattr(DiskCreate, "steps", (first, *DiskCreate.steps[1:]))
+    job_id = create(desk)
+    work_off(store, nodes)
+    step = desk.jobs.steps(job_id)[0]
+    assert (desk.jobs.need(job_id).status, step.begun_ms is not None) == ("failed", True)
+    lines = [text for _number, _ms, text in desk.jobs.log_lines(job_id)]
+    assert lines[0] == step.title
+    assert lines[1].startswith("failed: vmstore: it is full")
+    assert store.entities.get("tag", "t1") is None
+
+
+def test_an_end_that_has_a_defect_does_not_repeat_the_last_step(
+    store: Store, desk: Desk, nodes: FakeNodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    real, finish = DiskCreate.steps[-1].do, DiskCreate.finish
+
+    def acts(work: Work) -> Any:
+        done.append(work.job_id)
+        return real(work)
+
+    def ends(kind: DiskCreate, work: Work) -> Any:
+        if len(done) == 1 and not tried:
+            tried.append("once")
+            raise KeyError("a defect")
+        return finish(kind, work)
+
+    tried: list[str] = []
+    monkeypatch.setattr(DiskCreate, "steps", (*DiskCreate.steps[:-1], replace(DiskCreate.steps[-1], do=acts)))
+    monkeypatch.setattr(DiskCreate, "finish", ends)
+    job_id = create(desk)
+    work_off(store, nodes)
+    assert (desk.jobs.need(job_id).status, done) == ("finished", [job_id])

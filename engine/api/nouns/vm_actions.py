@@ -78,7 +78,7 @@ def freeze(noun: Any, call: Call, identifier: str, given: Object) -> Done:
     job = work.order(call, VmFreeze, OnVm(identifier, str(given.get("reason") or "")))
     if job.state != "ended" and call.parameters.is_asynchronous is None:
         job = work.settled(call, job)
-    if job.state != "ended" and call.parameters.is_asynchronous is None:
+    if job.state != "ended" and call.parameters.is_asynchronous is not True:
         vm = call.engine.store.entities.need("vm", identifier)
         reason = f"Cannot freeze VM. Its guest is still at it (job {job.id})"
         raise Unavailable("vm.freezing", subject=f"VM {vm.name}", reason=reason, remedy="Look at the job, then thaw the VM.")
