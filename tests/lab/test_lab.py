@@ -169,6 +169,17 @@ def test_storage_and_management_can_be_cut_apart(bare_lab: str) -> None:
     assert reach(bare_lab, "node2", "node1", AGENT_PORT) == "answered"
 
 
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Programs that are begun now may be interrupted, also where a shell has started us in the background: there they would
+    inherit that this signal is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_a_cut_ends_by_itself_also_when_its_command_is_told_to_stop(bare_lab: str) -> None:
     listen(bare_lab)
     began_s = time.monotonic()
@@ -176,7 +187,7 @@ def test_a_cut_ends_by_itself_also_when_its_command_is_told_to_stop(bare_lab: st
     assert time.monotonic() - began_s >= 2
     assert nodes(bare_lab)["node1"]["link"] == "up"
     command = [str(ROOT / "trivet"), "lab", "link", "node1", "cut", "--for", "600", "--name", bare_lab]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
+    with interruptible(), subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
         while nodes(bare_lab)["node1"]["link"] != "cut":
             assert running.poll() is None
         running.send_signal(signal.SIGINT)
