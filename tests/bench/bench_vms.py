@@ -43,6 +43,8 @@ SEEN_BOUND_S = 1.0
 PACE_RATIO = 0.95
 PACE_MIB = 256
 """Four shards; it is written and read eight times."""
+PACE_TURNS = 4
+"""By turns, ours first: one alone after the other differed by a fifth either way, as the bricks' cache and the machine had it."""
 PACE_S = 600.0
 POLL_S = 0.02
 CPU = "Nehalem"
@@ -141,18 +143,21 @@ def paces(cluster: Cluster, system: Any) -> list[Measured]:
         data = attachments.add(disk("pace-data", bootable=False, size_mib=PACE_MIB, kind=types.DiskFormat.RAW))
         await_usable(attachments, data)
         fill(cluster, data.id, b"TRIVPACE")
-        serial = Serial(cluster, vm.get().id)
-        vm.start()
-        await_status(vm, types.VmStatus.UP)
-        host = vm.get(follow="host").host.name
-        serial.listen(host)
-        wait("the disk measured", PACE_S, lambda: OVER in serial.text() or None)
-        serial.close()
-        vm.stop()
-        await_status(vm, types.VmStatus.DOWN)
-        roots = [one.id for one in attachments.list() if one.id != data.id]
-        said = by_hand(cluster, host, roots[0], data.id)
-    ours, theirs = rates(serial.text()), rates(said)
+        (root,) = (one.id for one in attachments.list() if one.id != data.id)
+        mine, others = "", ""
+        for _turn in range(PACE_TURNS):
+            serial = Serial(cluster, vm.get().id)
+            vm.start()
+            await_status(vm, types.VmStatus.UP)
+            host = vm.get(follow="host").host.name
+            serial.listen(host)
+            wait("the disk measured", PACE_S, lambda: OVER in serial.text() or None)  # noqa: B023 - asked within this turn
+            mine += serial.text()
+            serial.close()
+            vm.stop()
+            await_status(vm, types.VmStatus.DOWN)
+            others += by_hand(cluster, host, root, data.id)
+    ours, theirs = rates(mine), rates(others)
     return [
         Measured(f"a VM's disk, {what}", "MiB/s", mine, "the same QEMU by hand", other, "higher", bound=PACE_RATIO * other)
         for what, mine, other in zip(("written", "read"), ours, theirs, strict=True)
