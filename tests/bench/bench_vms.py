@@ -44,7 +44,7 @@ PACE_RATIO = 0.95
 PACE_MIB = 256
 """Four shards; it is written and read eight times."""
 PACE_TURNS = 4
-"""By turns, ours first: one alone after the other differed by a fifth either way, as the bricks' cache and the machine had it."""
+"""By turns, ours first: one run each differed by a fifth either way, as the bricks' cache and the machine had it."""
 PACE_S = 600.0
 POLL_S = 0.02
 CPU = "Nehalem"
