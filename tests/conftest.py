@@ -96,12 +96,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _share(item: pytest.Item) -> None:
     """Say which tests stay together, and give patience to those that wait for others' CPU."""
     needs = _needs(item)
-    groups = {LONG: "", IMAGES: "images", QUICK: str(item.path.relative_to(ROOT))}  # one world a file, in its order
-    group = groups.get(needs, "labs")
-    if group:
-        item.add_marker(pytest.mark.xdist_group(group))
-    else:
+    if needs == LONG:
         item.add_marker(pytest.mark.timeout(PATIENCE * _deadline_s(item)), append=False)
+        return
+    groups = {IMAGES: "images", QUICK: str(item.path.relative_to(ROOT))}  # quick: one world a file, in its order
+    item.add_marker(pytest.mark.xdist_group(groups.get(needs, "labs")))
 
 
 def _leave_measured_ones(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from xml.etree import ElementTree as Xml
 
 from appliance.effects.libvirt_link import checkpoint_lost
-from appliance.errors import Conflict, Failed
+from appliance.errors import Failed
 from appliance.fakes.libvirt_live import FakeLive
 from appliance.tools.backup_xml import socket_of
 from appliance.tools.live_xml import LiveDomain
@@ -28,8 +28,8 @@ class FakeBackups(FakeLive):
     def begin_backup(self, name: str, backup: str, checkpoint: str, *, quiesce: bool) -> None:
         self._door("begin_backup")
         self._vm(name)
-        if quiesce and name not in self.agents:
-            raise Conflict("vm.no-agent", subject=f"VM {name}", reason="no agent", remedy="Install it.")
+        if quiesce:
+            self._agent(name)
         root = Xml.fromstring(backup)  # noqa: S314 - a fake, fed by our own builder
         for disk in root.findall("disks/disk"):
             since = disk.get("incremental", "")

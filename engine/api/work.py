@@ -36,14 +36,14 @@ AWAITED_S = 10.0
 second or two. A thread of the web's sixteen is busy for as long, so it is no longer."""
 
 
-def awaited(call: Call, kind: type[JobType[Any]], given: Any) -> JobRecord:
+def awaited(call: Call, kind: type[JobType[Any]], given: Any, limit_s: float = AWAITED_S) -> JobRecord:
     """Order a job that v4's clients take for done when they are answered. Who said ``async=true`` does not wait.
 
     Raises what the job's check refuses and, if it has ended by then, why it failed.
     """
     job = order(call, kind, given)
     if job.state != "ended" and call.parameters.is_asynchronous is None:
-        job = settled(call, job, AWAITED_S)
+        job = settled(call, job, limit_s)
     return job
 
 

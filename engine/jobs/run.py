@@ -237,11 +237,10 @@ def _acted(step: Step, work: StepWork) -> Mapping[str, Any]:
     """What the step answered. One that is local has its journal with it."""
     jobs, number = work.world.jobs, work.number
     if step.is_local:
-        begun_ms = int(work.clock.wall_s() * 1000)
         with work.entities.connection.transaction():
-            jobs.log(work.job.id, work.journal[number].title)
+            jobs.begin(work.job.id, number, work.journal[number].title)
             data = step.do(work) or {}
-            jobs.done(work.job.id, number, data, work.whole(100), "", begun_ms)
+            jobs.done(work.job.id, number, data, work.whole(100))
         return data
     return (_patiently(lambda: step.do(work), work) if step.is_final else step.do(work)) or {}
 

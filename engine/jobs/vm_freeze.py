@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from appliance.errors import Conflict, NotFound
 from engine.jobs.job import Step, Told, Work
-from engine.jobs.vm_place import host_of
 from engine.jobs.vm_state import FROZEN
 from engine.jobs.vm_stop import OnVm, OnVmJob, ask
 from engine.store.entity import Entity
+
+_thaw = ask(lambda node, vm: node.vm_thaw(vm))
 
 
 def _unfreeze(work: Work) -> None:
@@ -18,12 +19,9 @@ def _unfreeze(work: Work) -> None:
     if FROZEN in vm.body or not vm.ref("host"):
         return
     try:
-        with work.at(host_of(work, vm)) as node:
-            node.vm_thaw(vm.id)
-    except NotFound as error:
-        work.log(f"nothing to thaw: {error}")
-    except Conflict as error:
-        if error.code != "vm.no-agent":
+        _thaw(work)
+    except (NotFound, Conflict) as error:
+        if isinstance(error, Conflict) and error.code != "vm.no-agent":
             raise
         work.log(f"nothing to thaw: {error}")
 
@@ -47,7 +45,7 @@ class VmThaw(OnVmJob):
     """Its guest's file systems go on."""
 
     name, action, doing, wanted = "vm.thaw", "thaw VM", "Thawing the file systems of VM", frozenset({"up"})
-    steps = (Step("thaw", ask(lambda node, vm: node.vm_thaw(vm))),)
+    steps = (Step("thaw", _thaw),)
     told = Told("", "THAW_VM_SUCCESS", "USER_FAILED_TO_THAW_VM")
 
     def after(self, vm: Entity, given: OnVm, now_ms: int) -> Entity:

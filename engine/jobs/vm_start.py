@@ -51,7 +51,7 @@ def _forget(work: Work) -> None:
 
 def _seed(work: Work) -> Mapping[str, Any]:
     given = work.parameters(StartVm)
-    body = parts_of(work.entities, work.entities.need("vm", given.vm_id), given.once).body
+    body = body_of(work.entities.need("vm", given.vm_id), given.once)
     return seeds.write(work, given.vm_id, str(work.arguments["domain"]), chosen(work), body)
 
 

@@ -119,7 +119,7 @@ class Audit:
         """
         kind = TYPES[name]
         account_id = account if isinstance(account, str) else account.id
-        refs = self._named({**(about or {}), **({"user": account_id} if account_id else {})}, values or {})
+        refs = self.named({**(about or {}), **({"user": account_id} if account_id else {})}, values or {})
         known = {one: ref["name"] for one, ref in refs.items()}
         return self.add(
             EventRecord(
@@ -136,7 +136,8 @@ class Audit:
             )
         )
 
-    def _named(self, about: Mapping[str, str], values: Mapping[str, object]) -> dict[str, dict[str, str]]:
+    def named(self, about: Mapping[str, str], values: Mapping[str, object]) -> dict[str, dict[str, str]]:
+        """An event's ``refs``: what it is about (kind → id) under the names of now, or under those in ``values``."""
         found = {}
         for kind, identifier in about.items():
             row = self.connection.first(NAME, (kind, identifier))

@@ -145,13 +145,10 @@ class Connection:
             done = self._asked(f"UPDATE {table.__name__} SET {changes} WHERE {conditions}", values + last)  # noqa: S608 - as above
             return int(done.rowcount)
 
-    def locked(self, query: Any) -> Any:
-        """``query`` so that nobody else changes its rows before this transaction ends (SQLite has one writer anyway)."""
-        return query.for_update() if self.is_postgresql else query
-
     @property
     def held(self) -> str:
-        """The end of a select by hand that does as :meth:`locked`."""
+        """The end of a select whose rows nobody else is to change before this transaction ends (SQLite has one writer
+        anyway)."""
         return " FOR UPDATE" if self.is_postgresql else ""
 
     def statement(self, text: str) -> str:

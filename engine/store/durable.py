@@ -150,10 +150,6 @@ class Store:
         """Events with an id greater than ``after``, the newest first."""
         return self.audit.list(after=after, limit=limit)
 
-    def event(self, number: int) -> EventRecord | None:
-        """The event, or ``None``."""
-        return self.audit.get(number)
-
     # inventory
 
     def put_item(self, item: ItemRecord) -> None:

@@ -37,7 +37,7 @@ SOME = f"{ALL} AND id IN"
 BY_NAME = "ORDER BY name, created_ms, id"
 STATE = "SELECT id, generation, changed_ms FROM entity WHERE kind = {} ORDER BY id"
 STAMP = "SELECT generation, changed_ms FROM entity WHERE kind = {} AND id = {}"
-CHILDREN = "SELECT kind, id, generation, changed_ms FROM entity WHERE parent_kind = {} AND kind = {} AND parent_id"
+CHILDREN = f"{ALL} AND parent_kind = {{}} AND parent_id"
 WHOLE = f"SELECT {', '.join(COLUMNS)} FROM entity WHERE kind = {{}} AND id"  # noqa: S608 - of our own words
 SAME_KEY = "SELECT id FROM entity WHERE kind = {} AND unique_key = {} AND id <> {}"
 RELATED = "SELECT name, target_id FROM relation WHERE source_kind = {} AND source_id = {}"
@@ -146,14 +146,14 @@ class Entities:
 
     def children(self, parent: Key, kind: str) -> Many:
         """Those of ``kind`` that ``parent`` owns, by name, then by age."""
-        return self._filled(self.connection.all(f"{CHILDREN} = {{}} {BY_NAME}", (parent[0], kind, parent[1])))
+        return self._filled(self.connection.all(f"{CHILDREN} = {{}} {BY_NAME}", (kind, *parent)))
 
     def children_of(self, parents: Iterable[Key], kind: str) -> dict[str, Many]:
         """The children of many parents (of one kind) with one query a few hundred parents: parent id → children."""
         found: dict[str, Many] = {}
         wanted = list(parents)
         for piece in chunks([identifier for _kind, identifier in wanted]):
-            stamps = self.connection.all(f"{CHILDREN} IN {places(piece)} {BY_NAME}", (wanted[0][0], kind, *piece))
+            stamps = self.connection.all(f"{CHILDREN} IN {places(piece)} {BY_NAME}", (kind, wanted[0][0], *piece))
             for one in self._filled(stamps):
                 found.setdefault(one.parent[1] if one.parent else "", []).append(one)
         return found

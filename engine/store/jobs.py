@@ -191,15 +191,12 @@ class Jobs:
             self.log(job_id, text)
             self._step(job_id, number, {STEP.state: "begun", STEP.begun_ms: self._now_ms(), STEP.ended_ms: None})
 
-    def done(
-        self, job_id: str, number: int, data: Mapping[str, Any], percent: int, host: str = "", begun_ms: int | None = None
-    ) -> None:
-        """Journal: the step has acted. ``percent`` of the whole job. ``host`` empty, no ``begun_ms``: not changed."""
+    def done(self, job_id: str, number: int, data: Mapping[str, Any], percent: int, host: str = "") -> None:
+        """Journal: the step has acted. ``percent`` of the whole job. ``host`` empty: not changed."""
         packed = self.connection.packed(dict(data))
         change = {STEP.state: "done", STEP.ended_ms: self._now_ms(), STEP.percent: 100, STEP.data: packed}
         with self.connection.transaction():
-            begun = {} if begun_ms is None else {STEP.begun_ms: begun_ms}
-            self._step(job_id, number, change | begun | ({STEP.host: host} if host else {}))
+            self._step(job_id, number, change | ({STEP.host: host} if host else {}))
             self._job(job_id, {JOB.percent: percent})
 
     def failed(self, job_id: str, number: int, error: Mapping[str, Any], host: str = "") -> None:

@@ -73,7 +73,7 @@ def test_events_grow_and_custom_ids_are_unique_per_origin(store: Store) -> None:
     third, fourth = store.add_event(event()), store.add_event(event())
     assert len(store.events()) == 4
     assert [one.id for one in store.events(after=first.id, limit=2)] == [fourth.id, third.id]
-    assert store.event(fourth.id + 1) is None
+    assert store.audit.get(fourth.id + 1) is None
 
 
 def test_a_broken_database_is_unavailable(tmp_path: Path) -> None:

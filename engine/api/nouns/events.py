@@ -96,6 +96,7 @@ def store(engine: Engine, given: Mapping[str, Any], account: AccountRecord, corr
         raise Refused(
             "event.custom-id", subject="custom_id", reason="it is not a positive 32 bit number", remedy="Use another."
         )
+    about = {kind: str(given[kind].get("id", "")) for kind in (*ABOUT, "host", "vm") if given.get(kind)}
     stored = engine.store.add_event(
         EventRecord(
             given["severity"],
@@ -106,16 +107,10 @@ def store(engine: Engine, given: Mapping[str, Any], account: AccountRecord, corr
             custom_id=given["custom_id"],
             correlation_id=correlation_id,
             account_id=account.id,
-            host_id=str((given.get("host") or {}).get("id", "")),
-            vm_id=str((given.get("vm") or {}).get("id", "")),
-            refs={kind: _named(engine, kind, given[kind]) for kind in (*ABOUT, "host", "vm") if given.get(kind)},
+            host_id=about.get("host", ""),
+            vm_id=about.get("vm", ""),
+            refs=engine.store.audit.named(about, {}),
             extra={key: given[key] for key in ("custom_data", "flood_rate") if given.get(key) is not None},
         )
     )
     return event_object(stored)
-
-
-def _named(engine: Engine, kind: str, given: Mapping[str, Any]) -> dict[str, str]:
-    """What an event is about, under the name that it has now."""
-    identifier = str(given.get("id", ""))
-    return {"id": identifier, "name": engine.store.entities.name_of(kind, identifier)}

@@ -12,6 +12,7 @@ from engine.api.documents import Object
 from engine.api.noun import Call, Done
 from engine.api.nouns import snapshot_actions, vm_cloning, vm_making, vm_viewer
 from engine.decide import vm_config
+from engine.jobs.desk import WAIT_LIMIT_S
 from engine.jobs.job import JobType
 from engine.jobs.places import domain_for
 from engine.jobs.vm_freeze import VmFreeze, VmThaw
@@ -75,9 +76,7 @@ def _plain(kind: type[JobType[OnVm]]) -> Any:
 
 def freeze(noun: Any, call: Call, identifier: str, given: Object) -> Done:
     """Who asks copies disks next: they hear how it ended, or that nobody knows."""
-    job = work.order(call, VmFreeze, OnVm(identifier, str(given.get("reason") or "")))
-    if job.state != "ended" and call.parameters.is_asynchronous is None:
-        job = work.settled(call, job)
+    job = work.awaited(call, VmFreeze, OnVm(identifier, str(given.get("reason") or "")), WAIT_LIMIT_S)
     if job.state != "ended" and call.parameters.is_asynchronous is not True:
         vm = call.engine.store.entities.need("vm", identifier)
         reason = f"Cannot freeze VM. Its guest is still at it (job {job.id})"
