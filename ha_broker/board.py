@@ -193,7 +193,8 @@ def peer(
     silent = silent_s >= limits.SILENT_S and good
     if silent and storage.good_for_s >= silent_s and name in [brick.host for brick in bricks if brick.connected]:
         silent = silent_s >= limits.SILENT_UNSTALLED_S
-    return Peer(name, held.slot, held.read, silent, silent_s, held.finding, held.newer is not None)
+    old = held.slot is not None and held.changed_s < now_s - storage.good_for_s
+    return Peer(name, held.slot, held.read, silent, silent_s, held.finding, held.newer is not None, old)
 
 
 def next_sequence(before: int, monotonic_s: float) -> int:

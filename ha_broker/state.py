@@ -160,6 +160,8 @@ class Peer:
     finding: str = ""
     newer: bool = False
     """Its newest slot has a format that this broker cannot read: it lives, what it does is not known."""
+    old: bool = False
+    """Its slot was not seen to change since own storage became good: what it says may be over, also that it has nothing."""
 
     @property
     def claims(self) -> bool:

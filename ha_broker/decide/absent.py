@@ -125,6 +125,10 @@ def _unsafe(seen: Observation) -> Decision | None:
     if unread:
         text = f"the board's slot of {', '.join(unread)} was not read yet: no start before it is"
         return wait(seen, "board-unread", text)
+    old = [peer for peer in seen.peers if peer.old and not peer.silent]
+    if old:  # it may have started the engine VM while the board could not be read from here (seed 902883)
+        text = f"the board's slot of {names(old)} is from before own storage was good: no start until it is news or silent"
+        return wait(seen, "board-old", text)
     return None
 
 

@@ -173,6 +173,13 @@ def test_only_a_look_that_ended_tells_of_silence() -> None:
     assert not peer("node1", held, good_again, 30.0, looked_ago_s=limits.TURN_S + 1.1).silent
 
 
+def test_a_slot_is_old_until_it_changes_after_own_storage_became_good() -> None:
+    held = Track(10.0, True, Slot("node1", "boot", 1, 1000))
+    assert not peer("node1", held, OwnStorage(2.0, 0.5), 12.0).old
+    assert peer("node1", held, OwnStorage(1.9, 0.5), 12.0).old
+    assert not peer("node1", Track(10.0, True), OwnStorage(1.9, 0.5), 12.0).old, "it never wrote one"
+
+
 def test_only_a_living_claim_counts() -> None:
     held = Track(10.0, True, SLOT)
     assert peer("node1", held, GOOD, 11.0).claims

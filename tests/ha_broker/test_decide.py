@@ -95,6 +95,18 @@ def test_an_unread_slot_is_waited_for() -> None:
     )
 
 
+def test_an_old_slot_is_waited_for_until_it_is_news_or_silent() -> None:
+    """Also by a host that only has to start its own again: another may have done so meanwhile."""
+    old = replace(peer("node3"), old=True)
+    sentence = "the board's slot of node3 is from before own storage was good: no start until it is news or silent"
+    for notes in (Notes(), RUNNING["notes"]):
+        waits = seen(peers=(peer("node1"), old), notes=notes)
+        assert rule(waits) == ("none", "board-old", sentence)
+        assert decide(replace(waits, peers=(peer("node1"), replace(old, silent=True)))).action == "start"
+        assert decide(replace(waits, peers=(peer("node1"), replace(old, old=False)))).action == "start"
+        assert decide(replace(waits, forced=True)).rule == "forced-refused"
+
+
 def test_a_damaged_slot_is_waited_for_until_it_counts_as_silent() -> None:
     damaged = peer("node3", slot=False, finding="board.checksum: its checksum is wrong")
     decision = decide(seen(peers=(peer("node1"), damaged)))
