@@ -215,6 +215,9 @@ class WirePool:
     def gluster_reject(self, volume: str, addresses: tuple[str, ...]) -> bool:
         return self.gluster.gluster_reject(volume, addresses)
 
+    def gluster_renew_refusals(self, volume: str) -> None:
+        self.gluster.gluster_renew_refusals(volume)
+
     def gluster_mount(self, volume: str) -> tuple[MountBrick, ...]:
         return self.gluster.gluster_mount(volume)
 

@@ -14,6 +14,8 @@ EAGER_LOCK = "cluster.eager-lock"
 NOBODY = "192.0.2.1"
 """Its value when nobody is refused any more: an address of the documentation's network (RFC 5737), which no host has. Not
 no value: a brick that was started while the option was set refuses on after a reset, and follows a new value (11.1)."""
+NOBODY_ELSE = "192.0.2.2"
+"""Another such address: what makes a value new without refusing anybody."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,7 @@ class Capacity:
 
 def rejected(value: str) -> frozenset[str]:
     """The addresses that a value of :data:`REJECT` names."""
-    return frozenset(one.strip() for one in value.split(",")) - {"", "none", NOBODY}
+    return frozenset(one.strip() for one in value.split(",")) - {"", "none", NOBODY, NOBODY_ELSE}
 
 
 @dataclass(frozen=True)

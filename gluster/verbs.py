@@ -13,7 +13,7 @@ from appliance.ports import Clock, Processes
 from appliance.verbs.volume_files import inside
 from gluster import mounted
 from gluster.daemon_settings import DAEMON_FILE, DROP_IN, DROP_IN_FILE, with_settings
-from gluster.model import NOBODY, REJECT, STARTED, BrickPlace, Volume, VolumeSpec, rejected
+from gluster.model import NOBODY, NOBODY_ELSE, REJECT, STARTED, BrickPlace, Volume, VolumeSpec, rejected
 from gluster.mount_view import MountBrick
 from gluster.plan import (
     PEER_SETTLED,
@@ -145,6 +145,14 @@ def reject(pool: Pool, volume: str, addresses: Collection[str]) -> bool:
         return False
     pool.set_options(volume, {REJECT: ",".join(sorted(addresses)) or NOBODY})
     return True
+
+
+def renew_refusals(pool: Pool, volume: str) -> None:
+    """Let the bricks refuse whom they are to refuse by a new value that says the same: one that has missed a change, or was
+    brought back to the value of its start by a reset, follows it."""
+    now = _known(pool, volume).options.get(REJECT, "")
+    mark = NOBODY if NOBODY_ELSE in now.split(",") else NOBODY_ELSE
+    pool.set_options(volume, {REJECT: ",".join([*sorted(rejected(now)), mark])})
 
 
 def start(pool: Pool, volume: str) -> None:

@@ -54,6 +54,10 @@ class GlusterApi(Protocol):
     def gluster_reject(self, volume: str, addresses: tuple[str, ...]) -> bool:
         """Evict exactly the clients of these addresses from the volume, and admit all others; answers whether it changed."""
 
+    @route("POST", "/v1/gluster/volumes/{volume}/refusals", "command", CHANGE_DEADLINE_S + _ANSWER_S)
+    def gluster_renew_refusals(self, volume: str) -> None:
+        """Tell the bricks anew whom they refuse, after one has missed a change of it."""
+
     @route("POST", "/v1/gluster/volumes/{volume}/start", "command", CHANGE_DEADLINE_S + _ANSWER_S)
     def gluster_start(self, volume: str) -> None:
         """Start the volume if it is not started."""
@@ -107,6 +111,9 @@ class GlusterNode:
 
     def gluster_reject(self, volume: str, addresses: tuple[str, ...]) -> bool:
         return verbs.reject(self._pool, volume, addresses)
+
+    def gluster_renew_refusals(self, volume: str) -> None:
+        verbs.renew_refusals(self._pool, volume)
 
     def gluster_start(self, volume: str) -> None:
         verbs.start(self._pool, volume)

@@ -262,6 +262,9 @@ class FakeNode:
         self._servers.keep("gluster_reject")
         return True
 
+    def gluster_renew_refusals(self, volume: str) -> None:
+        assert volume in self._servers.data["volumes"]
+
     def gluster_start(self, volume: str) -> None:
         assert self._node
         self._servers.data["volumes"][volume]["status"] = STARTED

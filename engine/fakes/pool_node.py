@@ -89,13 +89,23 @@ class FakePoolNode:
         self.point("after reject")
         return before != frozenset(addresses)
 
+    def gluster_renew_refusals(self, volume: str) -> None:
+        self.point("before refusals")
+        if "refusals" in self.fail_with:
+            raise self.fail_with["refusals"]
+        for one in self._file(volume).parent.glob(f"{volume}.shut.*"):
+            one.unlink()
+        self.point("after refusals")
+
     def gluster_mount(self, volume: str) -> tuple[MountBrick, ...]:
-        """As the file beside the volume's says: the hosts whose brick does not have all open."""
-        path = self._file(f"{volume}.unopened.{self.name}")
-        unopened = path.read_text().split() if path.exists() else []
-        return tuple(
-            MountBrick(one, one not in self.away, one not in self.away and one not in unopened) for one in self.hosts
-        )
+        """As the files beside the volume's say: the hosts whose brick does not have all open, or shuts this host out."""
+        unopened, shut = self._named(f"{volume}.unopened.{self.name}"), self._named(f"{volume}.shut.{self.name}")
+        there = {one for one in self.hosts if one not in self.away and one not in shut}
+        return tuple(MountBrick(one, one in there, one in there and one not in unopened) for one in self.hosts)
+
+    def _named(self, file: str) -> list[str]:
+        path = self._file(file)
+        return path.read_text().split() if path.exists() else []
 
     def gluster_renew_healer(self) -> None:
         self.point("before renew healer")

@@ -1,7 +1,7 @@
 """Keep running VMs' disks open on every brick: what a brick has lost while it was away is opened anew by moving the VM.
 
 Hosts tell what their mounts see, without asking a brick. The decisions are pure: engine/decide/refresh.py, and of heals that
-writers starve engine/decide/starved.py.
+writers starve engine/decide/starved.py; of bricks that shut a host out engine/decide/shut_out.py.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from typing import ClassVar
 
 from appliance.errors import TrivetError
 from engine.decide.refresh import AGAIN_S, Mount, Opened, Refresh, refresh
+from engine.decide.shut_out import shut_out
 from engine.decide.starved import Behind, starved
 from engine.jobs.evicted import evictable, record_of, uses
+from engine.jobs.pool_admit import AdmitToPool, PoolAdmit
 from engine.jobs.pool_heal import HealPool, PoolHeal
 from engine.jobs.ports import HostReport
 from engine.jobs.vm_migrate import MigrateVm, VmMigrate
@@ -42,6 +44,8 @@ class RefreshKeeper(Watcher):
     _warned: frozenset[tuple[str, tuple[str, ...]]] = frozenset()
     """VM and hosts of bricks, of which people know."""
     _behind: dict[str, Behind] = field(default_factory=dict)
+    _told_s: dict[str, float] = field(default_factory=dict)
+    """Volume → when its bricks were told last whom they refuse."""
 
     def turn(self) -> None:
         """Look at all hosts, and move at most one VM."""
@@ -50,6 +54,7 @@ class RefreshKeeper(Watcher):
     def _look(self) -> None:
         domains, pool = evictable(self.entities), self.nodes.pool()
         mounts = [one for report in self._hosts() for one in self._mounts(report, sorted(set(domains.values())), pool)]
+        self._open_doors(domains, mounts, pool)
         self._help_heals(domains, mounts)
         for one in mounts:
             if not one.unopened:
@@ -70,11 +75,24 @@ class RefreshKeeper(Watcher):
         if found.vm is not None:
             self._move(found, found.vm, now_s)
 
+    def _open_doors(self, domains: Mapping[str, str], mounts: list[Mount], pool: PoolStatus | None) -> None:
+        now_s = self.desk.clock.monotonic_s()
+        tried = {volume: now_s - at_s for volume, at_s in self._told_s.items()}
+        for one in shut_out(mounts, pool, tried):
+            self._told_s[one.volume] = now_s
+            domain = self._domain(domains, one.volume)
+            if domain is not None:
+                self.log(f"{', '.join(one.hosts)}: a brick of {domain.name} runs and shuts them out: bricks are told anew")
+                self._order_now(PoolAdmit, AdmitToPool(domain.id, one.volume, one.hosts))
+
+    def _domain(self, domains: Mapping[str, str], volume: str) -> Entity | None:
+        return next((one for one in self.entities.list("storage_domain") if domains.get(one.name) == volume), None)
+
     def _help_heals(self, domains: Mapping[str, str], mounts: list[Mount]) -> None:
         self._behind, due = starved(self._behind, mounts, self.desk.clock.monotonic_s())
-        for domain in self.entities.list("storage_domain") if due else ():
-            volume = domains.get(domain.name)
-            if volume in due:
+        for volume in due:
+            domain = self._domain(domains, volume)
+            if domain is not None:
                 self.log(f"the heal of {domain.name} does not go on: its writers are made to let go of their locks")
                 self._order_now(PoolHeal, HealPool(domain.id, volume))
 

@@ -28,6 +28,7 @@ from engine.jobs.host_networks import HostNetworks
 from engine.jobs.host_remove import HostRemove
 from engine.jobs.host_storage import HostStorage
 from engine.jobs.job import JobType, by_name
+from engine.jobs.pool_admit import PoolAdmit
 from engine.jobs.pool_heal import PoolHeal
 from engine.jobs.register import DiskRegister, TemplateRegister, VmRegister
 from engine.jobs.seed_remove import SeedRemove
@@ -67,6 +68,6 @@ TYPES: tuple[JobType[Any], ...] = (
     BackupStart(), BackupFinalize(), BackupFail(), CheckpointRemove(),
     DomainCreate(), DomainAttach(), DomainActivate(), DomainDeactivate(), DomainRemove(), HostStorage(),
     DomainDescribe(), DomainImport(), VmRegister(), TemplateRegister(), DiskRegister(),
-    HostAdd(), HostInstall(), HostRemove(), HostNetworks(), PoolHeal(),
+    HostAdd(), HostInstall(), HostRemove(), HostNetworks(), PoolHeal(), PoolAdmit(),
 )  # fmt: skip
 BY_NAME = by_name(TYPES)

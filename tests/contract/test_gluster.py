@@ -160,6 +160,20 @@ class TestPool:
         assert not verbs.reject(pool, "vmstore", ())
         assert refused() == frozenset()
 
+    def test_bricks_are_told_anew_whom_they_refuse_by_a_value_that_says_the_same(self, pool: Pool) -> None:
+        def value() -> str:
+            return next(one.options.get(REJECT, "") for one in pool.volumes() if one.name == "vmstore")
+
+        for strangers in ((), ("192.0.2.7", "192.0.2.8")):
+            verbs.reject(pool, "vmstore", strangers)
+            values = [value()]
+            for _ in range(2):
+                verbs.renew_refusals(pool, "vmstore")
+                values.append(value())
+            assert values[0] != values[1] != values[2]
+            assert [rejected(one) for one in values] == 3 * [frozenset(strangers)]
+        assert verbs.reject(pool, "vmstore", ())
+
     def test_a_peer_that_is_not_there_fails(self, pool: Pool) -> None:
         with pytest.raises(Failed) as caught:
             pool.probe("nosuch-node")

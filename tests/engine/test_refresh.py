@@ -11,11 +11,14 @@ from flask.testing import FlaskClient
 from appliance.effects.clock import FakeClock
 from engine.core import Engine
 from engine.decide.refresh import AGAIN_S, HEAL_S, STEADY_S, Mount, Opened, Refresh, refresh
+from engine.decide.shut_out import AGAIN_S as TOLD_AGAIN_S
+from engine.decide.shut_out import SHUT_S, ShutOut, shut_out
 from engine.decide.starved import AGAIN_S as HELPED_AGAIN_S
 from engine.decide.starved import STARVED_S, starved
 from engine.jobs.desk import Desk
 from engine.jobs.keep_refresh import RefreshKeeper
 from engine.jobs.types import BY_NAME
+from gluster.model import Brick, PoolStatus, Volume
 from tests.engine.vm_world import Vms, fake_hosts
 
 STALE = Mount("h1", "node1", "vmstore", unopened=("node3",), steady_s=STEADY_S, pending=0)
@@ -188,6 +191,55 @@ def test_who_is_refused_is_not_tried_each_turn(vms: Vms, keeper: RefreshKeeper, 
     vms.work()
     assert vms.host_of(vm) == host
     assert len([one for one in vms.engine.jobs.list() if one.type == "vm.migrate"]) <= 1
+
+
+# A brick that shuts a host out
+
+SHUT = Mount("h1", "node1", "vmstore", away=("node1",), steady_s=SHUT_S)
+
+
+def pool_with(*bricks: Brick) -> PoolStatus:
+    return PoolStatus((), (Volume("1", "vmstore", "Replicate", "Started", 3, bricks, {}),))
+
+
+RUNS = pool_with(*(Brick(f"node{number}", "/data", True) for number in (1, 2, 3)))
+
+
+def test_a_brick_that_runs_and_does_not_let_a_host_in_is_told_anew() -> None:
+    found = shut_out([SHUT, WELL, replace(SHUT, host="h3", host_name="node3")], RUNS, {})
+    assert found == (ShutOut("vmstore", ("node1", "node3")),)
+    assert shut_out([SHUT], RUNS, {"vmstore": TOLD_AGAIN_S}) == (ShutOut("vmstore", ("node1",)),)
+    down = pool_with(Brick("node1", "/data", False), Brick("node2", "/data", True))
+    unknown = pool_with(Brick("node1", "/data", None), Brick("node2", "/data", True))
+    for mounts, pool, tried in (
+        ([replace(SHUT, steady_s=SHUT_S - 1)], RUNS, {}),
+        ([SHUT], RUNS, {"vmstore": TOLD_AGAIN_S - 1}),
+        ([SHUT], down, {}),
+        ([SHUT], unknown, {}),
+        ([SHUT], None, {}),
+        ([WELL], RUNS, {}),
+        ([replace(SHUT, volume="other")], RUNS, {}),
+    ):
+        assert shut_out(mounts, pool, tried) == ()
+
+
+def test_the_keeper_lets_a_host_in_that_a_brick_shuts_out(
+    vms: Vms, keeper: RefreshKeeper, clock: FakeClock, said: list[str]
+) -> None:
+    (pool_of(vms) / "vmstore.shut.node2").write_text("node2")
+    keeper.turn()
+    assert not [one for one in vms.engine.jobs.list() if one.type == "pool.admit"]
+    after(keeper, clock, SHUT_S)
+    vms.work()
+    (job,) = [one for one in vms.engine.jobs.list() if one.type == "pool.admit"]
+    assert (job.status, job.result) == ("finished", {"left": []})
+    assert said[-1] == "node2: a brick of vmstore runs and shuts them out: bricks are told anew"
+    assert vms.nodes.renewed == ["node2"], "its self-heal daemon, and no other"
+    (pool_of(vms) / "vmstore.shut.node2").write_text("node2")
+    after(keeper, clock, SHUT_S)
+    after(keeper, clock, SHUT_S)
+    vms.work()
+    assert len([one for one in vms.engine.jobs.list() if one.type == "pool.admit"]) == 1, "not again so soon"
 
 
 # A heal that does not go on

@@ -167,6 +167,8 @@ def test_the_whole_pool_over_the_wire(tmp_path: Path) -> None:
     assert client.gluster_reject("vmstore", ("198.18.0.11",))
     assert not client.gluster_reject("vmstore", ("198.18.0.11",))
     assert client.gluster_reject("vmstore", ())
+    client.gluster_renew_refusals("vmstore")
+    assert not client.gluster_reject("vmstore", ()), "nobody is refused now either"
     pool.brick_down("engine", "node3")
     pool.written("engine", 2)
     assert [heal.pending for heal in client.gluster_heal_summary("engine")] == [2, 2, None]
