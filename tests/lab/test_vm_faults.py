@@ -14,7 +14,7 @@ from ovirtsdk4 import types
 from image.guest.records import RECORD_BYTES, read_records
 from tests.lab.cluster import Cluster, wait
 from tests.lab.guest import MIB, PATIENCE_S, VMSTORE, await_status, lost, where
-from tests.lab.test_vms import ENOUGH, POOL_WHOLE_S, RESTART_S, Recording, is_up, recording, sees_the_pool
+from tests.lab.test_vms import ENOUGH, RESTART_S, Recording, await_whole_pool, is_up, recording
 
 pytestmark = [
     pytest.mark.lab,
@@ -60,7 +60,7 @@ class Stage:
         """The host is back, and so is its part of the pool."""
         hosts = system.hosts_service()
         wait("its host up again", PATIENCE_S, lambda: is_up(hosts, self.host) or None)
-        wait("the pool whole as its host sees it", POOL_WHOLE_S, lambda: sees_the_pool(self.cluster, self.host) or None)
+        await_whole_pool(self.cluster, self.host)
 
     def on_bricks(self, when: str, nodes: Sequence[str]) -> None:
         """Print the newest record in each brick's copy of each raw layer: what tells an old copy from one that is read
