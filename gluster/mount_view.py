@@ -7,6 +7,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+NOT_MOUNTED = "gluster.not-mounted"
+"""The code of the error of a node that has no mount of the volume."""
 BAD_HANDLE = -1
 """The brick has restarted or vanished since the file was opened; with strict locks it stays so until it is opened anew."""
 

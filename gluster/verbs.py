@@ -14,7 +14,7 @@ from appliance.verbs.volume_files import inside
 from gluster import mounted
 from gluster.daemon_settings import DAEMON_FILE, DROP_IN, DROP_IN_FILE, with_settings
 from gluster.model import NOBODY, NOBODY_ELSE, REJECT, STARTED, BrickPlace, Volume, VolumeSpec, rejected
-from gluster.mount_view import MountBrick
+from gluster.mount_view import NOT_MOUNTED, MountBrick
 from gluster.plan import (
     PEER_SETTLED,
     brick_not_empty,
@@ -207,7 +207,7 @@ def mount_bricks(root: Root, volume: str) -> tuple[MountBrick, ...]:
         return mounted.bricks(mount, volume)
     except OSError as error:
         raise Unavailable(
-            "gluster.not-mounted",
+            NOT_MOUNTED,
             subject=f"volume {volume}",
             reason=f"its mount on this node cannot be read: {error}",
             remedy="`trivet gluster status` shows the volume; the node mounts it again by itself.",

@@ -24,7 +24,7 @@ AGAIN_S = 1800.0
 class Mount:
     """A host's mount of a volume. ``away``: hosts of bricks that are not connected; ``unopened``: of those that are, and do
     not have all open; ``steady_s``: for how long the former has been so; ``pending``: entries that wait for healing on the
-    volume, ``None``: not known."""
+    volume, ``None``: not known; ``is_mounted``: if not, all bricks are away."""
 
     host: str
     host_name: str
@@ -33,6 +33,7 @@ class Mount:
     unopened: tuple[str, ...] = ()
     steady_s: float = 0.0
     pending: int | None = None
+    is_mounted: bool = True
 
     @property
     def about(self) -> str:

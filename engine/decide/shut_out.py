@@ -1,7 +1,8 @@
 """Whether a brick shuts a host out for no reason that anybody gave: it runs, and the host's mount is not let in. Pure.
 
 A brick that was started while the pool refused a host, and that missed the end of it, goes on refusing: `gluster volume
-reset` of `auth.reject` brings back what the brick was started with (Gluster 11.1). The host then writes one copy less.
+reset` of `auth.reject` brings back what the brick was started with (Gluster 11.1). The host then writes one copy less, or
+gets no mount any more: a client that a single brick refuses ends.
 """
 
 from __future__ import annotations

@@ -10,10 +10,10 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from appliance.errors import NotFound, TrivetError
+from appliance.errors import NotFound, TrivetError, Unavailable
 from engine.fakes.points import nothing
 from gluster.model import EAGER_LOCK, REJECT, STARTED, Brick, Peer, PoolStatus, Volume
-from gluster.mount_view import MountBrick
+from gluster.mount_view import NOT_MOUNTED, MountBrick
 
 VOLUMES = ("engine", "vmstore")
 
@@ -93,12 +93,16 @@ class FakePoolNode:
         self.point("before refusals")
         if "refusals" in self.fail_with:
             raise self.fail_with["refusals"]
-        for one in self._file(volume).parent.glob(f"{volume}.shut.*"):
-            one.unlink()
+        for kind in ("shut", "unmounted"):
+            for one in self._file(volume).parent.glob(f"{volume}.{kind}.*"):
+                one.unlink()
         self.point("after refusals")
 
     def gluster_mount(self, volume: str) -> tuple[MountBrick, ...]:
-        """As the files beside the volume's say: the hosts whose brick does not have all open, or shuts this host out."""
+        """As the files beside the volume's say: which hosts' bricks do not have all open, or shut this host out; or that its
+        mount has ended by that."""
+        if self._file(f"{volume}.unmounted.{self.name}").exists():
+            raise Unavailable(NOT_MOUNTED, subject=f"volume {volume}", reason="no brick let it in", remedy="Let it in.")
         unopened, shut = self._named(f"{volume}.unopened.{self.name}"), self._named(f"{volume}.shut.{self.name}")
         there = {one for one in self.hosts if one not in self.away and one not in shut}
         return tuple(MountBrick(one, one in there, one in there and one not in unopened) for one in self.hosts)

@@ -26,6 +26,7 @@ from engine.jobs.watcher import Watcher
 from engine.store.audit import Audit
 from engine.store.entity import Entity
 from gluster.model import PoolStatus
+from gluster.mount_view import NOT_MOUNTED
 
 TURN_S = 15.0
 """A mount's view is four small files; nobody waits for it, and a refresh waits longer than that for steady connections."""
@@ -53,8 +54,9 @@ class RefreshKeeper(Watcher):
 
     def _look(self) -> None:
         domains, pool = evictable(self.entities), self.nodes.pool()
-        mounts = [one for report in self._hosts() for one in self._mounts(report, sorted(set(domains.values())), pool)]
-        self._open_doors(domains, mounts, pool)
+        seen = [one for report in self._hosts() for one in self._mounts(report, sorted(set(domains.values())), pool)]
+        self._open_doors(domains, seen, pool)
+        mounts = [one for one in seen if one.is_mounted]
         self._help_heals(domains, mounts)
         for one in mounts:
             if not one.unopened:
@@ -119,6 +121,10 @@ class RefreshKeeper(Watcher):
                 bricks = self.nodes.pools(report.name).gluster_mount(volume)
             except TrivetError as error:
                 self._tell(f"{volume} on {report.name}", f"{self.watched}: {error} [{error.code}]")
+                if error.code == NOT_MOUNTED and found is not None:
+                    away = tuple(one.host for one in found.bricks)
+                    steady_s = self._steady_s((report.id, volume), away)
+                    yield Mount(report.id, report.name, volume, away, steady_s=steady_s, is_mounted=False)
                 continue
             away = tuple(one.host for one in bricks if not one.connected)
             unopened = tuple(one.host for one in bricks if one.connected and not one.open)

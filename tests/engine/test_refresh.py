@@ -223,10 +223,11 @@ def test_a_brick_that_runs_and_does_not_let_a_host_in_is_told_anew() -> None:
         assert shut_out(mounts, pool, tried) == ()
 
 
+@pytest.mark.parametrize("kind", ["shut", "unmounted"])
 def test_the_keeper_lets_a_host_in_that_a_brick_shuts_out(
-    vms: Vms, keeper: RefreshKeeper, clock: FakeClock, said: list[str]
+    vms: Vms, keeper: RefreshKeeper, clock: FakeClock, said: list[str], kind: str
 ) -> None:
-    (pool_of(vms) / "vmstore.shut.node2").write_text("node2")
+    (pool_of(vms) / f"vmstore.{kind}.node2").write_text("node2")
     keeper.turn()
     assert not [one for one in vms.engine.jobs.list() if one.type == "pool.admit"]
     after(keeper, clock, SHUT_S)
@@ -235,7 +236,7 @@ def test_the_keeper_lets_a_host_in_that_a_brick_shuts_out(
     assert (job.status, job.result) == ("finished", {"left": []})
     assert said[-1] == "node2: a brick of vmstore runs and shuts them out: bricks are told anew"
     assert vms.nodes.renewed == ["node2"], "its self-heal daemon, and no other"
-    (pool_of(vms) / "vmstore.shut.node2").write_text("node2")
+    (pool_of(vms) / f"vmstore.{kind}.node2").write_text("node2")
     after(keeper, clock, SHUT_S)
     after(keeper, clock, SHUT_S)
     vms.work()
