@@ -16,7 +16,7 @@ from typing import Any
 
 from ovirtsdk4 import types
 
-from tests.bench import ha
+from tests.bench import by_hand, ha
 from tests.bench.measure import Measured
 from tests.lab.cluster import Cluster, wait
 from tests.lab.good_state import await_saved_memory
@@ -24,7 +24,6 @@ from tests.lab.guest import (
     MEMORY_MIB,
     MIB,
     PATIENCE_S,
-    VMSTORE,
     Serial,
     administrator,
     await_status,
@@ -43,12 +42,11 @@ SEEN_BOUND_S = 1.0
 PACE_RATIO = 0.95
 PACE_MIB = 256
 """Four shards; it is written and read eight times."""
-PACE_TURNS = 8
-"""Each of the two, in turns, and who goes first changes: single passes of one QEMU read 142 to 278 MiB/s, and medians of seven
-differ by a fifth from one minute to the next, as the bricks, the engine and the machine have it."""
+PACE_TURNS = 4
+"""Six runs of each, in turns, and who goes first changes: single passes of one QEMU read 142 to 278 MiB/s, and medians of
+seven differ by a fifth from one minute to the next, as the bricks, the engine and the machine have it."""
 PACE_S = 600.0
 POLL_S = 0.02
-CPU = "Nehalem"
 PACE = re.compile(r"TRIVET-GUEST pace vdb write ([0-9.]+) read ([0-9.]+) MiB/s")
 OVER = "TRIVET-GUEST pace vdb over"
 VIRSH = "virsh -c qemu:///system"
@@ -105,9 +103,9 @@ def starts_and_changes(cluster: Cluster, system: Any) -> list[Measured]:
             cluster.shell(host, f"{VIRSH} dumpxml {vm.get().id} > /var/tmp/bench.xml")
             vm.stop()
             until_s(vm, types.VmStatus.DOWN)
-        by_hand = [created_s(cluster, host, vm.get().id) for _turn in range(STARTS)]
+        alone_s = [created_s(cluster, host, vm.get().id) for _turn in range(STARTS)]
         await_status(vm, types.VmStatus.DOWN)
-    alone = statistics.median(by_hand)
+    alone = statistics.median(alone_s)
     return [
         Measured(
             "start of a VM through the API, until it says up",
@@ -144,16 +142,15 @@ def paces(cluster: Cluster, system: Any) -> list[Measured]:
         data = attachments.add(disk("pace-data", bootable=False, size_mib=PACE_MIB, kind=types.DiskFormat.RAW))
         await_usable(attachments, data)
         fill(cluster, data.id, b"TRIVPACE")
-        (root,) = (one.id for one in attachments.list() if one.id != data.id)
-        host, _cold = in_vm(cluster, vm)  # says where; what makes the files and fills caches does not count
+        in_vm(cluster, vm)  # makes the files and fills caches: does not count
         mine, others = "", ""
         for turn in range(PACE_TURNS):
-            if turn % 2:
-                others += by_hand(cluster, host, root, data.id)
-            host, said = in_vm(cluster, vm)
+            said, host, command = in_vm(cluster, vm)
             mine += said
-            if not turn % 2:
-                others += by_hand(cluster, host, root, data.id)
+            others += in_hand(cluster, host, command)
+            if turn % 2:  # the next is ours again: who goes first changes
+                others += in_hand(cluster, host, command)
+                mine += in_vm(cluster, vm)[0]
     ours, theirs = rates(mine), rates(others)
     return [
         Measured(f"a VM's disk, {what}", "MiB/s", mine, "the same QEMU by hand", other, "higher", bound=PACE_RATIO * other)
@@ -161,19 +158,20 @@ def paces(cluster: Cluster, system: Any) -> list[Measured]:
     ]
 
 
-def in_vm(cluster: Cluster, vm: Any) -> tuple[str, str]:
-    """Where the VM was started, and what its guest has said when it is done."""
+def in_vm(cluster: Cluster, vm: Any) -> tuple[str, str, list[str]]:
+    """What the guest has said when it is done, the host, and the command by which libvirt started QEMU there."""
     serial = Serial(cluster, vm.get().id)
     vm.start()
     await_status(vm, types.VmStatus.UP)
-    host = vm.get(follow="host").host.name
-    serial.listen(host)
+    found = vm.get(follow="host")
+    serial.listen(found.host.name)
     wait("the disk measured", PACE_S, lambda: OVER in serial.text() or None)
     said = serial.text()
     serial.close()
+    command = cluster.shell(found.host.name, f"tr '\\0' '\\n' < /proc/$(pgrep -f '[g]uest={found.id}')/cmdline").splitlines()
     vm.stop()
     await_status(vm, types.VmStatus.DOWN)
-    return host, said
+    return said, found.host.name, command
 
 
 def rates(said: str) -> tuple[float, float]:
@@ -182,21 +180,15 @@ def rates(said: str) -> tuple[float, float]:
     return statistics.median(map(float, written)), statistics.median(map(float, read))
 
 
-def by_hand(cluster: Cluster, host: str, root: str, data: str) -> str:
-    """What the same guest says in a QEMU that nobody but us knows of."""
+def in_hand(cluster: Cluster, host: str, command: list[str]) -> str:
+    """What the same guest says in the same QEMU, of which nobody but us knows."""
     log = "/var/tmp/bench-serial"
-    disks = " ".join(
-        f"-blockdev driver=file,filename=$(ls {VMSTORE}/images/{one}/*),node-name={name},"
-        f"cache.direct=on,aio=io_uring,discard=unmap -device virtio-blk-pci,drive={name},write-cache=on,bootindex={index}"
-        for index, (name, one) in enumerate((("root", root), ("data", data)), 1)
-    )
-    machine = f"-machine q35,accel=tcg -cpu {CPU} -m {MEMORY_MIB} -smp 1 -nodefaults -display none -serial file:{log}"
-    program = f"rm -f {log}; exec qemu-system-x86_64 {machine} {disks}"
-    process = cluster.begin(host, ["sh", "-c", program])
+    cluster.shell(host, f"rm -f {log}")
+    process = cluster.begin(host, by_hand.argv(command, log))
     try:
         wait("the disk measured by hand", PACE_S, lambda: OVER in cluster.read(host, log) or None)
         return cluster.read(host, log)
     finally:
-        cluster.shell(host, f"pkill -f '[s]erial file:{log}'", ok=False)
+        cluster.shell(host, f"pkill -f -- '[-]name {by_hand.MARK}'", ok=False)
         process.kill()
         process.wait()
