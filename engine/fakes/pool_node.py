@@ -45,7 +45,10 @@ class FakePoolNode:
 
     def _volume(self, name: str) -> Volume:
         refused = ",".join(sorted(refused_by(self.folder, name)))
-        bricks = tuple(Brick(one, f"/data/bricks/{name}", True, heal_pending=self._pending(name)) for one in self.hosts)
+        bricks = tuple(
+            Brick(one, f"/data/bricks/{name}", True, heal_pending=self._pending(name), healing=self._healing(name))
+            for one in self.hosts
+        )
         return Volume(name, name, "Replicate", STARTED, 3, bricks, {REJECT: refused} if refused else {})
 
     def _file(self, name: str) -> Path:
@@ -54,6 +57,10 @@ class FakePoolNode:
 
     def _pending(self, volume: str) -> int:
         path = self._file(f"{volume}.pending")
+        return int(path.read_text()) if path.exists() else 0
+
+    def _healing(self, volume: str) -> int:
+        path = self._file(f"{volume}.healing")
         return int(path.read_text()) if path.exists() else 0
 
     def gluster_set_options(self, volume: str, options: Mapping[str, str]) -> tuple[str, ...]:
@@ -73,6 +80,7 @@ class FakePoolNode:
         eager = self._file(f"{volume}.{EAGER_LOCK}")
         if eager.exists() and eager.read_text() == "off":
             self._file(f"{volume}.pending").unlink(missing_ok=True)
+            self._file(f"{volume}.healing").unlink(missing_ok=True)
         self.point("after heal")
 
     def gluster_reject(self, volume: str, addresses: tuple[str, ...]) -> bool:

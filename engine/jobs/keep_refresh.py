@@ -129,7 +129,7 @@ class RefreshKeeper(Watcher):
             away = tuple(one.host for one in bricks if not one.connected)
             unopened = tuple(one.host for one in bricks if one.connected and not one.open)
             steady_s = self._steady_s((report.id, volume), away)
-            yield Mount(report.id, report.name, volume, away, unopened, steady_s, found.heal_pending if found else None)
+            yield Mount(report.id, report.name, volume, away, unopened, steady_s, found.unhealed if found else None)
 
     def _steady_s(self, mount: tuple[str, str], away: tuple[str, ...]) -> float:
         now_s = self.desk.clock.monotonic_s()
