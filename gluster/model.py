@@ -91,24 +91,16 @@ class Volume:
         return tuple(brick.place for brick in self.bricks)
 
     @property
-    def heal_pending(self) -> int | None:
-        """The most files that wait for healing on any brick; ``None``: not known of all."""
-        counts = [brick.heal_pending for brick in self.bricks]
-        known = [count for count in counts if count is not None]
-        return max(known) if known and len(known) == len(counts) else None
-
-    @property
     def unhealed(self) -> int | None:
         """The most files of any brick that wait for healing or are under repair; ``None``: not known of all. A heal that a
         writer starves is tried again and again, and moves its files from one count to the other and back (seen)."""
-        if self.heal_pending is None:
-            return None
-        return max((brick.heal_pending or 0) + (brick.healing or 0) for brick in self.bricks)
+        known = [one.heal_pending + (one.healing or 0) for one in self.bricks if one.heal_pending is not None]
+        return max(known) if known and len(known) == len(self.bricks) else None
 
     @property
     def is_healed(self) -> bool:
         """Whether nothing waits for healing on any brick, which all could say so, and nothing is under repair."""
-        return self.heal_pending == 0 and not any(brick.healing for brick in self.bricks)
+        return self.unhealed == 0
 
 
 @dataclass(frozen=True)

@@ -45,22 +45,16 @@ class FakePoolNode:
 
     def _volume(self, name: str) -> Volume:
         refused = ",".join(sorted(refused_by(self.folder, name)))
-        bricks = tuple(
-            Brick(one, f"/data/bricks/{name}", True, heal_pending=self._pending(name), healing=self._healing(name))
-            for one in self.hosts
-        )
+        pending, healing = self._count(f"{name}.pending"), self._count(f"{name}.healing")
+        bricks = tuple(Brick(one, f"/data/bricks/{name}", True, heal_pending=pending, healing=healing) for one in self.hosts)
         return Volume(name, name, "Replicate", STARTED, 3, bricks, {REJECT: refused} if refused else {})
 
     def _file(self, name: str) -> Path:
         (self.folder / "pool").mkdir(parents=True, exist_ok=True)
         return self.folder / "pool" / name
 
-    def _pending(self, volume: str) -> int:
-        path = self._file(f"{volume}.pending")
-        return int(path.read_text()) if path.exists() else 0
-
-    def _healing(self, volume: str) -> int:
-        path = self._file(f"{volume}.healing")
+    def _count(self, file: str) -> int:
+        path = self._file(file)
         return int(path.read_text()) if path.exists() else 0
 
     def gluster_set_options(self, volume: str, options: Mapping[str, str]) -> tuple[str, ...]:
